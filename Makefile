@@ -1,0 +1,41 @@
+# Everything runs in .venv, which the stamp file below builds on first use: a fresh machine needs Python 3.12 and make.
+# That is also the only step that uses the network.
+
+PYTHON ?= python3.12
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check stress bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## draw the Mandelbrot set interpreted and compiled, and explain what was compiled
+	$(BIN)/python examples/demo.py
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## lint, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n 0 tests/test_layering.py
+
+stress: $(READY) ## run the slow tests
+	$(BIN)/python -m pytest -m slow --timeout 1800 -o faulthandler_timeout=1790
+
+bench: $(READY) ## compare with the interpreter and with whichever of numba, gcc, pypy3, luajit are installed
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/calls.py
+	$(BIN)/python benchmarks/run.py
+
+clean: ## remove caches and everything generated, but not .venv
+	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,cli,examples]'
+	@touch $@

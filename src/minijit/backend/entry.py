@@ -1,0 +1,197 @@
+"""How a region is entered: the first lines of its function, up to the point where every input is a machine value.
+
+Two ways in, with one prototype. A **call** entry is a vectorcall: it checks that nobody else watches the code, binds the
+arguments if they are not simply positional, checks their types and unboxes them; when the types are others it goes on to
+the next version in the root's chain, whose last link is the `miss` stub. A **loop** entry gets a live frame: it checks the
+types of the slots and answers NULL, without having touched anything, when they are others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minijit.backend.lower import name, pointer
+from minijit.backend.lower_ops import unbox
+from minijit.cpython import abi
+from minijit.ir.region import EntryKind, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minijit.backend.lower import Emitter
+    from minijit.ir.region import Value
+
+FOREIGN_TOOLS = 0xFF & ~(1 << 5)
+"""The bits of all monitoring tools but ours (`sys.monitoring.OPTIMIZER_ID` is 5)."""
+FOREIGN_WORD = int.from_bytes(bytes([FOREIGN_TOOLS]) * 8, "little", signed=True)
+
+_SCALARS = {EntryKind.INT: Kind.INT, EntryKind.FLOAT: Kind.FLOAT, EntryKind.BOOL: Kind.BOOL}
+
+
+@dataclass(frozen=True, slots=True)
+class CallEntry:
+    """What a call entry needs to know.
+
+    `positional` is how many arguments a plain call has; `next` the address of the word that holds the next link of the
+    chain; `entries` that of a counter; `bind` and `watched` stubs; `monitoring_version` the interpreter's word.
+    """
+
+    code: int
+    positional: int
+    simple: bool  # no keyword-only parameters: a plain call needs no binding
+    next: int
+    entries: int
+    bind: int
+    watched: int
+    monitoring_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoopEntry:
+    """What a loop entry needs to know: the namespaces that the frame must have, and the address of a counter."""
+
+    globals: int
+    builtins: int
+    entries: int
+
+
+def _count(e: Emitter, address: int) -> None:
+    old = e.let(f"load i64, ptr {pointer(address)}")
+    e.line(f"store i64 {e.let(f'add i64 {old}, 1')}, ptr {pointer(address)}")
+
+
+def _field(e: Emitter, base: str, offset: int, llvm_type: str) -> str:
+    return e.let(f"load {llvm_type}, ptr {e.let(f'getelementptr i8, ptr {base}, i64 {offset}')}")
+
+
+def _define(e: Emitter, value: Value, text: str) -> None:
+    same = {Kind.INT: "add i64 {}, 0", Kind.FLOAT: "fadd double {}, -0.0", Kind.BOOL: "and i1 {}, true"}[value.kind]
+    e.line(f"{name(value)} = {same.format(text)}")
+
+
+def _goes_to(e: Emitter, label: str) -> Callable[[str], None]:
+    """A check: goes on if its condition holds, else to `label`."""
+
+    def check(condition: str) -> None:
+        onward = e.fresh_label()
+        e.line(f"br i1 {condition}, label %{onward}, label %{label}, !prof !0")
+        e.start(onward)
+
+    return check
+
+
+def call_prologue(entry: CallEntry) -> Callable[[Emitter], None]:
+    """The prologue of a vectorcall."""
+
+    def prologue(e: Emitter) -> None:
+        _check_watched(e, entry)
+        _bind(e, entry)
+        for slot, kind in enumerate(e.region.entry_kinds):
+            if kind is EntryKind.OBJECT:
+                continue
+            place = e.let(f"getelementptr ptr, ptr {e.args}, i64 {slot}")
+            _input(e, slot, kind, e.let(f"load ptr, ptr {place}"), _goes_to(e, "miss"))
+        _count(e, entry.entries)
+        body = e.fresh_label()
+        e.line(f"br label %{body}")
+        _call_asides(e, entry)
+        e.start(body)
+
+    return prologue
+
+
+def _call_asides(e: Emitter, entry: CallEntry) -> None:
+    """The ways out of a call entry: the next version, and the stub for watched code."""
+    e.start("miss")
+    onward = e.let(f"load ptr, ptr {pointer(entry.next)}")
+    result = e.let(f"musttail call ptr {onward}(ptr %a, ptr %b, i64 %c, ptr %d)")
+    e.line(f"ret ptr {result}")
+    e.start("watched")
+    result = e.let(f"musttail call ptr {pointer(entry.watched)}(ptr %a, ptr %b, i64 %c, ptr %d)")
+    e.line(f"ret ptr {result}")
+
+
+def _check_watched(e: Emitter, entry: CallEntry) -> None:
+    """Goes to the stub when the code's instrumentation is out of date, or a tool that is not ours wants events of it."""
+    check = _goes_to(e, "watched")
+    wanted = e.let(f"load i64, ptr {pointer(entry.monitoring_version)}")
+    have = e.let(f"load i64, ptr {pointer(entry.code + abi.CODE.instrumentation_version)}")
+    check(e.let(f"icmp eq i64 {wanted}, {have}"))
+    monitoring = e.let(f"load ptr, ptr {pointer(entry.code + abi.CODE.monitoring)}")
+    check(e.let(f"icmp ne ptr {monitoring}, null"))
+    check(_unwatched(e, monitoring))
+
+
+def _unwatched(e: Emitter, monitoring: str) -> str:
+    """Whether no foreign tool bit is set in the 15 bytes of active monitors, read as two overlapping words."""
+    start = abi.MONITORING.active_monitors
+    words = e.let(
+        f"or i64 {_field(e, monitoring, start, 'i64')}, {_field(e, monitoring, start + 7, 'i64')}"
+    )
+    foreign = e.let(f"and i64 {words}, {FOREIGN_WORD}")
+    return e.let(f"icmp eq i64 {foreign}, 0")
+
+
+def _bind(e: Emitter, entry: CallEntry) -> None:
+    """The argument array: the caller's if it fits as it is, else what the stub makes of keywords and defaults."""
+    count = e.let("and i64 %c, 9223372036854775807")
+    fits = e.let(f"icmp eq i64 {count}, {entry.positional if entry.simple else -1}")
+    bare = e.let("icmp eq ptr %d, null")
+    plain = e.let(f"and i1 {fits}, {bare}")
+    here, stub, bound = e.label, e.fresh_label(), e.fresh_label()
+    e.line(f"br i1 {plain}, label %{bound}, label %{stub}, !prof !0")
+    e.start(stub)
+    made = e.let(f"call ptr {pointer(entry.bind)}(ptr %a, ptr %b, i64 %c, ptr %d)")
+    failed = e.let(f"icmp eq ptr {made}, null")
+    e.line(f"br i1 {failed}, label %miss, label %{bound}")
+    e.start(bound)
+    e.args = e.let(f"phi ptr [ %b, %{here} ], [ {made}, %{stub} ]")
+
+
+def _input(e: Emitter, slot: int, kind: EntryKind, object: str, check: Callable[[str], None]) -> None:
+    """Checks one slot's object and defines the inputs that come of it."""
+    values = {field: value for number, field, value in e.region.inputs() if number == slot}
+    match kind:
+        case EntryKind.INT | EntryKind.FLOAT | EntryKind.BOOL:
+            _define(e, values["value"], unbox(e, _SCALARS[kind], object, check))
+        case EntryKind.NONE:
+            check(e.let(f"icmp eq ptr {object}, {pointer(id(None))}"))
+        case EntryKind.UNBOUND:
+            check(e.let(f"icmp eq ptr {object}, null"))
+        case EntryKind.RANGE_ITERATOR:
+            _range_iterator(e, object, values, check)
+        case EntryKind.OBJECT:
+            return
+
+
+def _range_iterator(e: Emitter, object: str, values: dict[str, Value], check: Callable[[str], None]) -> None:
+    check(e.let(f"icmp eq i64 {_field(e, object, abi.OBJECT.ob_type, 'i64')}, {id(type(iter(range(0))))}"))
+    # Held by this frame alone: two slots cannot be the same iterator.
+    check(e.let(f"icmp eq i64 {_field(e, object, abi.OBJECT.ob_refcnt, 'i64')}, 1"))
+    for field, value in values.items():
+        _define(e, value, _field(e, object, getattr(abi.RANGE_ITERATOR, field), "i64"))
+
+
+def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
+    """The prologue of a region that is entered in a live frame: %a is the frame."""
+
+    def prologue(e: Emitter) -> None:
+        check = _goes_to(e, "miss")
+        for offset, wanted in ((abi.FRAME.f_globals, entry.globals), (abi.FRAME.f_builtins, entry.builtins)):
+            check(e.let(f"icmp eq i64 {_field(e, '%a', offset, 'i64')}, {wanted}"))
+        for slot, kind in enumerate(e.region.entry_kinds):
+            if kind is EntryKind.OBJECT:
+                continue
+            object = _field(e, "%a", abi.FRAME.localsplus + 8 * slot, "ptr")
+            if kind is not EntryKind.UNBOUND:
+                check(e.let(f"icmp ne ptr {object}, null"))
+            _input(e, slot, kind, object, check)
+        _count(e, entry.entries)
+        body = e.fresh_label()
+        e.line(f"br label %{body}")
+        e.start("miss")
+        e.line("ret ptr null")
+        e.start(body)
+
+    return prologue

@@ -1,0 +1,288 @@
+"""Lowering: a region becomes the text of one LLVM function.
+
+In: a valid region, and a `Target` with the addresses that machine code needs. Out: LLVM IR text that defines `@region`
+with the prototype `ptr (ptr, ptr, i64, ptr)`, which is that of a vectorcall. Every function that compiled code goes on to
+has the same prototype, so that it is reached by a tail call: while Python code runs on behalf of a region no native frame
+of that region exists, and its memory can be freed at any moment.
+
+Blocks become LLVM blocks of the same number, block parameters phi instructions, each exit one cold block that stores the
+values its snapshot needs into the raw buffer (see `snapshots`) and tail-calls the leave stub. What an op becomes is said
+by one function an op in `lower_ops`; how a region is entered by `entry`.
+
+Text rather than a builder object: it is what one reads in a dump, and several times faster to make.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
+
+from minijit.backend import lower_ops
+from minijit.backend.snapshots import plain_return, raw_layout, return_exit, stub_returns
+from minijit.ir.region import Branch, Const, Entry, Jump, Kind, Leave, Operand, Region, Return, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from minijit.ir.region import Block, Edge, Exit, Op, Slot
+
+LLVM_TYPES = {Kind.INT: "i64", Kind.FLOAT: "double", Kind.BOOL: "i1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Addresses that the code of every region refers to.
+
+    `raw` is the buffer through which exits hand over machine values; `leave` and `leave_return` are stubs with the
+    prototype of a region; `eval_breaker` is the interpreter's flag; `symbol` finds C functions by name; `prelude` is the
+    text that every module begins with.
+    """
+
+    raw: int
+    leave: int
+    leave_return: int
+    eval_breaker: int
+    prelude: str
+    symbol: Callable[[str], int]
+
+
+@dataclass(slots=True)
+class Emitter:
+    """The text of one function while it grows."""
+
+    region: Region
+    target: Target
+    records: Sequence[int]  # the address of each exit's native record
+    lines: list[str] = field(default_factory=list)
+    label: str = ""  # the LLVM block being written
+    incoming: dict[int, list[tuple[str, tuple[Operand, ...]]]] = field(default_factory=dict)
+    return_records: dict[int, int] = field(default_factory=dict)  # block -> index into records
+    args: str = "%b"  # what is handed on as the second argument; the prologue may change it
+    temporaries: int = 0
+    used_exits: dict[int, None] = field(default_factory=dict)
+
+    # Text
+
+    def temporary(self) -> str:
+        self.temporaries += 1
+        return f"%t{self.temporaries}"
+
+    def line(self, text: str) -> None:
+        self.lines.append(f"  {text}")
+
+    def let(self, text: str) -> str:
+        """A new temporary with the value of an instruction."""
+        name = self.temporary()
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def define(self, op: Op, text: str) -> None:
+        """The op's result is the value of an instruction."""
+        assert op.result is not None
+        self.lines.append(f"  {name(op.result)} = {text}")
+
+    def start(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+        self.label = label
+
+    def fresh_label(self) -> str:
+        self.temporaries += 1
+        return f"c{self.temporaries}"
+
+    # Operands
+
+    def use(self, operand: Operand) -> str:
+        """The operand without its type; not for kind `any`."""
+        return name(operand) if isinstance(operand, Value) else literal(operand.value)
+
+    def typed(self, operand: Operand) -> str:
+        kind = operand.kind
+        assert kind is not None
+        return f"{LLVM_TYPES[kind]} {self.use(operand)}"
+
+    def tag(self, operand: Operand) -> str:
+        """The tag half of a value of kind `any`."""
+        assert isinstance(operand, Value)
+        return f"{name(operand)}.tag"
+
+    def bits(self, operand: Operand) -> str:
+        """The other half."""
+        assert isinstance(operand, Value)
+        return f"{name(operand)}.bits"
+
+    def constant_pointer(self, address: int) -> str:
+        return pointer(address)
+
+    def function(self, symbol: str) -> str:
+        return pointer(self.target.symbol(symbol))
+
+    # Control
+
+    def leave_unless(self, condition: str, op: Op) -> None:
+        """Goes on if the condition (an i1) holds, else leaves through the op's exit."""
+        assert op.exit is not None
+        self.used_exits[op.exit] = None
+        label = self.fresh_label()
+        self.line(f"br i1 {condition}, label %{label}, label %x{op.exit}, !prof !0")
+        self.start(label)
+
+    def edge(self, edge: Edge) -> None:
+        """Notes that the LLVM block being written passes the edge's arguments."""
+        self.incoming.setdefault(edge.target, []).append((self.label, edge.args))
+
+
+def name(value: Value) -> str:
+    return f"%v{value.number}"
+
+
+def literal(value: object) -> str:
+    """A Python scalar as an LLVM constant."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    assert isinstance(value, float)
+    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+def pointer(address: int) -> str:
+    return f"inttoptr (i64 {address} to ptr)"
+
+
+def lower(region: Region, target: Target, records: Sequence[int], prologue: Callable[[Emitter], None]) -> str:
+    """The LLVM text of the region.
+
+    `records` has the address of the native record of each of `snapshots.leave_points(region)`, in order. `prologue` writes the entry up to the point where all inputs are
+    defined.
+    """
+    emitter = Emitter(region, target, records)
+    emitter.return_records = {b: len(region.exits) + k for k, b in enumerate(stub_returns(region))}
+    emitter.start("entry")
+    prologue(emitter)
+    _block_body(emitter, region.blocks[0], 0)
+    entry = emitter.lines
+    bodies: list[tuple[int, list[str]]] = []
+    for number, block in enumerate(region.blocks[1:], 1):
+        emitter.lines = []
+        emitter.label = f"b{number}"
+        _block_body(emitter, block, number)
+        bodies.append((number, emitter.lines))
+    emitter.lines = entry
+    for number, lines in bodies:
+        emitter.start(f"b{number}")
+        _phis(emitter, number)
+        emitter.lines.extend(lines)
+    for exit in emitter.used_exits:
+        emitter.start(f"x{exit}")
+        _exit_body(emitter, region.exits[exit], exit)
+    head = "define ptr @region(ptr %a, ptr %b, i64 %c, ptr %d) {"
+    return "\n".join((target.prelude, head, *emitter.lines, "}", '!0 = !{!"branch_weights", i32 100000, i32 1}', ""))
+
+
+def _block_body(emitter: Emitter, block: Block, number: int) -> None:
+    for op in block.ops:
+        lower_ops.LOWER[op.name](emitter, op)
+    match block.end:
+        case Jump(edge):
+            emitter.edge(edge)
+            emitter.line(f"br label %b{edge.target}")
+        case Branch(condition, then, otherwise):
+            _branch(emitter, emitter.use(condition), then, otherwise)
+        case Return(value):
+            _return(emitter, value, number)
+        case Leave(exit):
+            emitter.used_exits[exit] = None
+            emitter.line(f"br label %x{exit}")
+        case _:
+            assert_never(block.end)
+
+
+def _branch(emitter: Emitter, condition: str, then: Edge, otherwise: Edge) -> None:
+    emitter.edge(then)
+    if then.target != otherwise.target:
+        emitter.edge(otherwise)
+        emitter.line(f"br i1 {condition}, label %b{then.target}, label %b{otherwise.target}")
+        return
+    # A phi has one value for each predecessor, so the second edge gets a block of its own.
+    label = emitter.fresh_label()
+    emitter.line(f"br i1 {condition}, label %b{then.target}, label %{label}")
+    emitter.start(label)
+    emitter.edge(otherwise)
+    emitter.line(f"br label %b{otherwise.target}")
+
+
+def _phis(emitter: Emitter, number: int) -> None:
+    incoming = emitter.incoming.get(number, [])
+    for position, param in enumerate(emitter.region.blocks[number].params):
+        sources = [(label, args[position]) for label, args in incoming]
+        if param.kind is Kind.ANY:
+            for half, of in (("tag", emitter.tag), ("bits", emitter.bits)):
+                text = ", ".join(f"[ {of(value)}, %{label} ]" for label, value in sources)
+                emitter.line(f"{name(param)}.{half} = phi i64 {text}")
+        else:
+            text = ", ".join(f"[ {emitter.use(value)}, %{label} ]" for label, value in sources)
+            emitter.line(f"{name(param)} = phi {LLVM_TYPES[param.kind]} {text}")
+
+
+def _exit_body(emitter: Emitter, exit: Exit, number: int) -> None:
+    store_raw(emitter, exit)
+    tail_call(emitter, emitter.target.leave, emitter.records[number])
+
+
+def store_raw(emitter: Emitter, exit: Exit) -> None:
+    """Stores what the exit's snapshot is made of into the raw buffer."""
+    for position, operand in raw_layout(exit):
+        address = pointer(emitter.target.raw + 8 * position)
+        if operand.kind is Kind.ANY:
+            emitter.line(f"store i64 {emitter.tag(operand)}, ptr {address}")
+            emitter.line(f"store i64 {emitter.bits(operand)}, ptr {pointer(emitter.target.raw + 8 * position + 8)}")
+        elif operand.kind is Kind.BOOL:
+            wide = emitter.let(f"zext i1 {emitter.use(operand)} to i64")
+            emitter.line(f"store i64 {wide}, ptr {address}")
+        else:
+            emitter.line(f"store {emitter.typed(operand)}, ptr {address}")
+
+
+def tail_call(emitter: Emitter, address: int, record: int) -> None:
+    """Goes on to a stub, which gets the record in the third argument."""
+    result = emitter.let(
+        f"musttail call ptr {pointer(address)}(ptr %a, ptr {emitter.args}, i64 {record}, ptr %d)"
+    )
+    emitter.line(f"ret ptr {result}")
+
+
+def _return(emitter: Emitter, value: Slot, number: int) -> None:
+    match plain_return(emitter.region, value):
+        case None:
+            store_raw(emitter, return_exit(value))
+            tail_call(emitter, emitter.target.leave_return, emitter.records[emitter.return_records[number]])
+            return
+        case Const(constant):
+            result = pointer(id(constant))
+            emitter.line(f"call void @incref(ptr {result})")
+        case Entry(slot):
+            place = emitter.let(f"getelementptr ptr, ptr {emitter.args}, i64 {slot}")
+            result = emitter.let(f"load ptr, ptr {place}")
+            emitter.line(f"call void @incref(ptr {result})")
+        case Value() as machine:
+            result = _box(emitter, machine)
+        case _:
+            raise AssertionError(value)
+    emitter.line(f"ret ptr {result}")
+
+
+def _box(emitter: Emitter, value: Value) -> str:
+    match value.kind:
+        case Kind.INT:
+            return emitter.let(f"call ptr {emitter.function('PyLong_FromLongLong')}({emitter.typed(value)})")
+        case Kind.FLOAT:
+            return emitter.let(f"call ptr {emitter.function('PyFloat_FromDouble')}({emitter.typed(value)})")
+        case Kind.BOOL:
+            return emitter.let(
+                f"select i1 {emitter.use(value)}, ptr {pointer(id(True))}, ptr {pointer(id(False))}"
+            )
+        case Kind.ANY:
+            raise AssertionError(value)
+        case _:
+            assert_never(value.kind)

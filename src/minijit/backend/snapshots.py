@@ -1,0 +1,232 @@
+"""Snapshots in memory: what the leave stubs read when compiled code goes back to the interpreter.
+
+In: a region's exits (and returns of objects that must be made). Out: for each of them a *record*, a few words of native
+memory that the stubs in `stubs` interpret:
+
+| word | content |
+| --- | --- |
+| count | how often it was taken |
+| hot_at | the count at which the stub calls Python |
+| code | the code object |
+| resume | the address of the instruction with which the interpreter goes on |
+| slots | how many locals and stack slots the frame has then |
+| boxes | how many objects the program below makes |
+| program | address of the program: which objects to make of the raw values |
+| map | address of the slot map: for each slot a box number, `NULL_SLOT` or `KEEP_SLOT` |
+
+A distinct machine value is boxed once, so that two names for one object stay one object; a value that the entry unboxed
+goes back as the object that came in, and one that still stands in its own slot of a live frame is not touched.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
+
+from minijit.cpython import raw
+from minijit.events import ExitReason
+from minijit.ir.region import (
+    Const,
+    Entry,
+    EntryPoint,
+    Exit,
+    FrameState,
+    Hole,
+    Kind,
+    Operand,
+    RangeIterator,
+    Region,
+    Return,
+    Slot,
+    Value,
+    VirtualRange,
+    VirtualTuple,
+    slot_operands,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+RECORD_WORDS = ("count", "hot_at", "code", "resume", "slots", "boxes", "program", "map")
+RECORD_BYTES = 8 * len(RECORD_WORDS)
+NULL_SLOT, KEEP_SLOT = -1, -2
+NEVER = 2**63
+"""A `hot_at` that is not reached."""
+
+TAGS = {"unbound": 0, "none": 1, "int": 2, "float": 3, "bool": 4}
+"""What stands in the tag of a value of kind `any`."""
+
+
+class Make(enum.IntEnum):
+    """The instructions of a record's program. Each makes one object, with a reference that the stub owns.
+
+    The words that follow: raw positions for machine values, box numbers for parts.
+    """
+
+    INT = 0  # raw
+    FLOAT = 1  # raw
+    BOOL = 2  # raw
+    ANY = 3  # raw of the tag; the bits stand behind it. Unbound makes NULL.
+    CONST = 4  # address
+    ENTRY = 5  # entry slot
+    TUPLE = 6  # count, boxes...
+    RANGE = 7  # boxes of start, stop, step
+    RANGE_ITERATOR = 8  # raws of start, step, length
+    HOME = 9  # entry slot, raws of start, length: writes the live iterator back
+
+
+def return_exit(value: Slot) -> Exit:
+    """The return of `value` in the form of an exit: a frame with nothing but that value."""
+    return Exit(ExitReason.LEFT_LOOP, FrameState(0, (), (value,)))
+
+
+def plain_return(region: Region, value: Slot) -> Slot | None:
+    """The value to return if machine code can do so without the stub, as the cheapest slot that gives the same object."""
+    entry = _entries(region).get(value) if isinstance(value, Value) else None
+    if entry is not None:
+        return entry
+    if isinstance(value, Const | Entry) or (isinstance(value, Value) and value.kind is not Kind.ANY):
+        return value
+    return None
+
+
+def stub_returns(region: Region) -> Iterator[int]:
+    """The blocks whose `Return` needs the stub, in order."""
+    for number, block in enumerate(region.blocks):
+        if isinstance(block.end, Return) and plain_return(region, block.end.value) is None:
+            yield number
+
+
+def leave_points(region: Region) -> Iterator[Exit]:
+    """Everything that needs a record: the exits, then the returns that need the stub."""
+    yield from region.exits
+    for number in stub_returns(region):
+        end = region.blocks[number].end
+        assert isinstance(end, Return)
+        yield return_exit(end.value)
+
+
+def raw_layout(exit: Exit) -> Iterator[tuple[int, Operand]]:
+    """(position in words, operand) for each distinct operand that the exit stores into the raw buffer."""
+    seen: set[Operand] = set()
+    position = 0
+    for slot in exit.frame.slots():
+        whole = isinstance(slot, Const)
+        for operand in () if whole else slot_operands(slot):
+            if operand in seen or (isinstance(operand, Const) and operand.kind is None):
+                continue
+            seen.add(operand)
+            yield position, operand
+            position += 2 if operand.kind is Kind.ANY else 1
+
+
+def raw_words(exits: Sequence[Exit]) -> int:
+    """How large the raw buffer must be for these exits."""
+    return max((position + 2 for exit in exits for position, _ in raw_layout(exit)), default=0)
+
+
+def _entries(region: Region) -> dict[Slot, Entry]:
+    """The inputs that an entry object stands for as a whole."""
+    return {value: Entry(slot) for slot, name, value in region.inputs() if name == "value"}
+
+
+@dataclass(slots=True)
+class _Program:
+    """The program and the slot map of one exit while they are made."""
+
+    positions: dict[Operand, int]
+    entries: dict[Slot, Entry]
+    keeps: bool  # whether an entry slot that stays in its place can be left alone
+    words: list[int] = field(default_factory=list)
+    boxes: dict[Slot, int] = field(default_factory=dict)
+
+    def place(self, index: int, slot: Slot) -> int:
+        """What the slot map says of one slot."""
+        slot = self.entries.get(slot, slot)
+        if self.keeps and slot == Entry(index):
+            return KEEP_SLOT
+        if isinstance(slot, Hole):
+            return NULL_SLOT
+        return self.box(slot)
+
+    def box(self, slot: Slot) -> int:
+        """The number of the box that holds this slot's object."""
+        slot = self.entries.get(slot, slot)
+        if slot not in self.boxes:
+            words = self._make(slot)
+            self.words.extend(words)
+            self.boxes[slot] = len(self.boxes)
+        return self.boxes[slot]
+
+    def _make(self, slot: Slot) -> tuple[int, ...]:
+        match slot:
+            case Value(_, kind):
+                make = {Kind.INT: Make.INT, Kind.FLOAT: Make.FLOAT, Kind.BOOL: Make.BOOL, Kind.ANY: Make.ANY}[kind]
+                return (make, self.positions[slot])
+            case Const(value):
+                return (Make.CONST, id(value))
+            case Entry(entry):
+                return (Make.ENTRY, entry)
+            case VirtualTuple(items):
+                return (Make.TUPLE, len(items), *[self.box(item) for item in items])
+            case VirtualRange(start, stop, step):
+                return (Make.RANGE, self.box(start), self.box(stop), self.box(step))
+            case RangeIterator(start, step, length, None):
+                return (Make.RANGE_ITERATOR, *(self.positions[x] for x in (start, step, length)))
+            case RangeIterator(start, _, length, home):
+                assert home is not None
+                return (Make.HOME, home, self.positions[start], self.positions[length])
+            case Hole():
+                raise AssertionError("a part of a virtual object cannot be missing")
+            case _:
+                assert_never(slot)
+
+
+def encode(region: Region, exit: Exit) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """The exit's program, its slot map and how many boxes there are."""
+    positions = {operand: position for position, operand in raw_layout(exit)}
+    program = _Program(positions, _entries(region), region.point is EntryPoint.LOOP)
+    places = tuple(program.place(index, slot) for index, slot in enumerate(exit.frame.slots()))
+    return tuple(program.words), places, len(program.boxes)
+
+
+@dataclass(slots=True)
+class Records:
+    """The native records of one region's leave points, in one buffer. Owns the memory and the constants in it."""
+
+    memory: raw.Buffer
+    addresses: tuple[int, ...]
+    constants: tuple[object, ...]
+
+    def count(self, index: int) -> int:
+        """How often the leave point was taken."""
+        return raw.read_u64(self.addresses[index])
+
+    def heat(self, index: int, hot_at: int) -> None:
+        """Python is called when the count reaches `hot_at`."""
+        raw.write_u64(self.addresses[index] + 8, hot_at)
+
+    def close(self) -> None:
+        self.memory.close()
+
+
+def make_records(region: Region, code: object, first_instruction: int, hot_at: int) -> Records:
+    """The records of a region. `first_instruction` is the address of the code object's offset 0."""
+    points = list(leave_points(region))
+    encoded = [encode(region, point) for point in points]
+    size = sum(RECORD_BYTES + 8 * (len(program) + len(places)) for program, places, _ in encoded)
+    memory = raw.Buffer(max(size, 8))
+    address, addresses = memory.address, []
+    for index, (point, (program, places, boxes)) in enumerate(zip(points, encoded, strict=True)):
+        body = address + RECORD_BYTES
+        hot = hot_at if index < len(region.exits) and point.reason.is_failure else NEVER
+        words = (0, hot, id(code), first_instruction + point.frame.offset, len(places), boxes, body, body + 8 * len(program))
+        for word in (*words, *program, *places):
+            raw.write_i64(address, word) if word < 0 else raw.write_u64(address, word)
+            address += 8
+        addresses.append(body - RECORD_BYTES)
+    constants = tuple(
+        op.value for p in points for s in p.frame.slots() for op in slot_operands(s) if isinstance(op, Const)
+    )
+    return Records(memory, tuple(addresses), (code, *constants))

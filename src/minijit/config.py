@@ -1,0 +1,94 @@
+"""Configuration: one row a tunable. What comes in: keyword arguments or `MINIJIT_*` environment variables; what goes out:
+an immutable `Config`. Nothing else in minijit reads the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ConfigError(ValueError):
+    """A setting has a value that it cannot have."""
+
+
+def row(default: Any, help: str, *, least: int | None = None) -> Any:
+    """A tunable: its default (whose type is the row's type), what it does, and the least value allowed."""
+    return field(default=default, metadata={"help": help, "least": least})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All tunables. Each is also read from `MINIJIT_<NAME>`; a wrong value raises `ConfigError`."""
+
+    call_threshold: int = row(30, "calls of a function before it is recorded", least=1)
+    loop_threshold: int = row(120, "back edges of a loop before it is recorded", least=1)
+    exit_threshold: int = row(60, "times an exit is taken before the policy is asked", least=1)
+    miss_threshold: int = row(20, "calls with other types before a version for them is recorded", least=1)
+    versions: int = row(4, "type versions of one root", least=1)
+    bridges: int = row(8, "bridges of one root before it keeps what it has", least=0)
+    compilations: int = row(24, "compilations of one root before it is given up", least=1)
+    trace_steps: int = row(4000, "distinct steps of one recording", least=1)
+    trace_rounds: int = row(4, "times round the root without a new step before a recording ends", least=1)
+    region_blocks: int = row(600, "blocks of one region", least=1)
+    block_versions: int = row(4, "type versions of one bytecode offset before its types are widened", least=1)
+    compile_seconds: float = row(20.0, "seconds of compilation in one process", least=0)
+    optimise: int = row(2, "LLVM optimisation level, 0 to 3", least=0)
+    log: str = row("", "`trace` for one line an event on standard error")
+    dump: str = row("", "stages to print, comma-separated: trace, region, passes, llvm, llvm-opt, asm, or all")
+    perf_map: bool = row(False, "name compiled regions in a map file for Linux perf")
+    check: bool = row(False, "verify every region after every pass")
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            _check(item, getattr(self, item.name))
+
+    def dumps(self, stage: str) -> bool:
+        """Whether `stage` is to be printed."""
+        return self.dump == "all" or stage in self.dump.split(",")
+
+
+def _check(item: dataclasses.Field[Any], value: object) -> None:
+    wanted = type(item.default)
+    if wanted is float and type(value) is int:
+        return
+    if type(value) is not wanted:
+        raise ConfigError(f"{item.name} takes {_article(wanted)}, not {value!r}")
+    least = item.metadata["least"]
+    if least is not None and value < least:  # type: ignore[operator]
+        raise ConfigError(f"{item.name} must be at least {least}, not {value!r}")
+
+
+def _article(kind: type) -> str:
+    return {"int": "an int", "float": "a number", "bool": "True or False", "str": "a string"}[kind.__name__]
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Config:
+    """The configuration that the environment asks for.
+
+    Raises `ConfigError`, which names the variable, for a value that cannot be read.
+    """
+    source = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    for item in dataclasses.fields(Config):
+        name = f"MINIJIT_{item.name.upper()}"
+        text = source.get(name)
+        if text is not None:
+            values[item.name] = _parse(name, text, type(item.default))
+    return Config(**values)
+
+
+def _parse(name: str, text: str, wanted: type) -> object:
+    if wanted is bool:
+        if text in ("0", "1"):
+            return text == "1"
+        raise ConfigError(f"{name} takes 0 or 1, not {text!r}")
+    try:
+        return wanted(text)
+    except ValueError:
+        raise ConfigError(f"{name} takes {_article(wanted)}, not {text!r}") from None

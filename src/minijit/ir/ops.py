@@ -1,0 +1,286 @@
+"""The table of ops: one op is one row.
+
+A row gives the name, the signature, the effect, and the meaning: a Python function over the argument values that returns
+the result or raises `Leaves` where the op leaves through its exit. Parser, printer, verifier and evaluator derive from the
+table; lowering has one small function a row (`backend/lower`). A test lists the rows that lack one of these.
+
+Ints are 64 bits. An op that would need more leaves, unless its name ends in `_wrap`: those are made by passes where a
+later mask makes the upper bits void, and keep the low 64 bits.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from minijit.ir.region import INT_MAX, INT_MIN, Const, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Effect(enum.Enum):
+    """What else an op does."""
+
+    PURE = "pure"  # nothing: may be removed, moved, repeated
+    GUARD = "guard"  # may leave; otherwise pure
+    READ = "read"  # may leave; reads the heap, so not repeated freely across calls and polls
+    POLL = "poll"  # may leave, at any time
+
+    __hash__ = object.__hash__
+
+    @property
+    def exits(self) -> bool:
+        return self is not Effect.PURE
+
+
+class Leaves(Exception):
+    """An op leaves through its exit."""
+
+
+class Unbound:
+    """The evaluator's value of a variable without a value."""
+
+    def __repr__(self) -> str:
+        return "unbound"
+
+
+UNBOUND = Unbound()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One op. `params` is None for a variable number; `result` None means that the op's own result value tells."""
+
+    name: str
+    params: tuple[Kind | None, ...]
+    result: Kind | None
+    has_result: bool
+    effect: Effect
+    meaning: Callable[..., Any]
+    variadic: bool = False
+
+
+TABLE: dict[str, Row] = {}
+
+_KINDS: dict[str, Kind | None] = {"int": Kind.INT, "float": Kind.FLOAT, "bool": Kind.BOOL, "any": Kind.ANY, "object": None}
+
+
+def op(name: str, signature: str, meaning: Callable[..., Any], effect: Effect = Effect.PURE) -> None:
+    """Adds a row. The signature reads `int int -> int`; `object` is a constant object, `*` any number of scalars, and
+    `?` a result of the kind that the op says."""
+    left, _, right = signature.partition("->")
+    params, result = left.split(), right.strip()
+    TABLE[name] = Row(
+        name,
+        tuple(_KINDS[p] for p in params if p != "*"),
+        None if result in ("", "?") else _KINDS[result],
+        bool(result),
+        effect,
+        meaning,
+        variadic="*" in params,
+    )
+
+
+def wrap(value: int) -> int:
+    """The low 64 bits as a signed int."""
+    return ((value - INT_MIN) & (2**64 - 1)) + INT_MIN
+
+
+def fits(value: int) -> int:
+    """The value, or leaves when it needs more than 64 bits."""
+    if INT_MIN <= value <= INT_MAX:
+        return value
+    raise Leaves
+
+
+def _checked(function: Callable[..., int]) -> Callable[..., int]:
+    return lambda *args: fits(function(*args))
+
+
+def _wrapped(function: Callable[..., int]) -> Callable[..., int]:
+    return lambda *args: wrap(function(*args))
+
+
+def _raising(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Leaves wherever Python raises."""
+
+    def meaning(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except (ArithmeticError, ValueError):
+            raise Leaves from None
+
+    return meaning
+
+
+def _div(a: int, b: int) -> float:
+    if b == 0 or max(abs(a), abs(b)) > 2**53:
+        raise Leaves
+    return a / b
+
+
+def _shift_left(a: int, b: int) -> int:
+    if not 0 <= b < 64:
+        raise Leaves
+    return fits(a << b)
+
+
+def _shift_right(a: int, b: int) -> int:
+    if b < 0:
+        raise Leaves
+    return a >> b
+
+
+def _int_pow(a: int, b: int) -> int:
+    if b < 0:
+        raise Leaves
+    if abs(a) > 1 and b > 63:
+        raise Leaves
+    return fits(a**b)
+
+
+def _float_pow(a: float, b: float) -> float:
+    try:
+        result = a**b
+    except (ArithmeticError, ValueError):
+        raise Leaves from None
+    if isinstance(result, complex):
+        raise Leaves
+    return result
+
+
+def _guard(holds: bool) -> None:
+    if not holds:
+        raise Leaves
+
+
+def _unpack(kind: type) -> Callable[[object], object]:
+    def meaning(value: object) -> object:
+        if type(value) is not kind:
+            raise Leaves
+        return value
+
+    return meaning
+
+
+def _math_1(name: str) -> Callable[[float], float]:
+    """A function of the math module from float to float, leaving where it raises."""
+    return _raising(getattr(math, name))
+
+
+GUARD, PURE = Effect.GUARD, Effect.PURE
+
+# Ints: checked, then wrapping.
+for _name, _function in (("add", operator.add), ("sub", operator.sub), ("mul", operator.mul)):
+    op(f"int_{_name}", "int int -> int", _checked(_function), GUARD)
+    op(f"int_{_name}_wrap", "int int -> int", _wrapped(_function))
+op("int_neg", "int -> int", _checked(operator.neg), GUARD)
+op("int_neg_wrap", "int -> int", _wrapped(operator.neg))
+op("int_abs", "int -> int", _checked(abs), GUARD)
+op("int_floordiv", "int int -> int", _raising(lambda a, b: fits(a // b)), GUARD)
+op("int_mod", "int int -> int", _raising(lambda a, b: a % b if (a, b) != (INT_MIN, -1) else fits(2**63)), GUARD)
+op("int_truediv", "int int -> float", _div, GUARD)
+op("int_pow", "int int -> int", _int_pow, GUARD)
+op("int_lshift", "int int -> int", _shift_left, GUARD)
+op("int_lshift_wrap", "int int -> int", lambda a, b: wrap(a << b) if 0 <= b < 64 else fits(2**63), GUARD)
+op("int_rshift", "int int -> int", _shift_right, GUARD)
+op("int_and", "int int -> int", operator.and_)
+op("int_or", "int int -> int", operator.or_)
+op("int_xor", "int int -> int", operator.xor)
+op("int_invert", "int -> int", operator.invert)
+op("int_min", "int int -> int", min)
+op("int_max", "int int -> int", max)
+op("int_gcd", "int int -> int", _checked(math.gcd), GUARD)
+
+# Bools.
+op("bool_and", "bool bool -> bool", operator.and_)
+op("bool_or", "bool bool -> bool", operator.or_)
+op("bool_xor", "bool bool -> bool", operator.xor)
+op("bool_not", "bool -> bool", operator.not_)
+
+# Floats.
+for _name, _function in (("add", operator.add), ("sub", operator.sub), ("mul", operator.mul)):
+    op(f"float_{_name}", "float float -> float", _function)
+op("float_neg", "float -> float", operator.neg)
+op("float_abs", "float -> float", abs)
+op("float_truediv", "float float -> float", _raising(operator.truediv), GUARD)
+op("float_floordiv", "float float -> float", _raising(operator.floordiv), GUARD)
+op("float_mod", "float float -> float", _raising(operator.mod), GUARD)
+op("float_pow", "float float -> float", _float_pow, GUARD)
+op("float_select", "bool float float -> float", lambda c, a, b: a if c else b)
+op("int_select", "bool int int -> int", lambda c, a, b: a if c else b)
+
+# Comparisons. Between int and float they are exact, as in Python.
+for _name in ("lt", "le", "eq", "ne", "gt", "ge"):
+    op(f"int_{_name}", "int int -> bool", getattr(operator, _name))
+    op(f"float_{_name}", "float float -> bool", getattr(operator, _name))
+    op(f"int_float_{_name}", "int float -> bool", getattr(operator, _name))
+
+# Conversions.
+op("int_to_float", "int -> float", float)
+op("float_to_int", "float -> int", _raising(lambda x: fits(int(x))), GUARD)
+op("float_floor", "float -> int", _raising(lambda x: fits(math.floor(x))), GUARD)
+op("float_ceil", "float -> int", _raising(lambda x: fits(math.ceil(x))), GUARD)
+op("float_round", "float -> int", _raising(lambda x: fits(round(x))), GUARD)
+op("bool_to_int", "bool -> int", int)
+op("int_to_bool", "int -> bool", bool)
+op("float_to_bool", "float -> bool", bool)
+op("float_is_nan", "float -> bool", math.isnan)
+op("float_is_inf", "float -> bool", math.isinf)
+op("float_is_finite", "float -> bool", math.isfinite)
+op("float_copysign", "float float -> float", math.copysign)
+
+# The C library's functions as the math module calls them: whatever is not an ordinary result leaves.
+LIBM_1 = (
+    "acos acosh asin asinh atan atanh cbrt cos cosh erf erfc exp exp2 expm1 log1p sin sinh sqrt tan tanh".split()
+)
+"""Functions of one float that the math module takes from libm as they are, apart from the check of the result."""
+for _name in (*LIBM_1, "log", "log2", "log10"):
+    op(f"math_{_name}", "float -> float", _math_1(_name), GUARD)
+op("math_fmod", "float float -> float", _raising(math.fmod), GUARD)
+op("math_atan2", "float float -> float", math.atan2)
+op("math_pow", "float float -> float", _raising(math.pow), GUARD)
+
+# Values of a kind known at run time only.
+op("pack_int", "int -> any", lambda x: x)
+op("pack_float", "float -> any", lambda x: x)
+op("pack_bool", "bool -> any", lambda x: x)
+op("pack_none", "-> any", lambda: None)
+op("pack_unbound", "-> any", lambda: UNBOUND)
+op("is_int", "any -> bool", lambda x: type(x) is int)
+op("is_float", "any -> bool", lambda x: type(x) is float)
+op("is_bool", "any -> bool", lambda x: type(x) is bool)
+op("is_none", "any -> bool", lambda x: x is None)
+op("unpack_int", "any -> int", _unpack(int), GUARD)
+op("unpack_float", "any -> float", _unpack(float), GUARD)
+op("unpack_bool", "any -> bool", _unpack(bool), GUARD)
+
+# Guards, reads, calls.
+op("guard_true", "bool ->", _guard, GUARD)
+op("guard_false", "bool ->", lambda x: _guard(not x), GUARD)
+
+
+def _load_global(namespace: dict[str, object], name: str) -> object:
+    if name not in namespace:
+        raise Leaves
+    return namespace[name]
+
+
+def _call_pure(function: Callable[..., object], *args: object) -> object:
+    return _raising(function)(*args)
+
+
+op("load_global", "object object -> ?", _load_global, Effect.READ)
+op("call_pure", "object * -> ?", _call_pure, GUARD)
+op("poll", "->", lambda: None, Effect.POLL)
+
+PYTHON_TYPES = {Kind.INT: int, Kind.FLOAT: float, Kind.BOOL: bool}
+
+
+def result_fits(kind: Kind, value: object) -> bool:
+    """Whether a Python object is of the machine kind: what `load_global` and `call_pure` check of their results."""
+    return kind is Kind.ANY or Const(value).kind is kind

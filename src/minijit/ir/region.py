@@ -1,0 +1,358 @@
+"""Regions: the typed control-flow graph that one piece of machine code is made from.
+
+A region has basic blocks whose parameters are typed (SSA with block parameters, no phi instructions). The first block
+is the entry; its parameters are the region's inputs in the order in which `inputs()` lists them. Every op that may
+leave names an `Exit`, whose frames say what the interpreter must see there: for each local and stack slot a machine
+value, a constant, a virtual object, or what the entry found there.
+
+Everything here is immutable. Passes make new regions; nothing in a region knows how it was recorded or will be lowered.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from minijit.events import ExitReason
+
+
+class Kind(enum.Enum):
+    """What a machine value is.
+
+    `ANY` is a scalar whose kind is known only at run time: a tag (see `TAGS`) beside 64 bits. It never allocates.
+    """
+
+    INT = "int"
+    FLOAT = "float"
+    BOOL = "bool"
+    ANY = "any"
+
+    __hash__ = object.__hash__
+
+
+class EntryKind(enum.Enum):
+    """What a slot must hold for the region to be entered."""
+
+    INT = "int"
+    FLOAT = "float"
+    BOOL = "bool"
+    NONE = "none"
+    RANGE_ITERATOR = "range_iterator"
+    OBJECT = "object"  # anything at all: never looked at, only handed back
+    UNBOUND = "unbound"
+
+    __hash__ = object.__hash__
+
+
+class EntryPoint(enum.Enum):
+    """Where a region is entered: at a function's start, or at a loop header in a live frame."""
+
+    CALL = "call"
+    LOOP = "loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A machine value: defined once, as a block parameter or as an op's result."""
+
+    number: int
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Const:
+    """A Python object known when the region was built. Equal only to the very same object."""
+
+    value: object
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Const) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind of machine value that this constant can stand for; None for anything but small numbers."""
+        return const_kind(self.value)
+
+
+Operand = Value | Const
+
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+
+
+def const_kind(value: object) -> Kind | None:
+    """The machine kind of a Python object: exact types only, and only ints that fit 64 bits."""
+    kind = _CONST_KINDS.get(type(value))
+    if kind is Kind.INT and not INT_MIN <= value <= INT_MAX:  # type: ignore[operator]
+        return None
+    return kind
+
+
+_CONST_KINDS = {bool: Kind.BOOL, int: Kind.INT, float: Kind.FLOAT}
+
+
+class Hole(enum.Enum):
+    """A slot without an object."""
+
+    UNBOUND = "unbound"
+    NULL = "null"
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What slot `slot` held when the region was entered, whatever it is: handed on, never looked at."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualTuple:
+    """A tuple that no one has allocated yet."""
+
+    items: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualRange:
+    """A `range` object that no one has allocated yet."""
+
+    start: Operand
+    stop: Operand
+    step: Operand
+
+
+@dataclass(frozen=True, slots=True)
+class RangeIterator:
+    """An iterator over a range: the next value, the step and how many values are left.
+
+    `home` is the entry slot whose live iterator object this is (it is written back at exits); None for one that is
+    virtual.
+    """
+
+    start: Operand
+    step: Operand
+    length: Operand
+    home: int | None = None
+
+
+Slot = Value | Const | Hole | Entry | VirtualTuple | VirtualRange | RangeIterator
+
+
+@dataclass(frozen=True, slots=True)
+class FrameState:
+    """One interpreter frame at an exit: it goes on with the instruction at `offset` (bytes into `co_code`)."""
+
+    offset: int
+    locals: tuple[Slot, ...]
+    stack: tuple[Slot, ...]
+
+    def slots(self) -> tuple[Slot, ...]:
+        return self.locals + self.stack
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A way out of the region. `frame` is the snapshot; `detail` names what was met (an opcode, say)."""
+
+    reason: ExitReason
+    frame: FrameState
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operation. `name` is a row of `ops.TABLE`; `exit` is an index into the region's exits."""
+
+    name: str
+    args: tuple[Operand, ...]
+    result: Value | None = None
+    exit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A jump to a block, with a value for each of its parameters."""
+
+    target: int
+    args: tuple[Operand, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    edge: Edge
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    condition: Operand
+    then: Edge
+    otherwise: Edge
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """The function returns. A virtual object is made here."""
+
+    value: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The region ends here without a condition."""
+
+    exit: int
+
+
+Terminator = Jump | Branch | Return | Leave
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    params: tuple[Value, ...]
+    ops: tuple[Op, ...]
+    end: Terminator
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A control-flow graph: block 0 is the entry and has no predecessor.
+
+    `entry_kinds` has one row for each slot that the entry looks at: the parameters for `CALL`, all locals and the stack
+    for `LOOP`.
+    """
+
+    name: str
+    point: EntryPoint
+    entry_kinds: tuple[EntryKind, ...]
+    blocks: tuple[Block, ...]
+    exits: tuple[Exit, ...]
+
+    def inputs(self) -> Iterator[tuple[int, str, Value]]:
+        """(slot, field, value) for each parameter of the entry block, in order."""
+        params = iter(self.blocks[0].params)
+        for slot, kind in enumerate(self.entry_kinds):
+            for field in INPUT_FIELDS.get(kind, ()):
+                yield slot, field, next(params)
+
+
+INPUT_FIELDS: dict[EntryKind, tuple[str, ...]] = {
+    EntryKind.INT: ("value",),
+    EntryKind.FLOAT: ("value",),
+    EntryKind.BOOL: ("value",),
+    EntryKind.RANGE_ITERATOR: ("start", "step", "length"),
+}
+
+
+def edges(end: Terminator) -> tuple[Edge, ...]:
+    """The edges that leave a block by this terminator."""
+    match end:
+        case Jump(edge):
+            return (edge,)
+        case Branch(_, then, otherwise):
+            return (then, otherwise)
+        case Return() | Leave():
+            return ()
+        case _:
+            assert_never(end)
+
+
+def slot_operands(slot: Slot) -> Iterator[Operand]:
+    """The machine values and constants that a slot is made of."""
+    match slot:
+        case Value() | Const():
+            yield slot
+        case VirtualTuple(items):
+            for item in items:
+                yield from slot_operands(item)
+        case VirtualRange(start, stop, step):
+            yield from (start, stop, step)
+        case RangeIterator(start, step, length, _):
+            yield from (start, step, length)
+        case Hole() | Entry():
+            return
+        case _:
+            assert_never(slot)
+
+
+def exit_values(exit: Exit) -> Iterator[Value]:
+    """The machine values that an exit needs."""
+    for slot in exit.frame.slots():
+        for operand in slot_operands(slot):
+            if isinstance(operand, Value):
+                yield operand
+
+
+def map_slot(slot: Slot, change: dict[Value, Operand]) -> Slot:
+    """The slot with values replaced."""
+    match slot:
+        case Value():
+            return change.get(slot, slot)
+        case VirtualTuple(items):
+            return VirtualTuple(tuple(map_slot(item, change) for item in items))
+        case VirtualRange(start, stop, step):
+            return VirtualRange(*(map_operand(x, change) for x in (start, stop, step)))
+        case RangeIterator(start, step, length, home):
+            return RangeIterator(*(map_operand(x, change) for x in (start, step, length)), home)
+        case Const() | Hole() | Entry():
+            return slot
+        case _:
+            assert_never(slot)
+
+
+def map_operand(operand: Operand, change: dict[Value, Operand]) -> Operand:
+    return change.get(operand, operand) if isinstance(operand, Value) else operand
+
+
+def map_edge(edge: Edge, change: dict[Value, Operand]) -> Edge:
+    return Edge(edge.target, tuple(map_operand(a, change) for a in edge.args))
+
+
+def map_end(end: Terminator, change: dict[Value, Operand]) -> Terminator:
+    """The terminator with values replaced."""
+    match end:
+        case Jump(edge):
+            return Jump(map_edge(edge, change))
+        case Branch(condition, then, otherwise):
+            return Branch(map_operand(condition, change), map_edge(then, change), map_edge(otherwise, change))
+        case Return(value):
+            return Return(map_slot(value, change))
+        case Leave():
+            return end
+        case _:
+            assert_never(end)
+
+
+def map_op(op: Op, change: dict[Value, Operand]) -> Op:
+    return Op(op.name, tuple(map_operand(a, change) for a in op.args), op.result, op.exit)
+
+
+def map_exit(exit: Exit, change: dict[Value, Operand]) -> Exit:
+    frame = exit.frame
+    return Exit(
+        exit.reason,
+        FrameState(
+            frame.offset,
+            tuple(map_slot(s, change) for s in frame.locals),
+            tuple(map_slot(s, change) for s in frame.stack),
+        ),
+        exit.detail,
+    )
+
+
+def substitute(region: Region, change: dict[Value, Operand]) -> Region:
+    """The region with values replaced everywhere (definitions stay: the caller removes them)."""
+    if not change:
+        return region
+    blocks = tuple(
+        Block(b.params, tuple(map_op(op, change) for op in b.ops), map_end(b.end, change)) for b in region.blocks
+    )
+    exits = tuple(map_exit(e, change) for e in region.exits)
+    return Region(region.name, region.point, region.entry_kinds, blocks, exits)

@@ -1,0 +1,59 @@
+"""What recording yields: traces, and the profile of a code object that is the sum of its traces.
+
+The recorder makes traces; the builder reads the profile. A step is a bytecode offset with the type of the value that was on
+top of the stack when it was reached, which is the result of the instruction before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minijit.ir.region import EntryKind, EntryPoint
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """Where compiled code can be entered: a function's start (offset 0) or a loop header."""
+
+    point: EntryPoint
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instruction that was executed, and what was on top of the stack before it ('' for an empty stack)."""
+
+    offset: int
+    top: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What the recorder saw from a root, or from an exit at `start`, until it came back to known ground."""
+
+    root: Root
+    start: int
+    entry_kinds: tuple[EntryKind, ...]
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        kinds = ", ".join(kind.value for kind in self.entry_kinds)
+        head = f"trace {self.root.point.value}@{self.root.offset} from {self.start} ({kinds})"
+        return "\n".join([head, *(f"  {step.offset:>5} {step.top}" for step in self.steps)])
+
+
+@dataclass(slots=True)
+class Profile:
+    """What recordings saw of one code object: the offsets that were executed, and the type last seen on top of the stack."""
+
+    seen: set[int] = field(default_factory=set)
+    tops: dict[int, str] = field(default_factory=dict)
+
+    def add(self, step: Step) -> bool:
+        """Takes a step in; whether it was new."""
+        new = self.tops.get(step.offset) != step.top
+        self.seen.add(step.offset)
+        self.tops[step.offset] = step.top
+        return new

@@ -1,0 +1,1 @@
+"""Recording: what the interpreter executes from a root, or from a hot exit, until it is back on known ground."""

@@ -1,0 +1,100 @@
+"""One recording: takes the steps that INSTRUCTION events report and says when to stop.
+
+In: a root, the offset where the recording starts, and the profile so far. Each step tells the offset about to be executed
+and the type on top of the stack. Out: a `Trace`, or an abort with its reason. CPython does the executing, so a recording
+changes nothing and can be dropped at any step.
+
+A recording ends
+
+- from a function's start: at the return;
+- from a loop header: after `rounds` times round the loop without anything new, or when the loop is left;
+- from an exit (a bridge): at the first offset that an earlier recording has seen, at a back edge, or at the return.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from minijit.events import AbortReason
+from minijit.ir.region import EntryPoint
+from minijit.ir.trace import Step, Trace
+
+if TYPE_CHECKING:
+    from minijit.ir.bytecode import Code
+    from minijit.ir.region import EntryKind
+    from minijit.ir.trace import Profile, Root
+
+
+class Verdict(enum.Enum):
+    """What to do after a step."""
+
+    SILENCE = "silence"  # go on; this offset has told what it has to tell
+    LISTEN = "listen"  # go on, and report this offset again
+    DONE = "done"
+
+
+_RETURNS = {"RETURN_VALUE", "RETURN_CONST"}
+
+
+@dataclass(slots=True)
+class Recording:
+    """A recording under way, of one frame of one thread.
+
+    `frame` is the address of the recorded frame; None until the first step of a bridge, whose frame is made by the exit.
+    """
+
+    code: Code
+    root: Root
+    start: int
+    entry_kinds: tuple[EntryKind, ...]
+    profile: Profile
+    max_steps: int
+    rounds: int
+    thread: int
+    frame: int | None
+    steps: list[Step] = field(default_factory=list)
+    known: frozenset[int] = field(init=False)
+    quiet_rounds: int = 0
+    news: bool = False
+
+    def __post_init__(self) -> None:
+        self.known = frozenset(self.profile.seen) if self.is_bridge else frozenset()
+
+    @property
+    def is_bridge(self) -> bool:
+        return self.start != self.root.offset
+
+    def step(self, offset: int, top: str) -> Verdict | AbortReason:
+        """Takes the instruction that is about to be executed."""
+        if self._is_back(offset):
+            return Verdict.DONE
+        if len(self.steps) >= self.max_steps:
+            return AbortReason.TOO_LONG
+        step = Step(offset, top)
+        if self.profile.add(step):
+            self.steps.append(step)
+            self.news = True
+        return self._verdict(offset)
+
+    def _is_back(self, offset: int) -> bool:
+        """Whether this offset is beyond what is to be recorded."""
+        if self.is_bridge and offset in self.known and offset != self.start:
+            return True
+        loop = self.code.loops.get(self.root.offset)
+        return self.root.point is EntryPoint.LOOP and loop is not None and offset not in loop.body
+
+    def _verdict(self, offset: int) -> Verdict:
+        name = self.code.instructions[offset].name
+        if name in _RETURNS or (self.is_bridge and name == "JUMP_BACKWARD"):
+            return Verdict.DONE
+        if offset != self.root.offset or self.root.point is not EntryPoint.LOOP:
+            return Verdict.SILENCE
+        self.quiet_rounds = 0 if self.news else self.quiet_rounds + 1
+        self.news = False
+        return Verdict.DONE if self.quiet_rounds >= self.rounds else Verdict.LISTEN
+
+    def trace(self) -> Trace:
+        """What was recorded."""
+        return Trace(self.root, self.start, self.entry_kinds, tuple(self.steps))

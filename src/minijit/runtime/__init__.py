@@ -1,0 +1,1 @@
+"""Decisions at run time (policy) and what compiled code relies on (assume)."""

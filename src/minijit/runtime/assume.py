@@ -1,0 +1,66 @@
+"""Assumptions: which region relies on which entry of which namespace, and what changes too often to be relied on.
+
+One registry. A watcher's report comes in as (namespace, name, new value); the regions that must be killed come out. Names
+whose changes have killed regions `PATIENCE` times become *volatile*: the builder then reads them each time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+R = TypeVar("R")
+"""What is killed; the registry only hands it back."""
+
+PATIENCE = 2
+Key = tuple[int, str]
+"""The address of a namespace's dict, and a name in it."""
+
+ABSENT = object()
+"""What a region assumed of a name that was not there."""
+
+
+@dataclass(slots=True)
+class Assumptions(Generic[R]):
+    """Who relies on what. `namespaces` keeps each dict alive as long as it is relied on."""
+
+    dependents: dict[Key, dict[int, tuple[R, object]]] = field(default_factory=dict)
+    kills: Counter[Key] = field(default_factory=Counter)
+
+    def add(self, key: Key, region: R, assumed: object) -> bool:
+        """Notes that the region relies on `key` being `assumed`; whether it is the first to rely on the key."""
+        first = key not in self.dependents
+        self.dependents.setdefault(key, {})[id(region)] = (region, assumed)
+        return first
+
+    def remove(self, key: Key, region: R) -> bool:
+        """Takes a region out; whether nobody relies on the key now."""
+        regions = self.dependents.get(key, {})
+        regions.pop(id(region), None)
+        if not regions:
+            self.dependents.pop(key, None)
+        return not regions
+
+    def broken_by(self, key: Key, new: object) -> list[R]:
+        """The regions that a change of `key` to `new` (ABSENT for a deletion) breaks; counts towards its volatility."""
+        broken = [region for region, assumed in self.dependents.get(key, {}).values() if assumed is not new]
+        if broken:
+            self.kills[key] += 1
+        return broken
+
+    def keys_of(self, namespace: int) -> list[Key]:
+        """The keys of one namespace that someone relies on."""
+        return [key for key in self.dependents if key[0] == namespace]
+
+    def forget(self, namespace: int) -> None:
+        """The namespace is gone; its address may come to stand for another."""
+        for key in [key for key in self.kills if key[0] == namespace]:
+            del self.kills[key]
+
+    def volatile(self, also: Iterable[Key] = ()) -> frozenset[Key]:
+        """The keys that are not to be relied on: those that changed too often, and those that the caller names."""
+        return frozenset(key for key, count in self.kills.items() if count >= PATIENCE) | frozenset(also)

@@ -1,0 +1,163 @@
+"""Policies: pure decisions over plain statistics. Nothing here compiles, counts or looks at a clock.
+
+The driver asks at thresholds, with everything that is known about the case, and carries out the action that comes back. A
+policy of one's own subclasses `Policy` and overrides what it wants to decide otherwise. One that raises is reported and
+replaced by the default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minijit.events import ExitReason, GiveUpReason
+
+if TYPE_CHECKING:
+    from minijit.config import Config
+    from minijit.events import AbortReason, KillReason
+
+
+# What a policy can say
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Record from the root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Leave it to the interpreter for now; ask again after `times` more."""
+
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Leave it to the interpreter for good."""
+
+    reason: GiveUpReason
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Keep the exit as it is; ask again after `times` more."""
+
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """Record from the exit on, and compile the region anew with what was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recompile:
+    """Compile the region anew with what is known by now."""
+
+
+# What a policy is told
+
+
+@dataclass(frozen=True, slots=True)
+class RootStats:
+    """The history of one root in this process. `compile_seconds` is that of the whole process."""
+
+    compilations: int = 0
+    bridges: int = 0
+    aborts: int = 0
+    kills: int = 0
+    versions: int = 0
+    last_abort: AbortReason | None = None
+    compile_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStats:
+    """An exit that was taken `count` times. `seconds` passed since the region went into service (or the last question);
+    `recent` counts the exit in that time."""
+
+    root: RootStats
+    reason: ExitReason
+    count: int
+    recent: int
+    seconds: float
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class MissStats:
+    """A root that is reached with types which no version takes. `compilable` tells whether a version could."""
+
+    root: RootStats
+    misses: int
+    entries: int
+    compilable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The default: bridges for branches that were not taken before, patience with rare exits, limits on everything.
+
+    A hot branch is bridged (as PyPy and LuaJIT do); after the second bridge of a root the rest of its branches are compiled
+    unseen, so that a function with many branches needs few compilations. A region that leaves more often than every
+    `LEAST_SECONDS` on average costs more than it gives and is given up.
+    """
+
+    config: Config
+
+    LEAST_SECONDS = 4e-6
+    AFTER_BRIDGES = 2
+    ABORTS = 4
+    KILLS = 12
+
+    def should_record(self, root: RootStats) -> Record | Wait | GiveUp:
+        """A root is hot, and has no code for the types at hand."""
+        exhausted = self._exhausted(root)
+        if exhausted is not None:
+            return exhausted
+        if root.aborts >= self.ABORTS:
+            return GiveUp(GiveUpReason.ABORTS)
+        return Record()
+
+    def after_abort(self, root: RootStats) -> Wait | GiveUp:
+        """A recording came to nothing: wait longer each time."""
+        if root.aborts >= self.ABORTS:
+            return GiveUp(GiveUpReason.ABORTS)
+        return Wait(self.config.call_threshold * 4**root.aborts)
+
+    def after_exit(self, exit: ExitStats) -> Resume | Bridge | Recompile | GiveUp:
+        """An exit is hot."""
+        spent = self._exhausted(exit.root) is not None
+        if exit.reason is ExitReason.UNTAKEN and exit.root.bridges < self.config.bridges and not spent:
+            return Bridge()
+        if exit.reason is ExitReason.GLOBAL and not spent:
+            return Recompile()
+        if exit.recent and exit.seconds / exit.recent < self.LEAST_SECONDS:
+            return GiveUp(GiveUpReason.EXITS)
+        return Resume(10 * exit.count)
+
+    def after_miss(self, miss: MissStats) -> Record | Wait | GiveUp:
+        """Calls come with types that no version takes."""
+        if miss.compilable and miss.root.versions < self.config.versions and self._exhausted(miss.root) is None:
+            return Record()
+        if miss.misses > miss.entries:
+            return GiveUp(GiveUpReason.MISSES)
+        return Wait(10 * miss.misses)
+
+    def after_kill(self, root: RootStats, reason: KillReason) -> Wait | GiveUp:
+        """An assumption broke and a region is gone."""
+        if root.kills >= self.KILLS:
+            return GiveUp(GiveUpReason.KILLS)
+        return Wait(min(self.config.call_threshold * 2**root.kills, 2**20))
+
+    def compile_unseen(self, root: RootStats) -> bool:
+        """Whether branches that no recording took are compiled all the same."""
+        return root.bridges >= self.AFTER_BRIDGES
+
+    def _exhausted(self, root: RootStats) -> GiveUp | None:
+        if root.compilations >= self.config.compilations:
+            return GiveUp(GiveUpReason.BUDGET)
+        if root.compile_seconds >= self.config.compile_seconds:
+            return GiveUp(GiveUpReason.TIME)
+        return None
