@@ -215,7 +215,11 @@ class Hub:
                 subscriber(event)
             except Exception as error:  # noqa: BLE001 - a user's callback must not break the program
                 self.subscribers.remove(subscriber)
-                print(f"minijit: subscriber {subscriber!r} removed: {error!r}", file=sys.stderr)
+                self.complain(f"subscriber {subscriber!r} removed: {error!r}")
+
+    def complain(self, text: str) -> None:
+        """Tells the user about something of theirs that failed."""
+        print(f"minijit: {text}", file=sys.stderr)
 
 
 def count(counter: Counter[str], event: Event) -> None:

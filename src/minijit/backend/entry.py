@@ -49,10 +49,12 @@ class CallEntry:
 
 @dataclass(frozen=True, slots=True)
 class LoopEntry:
-    """What a loop entry needs to know: the namespaces that the frame must have, and the address of a counter."""
+    """What a loop entry needs to know: the namespaces that the frame must have, and the addresses of the word that holds
+    the next link of the chain and of a counter."""
 
     globals: int
     builtins: int
+    next: int
     entries: int
 
 
@@ -190,8 +192,20 @@ def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
         _count(e, entry.entries)
         body = e.fresh_label()
         e.line(f"br label %{body}")
-        e.start("miss")
-        e.line("ret ptr null")
+        _loop_miss(e, entry)
         e.start(body)
 
     return prologue
+
+
+def _loop_miss(e: Emitter, entry: LoopEntry) -> None:
+    """The slots hold other types: the next version, or NULL from the last."""
+    e.start("miss")
+    onward = e.let(f"load ptr, ptr {pointer(entry.next)}")
+    last = e.let(f"icmp eq ptr {onward}, null")
+    e.line(f"br i1 {last}, label %none, label %another")
+    e.start("another")
+    result = e.let(f"musttail call ptr {onward}(ptr %a, ptr %b, i64 %c, ptr %d)")
+    e.line(f"ret ptr {result}")
+    e.start("none")
+    e.line("ret ptr null")

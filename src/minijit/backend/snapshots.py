@@ -42,6 +42,7 @@ from minijit.ir.region import (
     Value,
     VirtualRange,
     VirtualTuple,
+    edges,
     slot_operands,
 )
 
@@ -226,7 +227,23 @@ def make_records(region: Region, code: object, first_instruction: int, hot_at: i
             raw.write_i64(address, word) if word < 0 else raw.write_u64(address, word)
             address += 8
         addresses.append(body - RECORD_BYTES)
-    constants = tuple(
-        op.value for p in points for s in p.frame.slots() for op in slot_operands(s) if isinstance(op, Const)
-    )
+    constants = tuple(operand.value for operand in _constants(region) if operand.kind is not None)
     return Records(memory, tuple(addresses), (code, *constants))
+
+
+def _constants(region: Region) -> Iterator[Const]:
+    """All constants of a region.
+
+    The records keep the numbers among them alive. Others come from the code object, which is kept, or from a namespace,
+    where the region's assumptions hold them; keeping those would make cycles through machine code.
+    """
+    operands: list[Operand] = [arg for block in region.blocks for op in block.ops for arg in op.args]
+    for point in leave_points(region):
+        operands.extend(operand for slot in point.frame.slots() for operand in slot_operands(slot))
+    for block in region.blocks:
+        operands.extend(argument for edge in edges(block.end) for argument in edge.args)
+        if isinstance(block.end, Return):
+            operands.extend(slot_operands(block.end.value))
+    for operand in operands:
+        if isinstance(operand, Const):
+            yield operand

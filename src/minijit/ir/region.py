@@ -285,6 +285,9 @@ def slot_operands(slot: Slot) -> Iterator[Operand]:
 def exit_values(exit: Exit) -> Iterator[Value]:
     """The machine values that an exit needs."""
     for slot in exit.frame.slots():
+        if isinstance(slot, Value):  # most slots, and passes look at all of them
+            yield slot
+            continue
         for operand in slot_operands(slot):
             if isinstance(operand, Value):
                 yield operand
@@ -298,9 +301,13 @@ def map_slot(slot: Slot, change: dict[Value, Operand]) -> Slot:
         case VirtualTuple(items):
             return VirtualTuple(tuple(map_slot(item, change) for item in items))
         case VirtualRange(start, stop, step):
-            return VirtualRange(*(map_operand(x, change) for x in (start, stop, step)))
+            return VirtualRange(
+                map_operand(start, change), map_operand(stop, change), map_operand(step, change)
+            )
         case RangeIterator(start, step, length, home):
-            return RangeIterator(*(map_operand(x, change) for x in (start, step, length)), home)
+            return RangeIterator(
+                map_operand(start, change), map_operand(step, change), map_operand(length, change), home
+            )
         case Const() | Hole() | Entry():
             return slot
         case _:
@@ -311,8 +318,15 @@ def map_operand(operand: Operand, change: dict[Value, Operand]) -> Operand:
     return change.get(operand, operand) if isinstance(operand, Value) else operand
 
 
+def map_operands(operands: tuple[Operand, ...], change: dict[Value, Operand]) -> tuple[Operand, ...]:
+    """The operands with values replaced: the very tuple where there is none."""
+    mapped = tuple([change.get(x, x) if isinstance(x, Value) else x for x in operands])
+    return operands if mapped == operands else mapped
+
+
 def map_edge(edge: Edge, change: dict[Value, Operand]) -> Edge:
-    return Edge(edge.target, tuple(map_operand(a, change) for a in edge.args))
+    args = map_operands(edge.args, change)
+    return edge if args is edge.args else Edge(edge.target, args)
 
 
 def map_end(end: Terminator, change: dict[Value, Operand]) -> Terminator:
@@ -321,7 +335,9 @@ def map_end(end: Terminator, change: dict[Value, Operand]) -> Terminator:
         case Jump(edge):
             return Jump(map_edge(edge, change))
         case Branch(condition, then, otherwise):
-            return Branch(map_operand(condition, change), map_edge(then, change), map_edge(otherwise, change))
+            return Branch(
+                map_operand(condition, change), map_edge(then, change), map_edge(otherwise, change)
+            )
         case Return(value):
             return Return(map_slot(value, change))
         case Leave():
@@ -331,20 +347,23 @@ def map_end(end: Terminator, change: dict[Value, Operand]) -> Terminator:
 
 
 def map_op(op: Op, change: dict[Value, Operand]) -> Op:
-    return Op(op.name, tuple(map_operand(a, change) for a in op.args), op.result, op.exit)
+    """The op with values replaced: itself where there is none."""
+    args = map_operands(op.args, change)
+    return op if args is op.args else Op(op.name, args, op.result, op.exit)
 
 
 def map_exit(exit: Exit, change: dict[Value, Operand]) -> Exit:
+    """The exit with values replaced: itself where there is none."""
     frame = exit.frame
-    return Exit(
-        exit.reason,
-        FrameState(
-            frame.offset,
-            tuple(map_slot(s, change) for s in frame.locals),
-            tuple(map_slot(s, change) for s in frame.stack),
-        ),
-        exit.detail,
-    )
+    slots = map_slots(frame.locals, change), map_slots(frame.stack, change)
+    if slots == (frame.locals, frame.stack):
+        return exit
+    return Exit(exit.reason, FrameState(frame.offset, *slots), exit.detail)
+
+
+def map_slots(slots: tuple[Slot, ...], change: dict[Value, Operand]) -> tuple[Slot, ...]:
+    # Most slots are plain values: a dictionary is quicker to ask than `map_slot`.
+    return tuple([change.get(s, s) if isinstance(s, Value) else map_slot(s, change) for s in slots])
 
 
 def substitute(region: Region, change: dict[Value, Operand]) -> Region:
@@ -352,7 +371,8 @@ def substitute(region: Region, change: dict[Value, Operand]) -> Region:
     if not change:
         return region
     blocks = tuple(
-        Block(b.params, tuple(map_op(op, change) for op in b.ops), map_end(b.end, change)) for b in region.blocks
+        Block(b.params, tuple([map_op(op, change) for op in b.ops]), map_end(b.end, change))
+        for b in region.blocks
     )
-    exits = tuple(map_exit(e, change) for e in region.exits)
+    exits = tuple([map_exit(e, change) for e in region.exits])
     return Region(region.name, region.point, region.entry_kinds, blocks, exits)

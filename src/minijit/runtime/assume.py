@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 R = TypeVar("R")
 """What is killed; the registry only hands it back."""
@@ -26,7 +23,7 @@ ABSENT = object()
 
 @dataclass(slots=True)
 class Assumptions(Generic[R]):
-    """Who relies on what. `namespaces` keeps each dict alive as long as it is relied on."""
+    """Who relies on what. Namespaces are known by address: a dict's watcher tells when it dies."""
 
     dependents: dict[Key, dict[int, tuple[R, object]]] = field(default_factory=dict)
     kills: Counter[Key] = field(default_factory=Counter)
@@ -61,6 +58,6 @@ class Assumptions(Generic[R]):
         for key in [key for key in self.kills if key[0] == namespace]:
             del self.kills[key]
 
-    def volatile(self, also: Iterable[Key] = ()) -> frozenset[Key]:
-        """The keys that are not to be relied on: those that changed too often, and those that the caller names."""
-        return frozenset(key for key, count in self.kills.items() if count >= PATIENCE) | frozenset(also)
+    def volatile(self) -> frozenset[Key]:
+        """The keys that changed too often to be relied on."""
+        return frozenset(key for key, count in self.kills.items() if count >= PATIENCE)

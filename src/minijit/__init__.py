@@ -1,0 +1,87 @@
+"""minijit: a tracing JIT for stock CPython 3.12 in Python alone.
+
+Importing this package changes nothing and costs next to nothing: everything is loaded when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minijit.config import Config, ConfigError
+    from minijit.driver.api import (
+        Session,
+        UnsupportedWarning,
+        compile,
+        disable,
+        enable,
+        is_compiled,
+        is_enabled,
+        jit,
+        release,
+        stats,
+        subscribe,
+        suppress,
+    )
+    from minijit.events import Stats
+    from minijit.report.explain import Explanation, explain
+    from minijit.runtime.policy import Policy
+
+_HOMES = {
+    "minijit.config": ("Config", "ConfigError"),
+    "minijit.driver.api": (
+        "Session",
+        "UnsupportedWarning",
+        "compile",
+        "disable",
+        "enable",
+        "is_compiled",
+        "is_enabled",
+        "jit",
+        "release",
+        "stats",
+        "subscribe",
+        "suppress",
+    ),
+    "minijit.events": ("Stats",),
+    "minijit.report.explain": ("Explanation", "explain"),
+    "minijit.runtime.policy": ("Policy",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Explanation",
+    "Policy",
+    "Session",
+    "Stats",
+    "UnsupportedWarning",
+    "compile",
+    "disable",
+    "enable",
+    "explain",
+    "is_compiled",
+    "is_enabled",
+    "jit",
+    "release",
+    "stats",
+    "subscribe",
+    "suppress",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name from its home, once."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""What minijit knows of the interpreter it runs in: layouts, hooks, watchers, raw memory."""

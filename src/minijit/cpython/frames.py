@@ -1,0 +1,85 @@
+"""Live interpreter frames, read through their layout.
+
+Only for frames that cannot move or go away meanwhile: those of the calling thread, inside a monitoring callback. Everything
+here borrows: no reference is taken or given back.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from minijit.cpython import abi, raw
+
+_NAMES = {id(kind): kind.__name__ for kind in (int, float, bool, type(None), tuple, str, list, type(iter(range(0))))}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The interpreter frame at an address."""
+
+    address: int
+
+    @property
+    def code(self) -> int:
+        """The address of the code object."""
+        return raw.read_u64(self.address + abi.FRAME.f_code)
+
+    @property
+    def function(self) -> int:
+        """The address of the function object."""
+        return raw.read_u64(self.address + abi.FRAME.f_funcobj)
+
+    @property
+    def stacktop(self) -> int:
+        """How many slots are in use; meaningful only where the interpreter has written it back, as in a JUMP callback."""
+        return raw.read_i32(self.address + abi.FRAME.stacktop)
+
+    def slot(self, index: int) -> int:
+        """The address of the object in a slot (locals first, then the stack); 0 for none."""
+        return raw.read_u64(self.address + abi.FRAME.localsplus + 8 * index)
+
+    def namespaces(self) -> tuple[dict[str, object], dict[str, object]]:
+        """The globals and the builtins."""
+        return (
+            raw.borrow(raw.read_u64(self.address + abi.FRAME.f_globals)),
+            raw.borrow(raw.read_u64(self.address + abi.FRAME.f_builtins)),
+        )
+
+
+def current(depth: int = 1) -> Frame:
+    """The frame `depth` Python calls above the caller."""
+    return Frame(raw.read_u64(id(sys._getframe(depth + 1)) + abi.FRAME_OBJECT.f_frame))
+
+
+def is_alive(address: int) -> bool:
+    """Whether a frame is one of the calling thread's."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if raw.read_u64(id(frame) + abi.FRAME_OBJECT.f_frame) == address:
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def type_address(object: int) -> int:
+    """The address of an object's type."""
+    return raw.read_u64(object + abi.OBJECT.ob_type)
+
+
+def type_name(object: int) -> str:
+    """The name of the exact type, for the types that recordings tell apart; '' for no object, '?' for others."""
+    if not object:
+        return ""
+    return _NAMES.get(type_address(object), "?")
+
+
+def fits_machine_int(object: int) -> bool:
+    """Whether an exact int object fits 64 bits."""
+    value = raw.borrow(object)
+    return -(2**63) <= value < 2**63  # type: ignore[no-any-return]
+
+
+def is_unshared(object: int) -> bool:
+    """Whether one reference holds the object."""
+    return raw.read_u64(object + abi.OBJECT.ob_refcnt) == 1

@@ -1,0 +1,134 @@
+"""The hooks through which compiled code gets in: monitoring events and vectorcall entries.
+
+`Monitoring` owns the tool id `sys.monitoring.OPTIMIZER_ID`. Events are set code object by code object, so that code which
+does not concern us is never instrumented. Until the native stubs exist, the two counting events go to a Python callback that
+is told once (`ignite`); from then on they are machine code.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from minijit.cpython import abi, raw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, FunctionType
+
+_MONITORING = sys.monitoring
+TOOL = _MONITORING.OPTIMIZER_ID
+START = _MONITORING.events.PY_START
+JUMP = _MONITORING.events.JUMP
+INSTRUCTION = _MONITORING.events.INSTRUCTION
+DISABLE = _MONITORING.DISABLE
+NAME = "minijit"
+
+METH_FASTCALL = 0x80
+
+
+class ToolTaken(Exception):
+    """Another tool has the monitoring id of optimisers."""
+
+
+class _MethodDef(ctypes.Structure):
+    """CPython's PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("method", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+_new_builtin = ctypes.pythonapi.PyCFunction_NewEx
+_new_builtin.restype = ctypes.py_object
+_new_builtin.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+_set_vectorcall = ctypes.pythonapi.PyFunction_SetVectorcall
+_set_vectorcall.restype = None
+_set_vectorcall.argtypes = [ctypes.py_object, ctypes.c_void_p]
+
+PLAIN_VECTORCALL = raw.symbol("_PyFunction_Vectorcall")
+
+
+@dataclass(slots=True)
+class Monitoring:
+    """Our use of `sys.monitoring`. Raises `ToolTaken` where the tool id is not free."""
+
+    ignite: Callable[[CodeType, int], None]
+    on_instruction: Callable[[CodeType, int], object]
+    active: dict[int, CodeType] = field(default_factory=dict)
+    _definitions: list[_MethodDef] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        try:
+            _MONITORING.use_tool_id(TOOL, NAME)
+        except ValueError:
+            raise ToolTaken(_MONITORING.get_tool(TOOL)) from None
+        _MONITORING.register_callback(TOOL, START, self.ignite)
+        _MONITORING.register_callback(TOOL, JUMP, self._ignite_by_jump)
+        _MONITORING.register_callback(TOOL, INSTRUCTION, self.on_instruction)
+
+    def _ignite_by_jump(self, code: CodeType, source: int, target: int) -> None:
+        self.ignite(code, target)
+
+    def go_native(self, on_start: int, on_jump: int) -> None:
+        """From now on machine code counts: two functions with the signature of METH_FASTCALL."""
+        _MONITORING.register_callback(TOOL, START, self._builtin(b"on_start", on_start))
+        _MONITORING.register_callback(TOOL, JUMP, self._builtin(b"on_jump", on_jump))
+
+    def _builtin(self, name: bytes, address: int) -> Callable[..., object]:
+        definition = _MethodDef(name, address, METH_FASTCALL, None)
+        self._definitions.append(definition)
+        return _new_builtin(ctypes.addressof(definition), None, None)  # type: ignore[no-any-return]
+
+    def set_events(self, code: CodeType, events: int) -> None:
+        """Which events of a code object we get; 0 for none."""
+        if events:
+            self.active[id(code)] = code
+        else:
+            self.active.pop(id(code), None)
+        _MONITORING.set_local_events(TOOL, code, events)
+
+    def rearm(self, code: CodeType) -> None:
+        """Events that a callback disabled come again; the instrumentation is brought up to date."""
+        events = _MONITORING.get_local_events(TOOL, code)
+        _MONITORING.set_local_events(TOOL, code, events ^ INSTRUCTION)
+        _MONITORING.set_local_events(TOOL, code, events)
+
+    def close(self) -> None:
+        """Gives everything back: events, callbacks, the tool id."""
+        for code in list(self.active.values()):
+            _MONITORING.set_local_events(TOOL, code, 0)
+        self.active.clear()
+        for event in (START, JUMP, INSTRUCTION):
+            _MONITORING.register_callback(TOOL, event, None)
+        _MONITORING.free_tool_id(TOOL)
+
+
+def is_watched(code: CodeType) -> bool:
+    """Whether a tool other than ours wants events of the code."""
+    ours = 1 << TOOL
+    monitoring = raw.read_u64(id(code) + abi.CODE.monitoring)
+    if not monitoring:
+        return False
+    tools = raw.read_bytes(monitoring + abi.MONITORING.active_monitors, 15)
+    return any(bits & ~ours for bits in tools)
+
+
+def set_vectorcall(function: FunctionType, address: int) -> None:
+    """Calls of the function go to machine code at `address`."""
+    _set_vectorcall(function, address)
+
+
+def vectorcall_of(function: FunctionType) -> int:
+    """Where calls of the function go."""
+    return raw.read_u64(id(function) + abi.FUNCTION.vectorcall)
+
+
+def restore_vectorcall(function: FunctionType) -> None:
+    """Calls of the function go to the interpreter again."""
+    _set_vectorcall(function, PLAIN_VECTORCALL)

@@ -1,0 +1,315 @@
+"""What users call. Checks arguments, says clearly what is wrong, and leaves the work to the driver.
+
+Where this interpreter cannot be supported, everything here is harmless: `jit` returns functions as they are and warns once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import warnings
+import weakref
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from minijit import config as configuration
+from minijit.cpython import abi, hooks
+from minijit.cpython.watch import WatcherIdsTaken
+from minijit.driver.core import Driver
+from minijit.driver.entries import can_enter_by_call, parameter_count
+from minijit.events import Hub, Stats
+from minijit.ir.region import EntryKind
+from minijit.runtime.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minijit.config import Config
+    from minijit.driver.state import FunctionState
+    from minijit.events import Event
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class UnsupportedWarning(RuntimeWarning):
+    """minijit cannot work in this interpreter; functions run as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    policy: Policy | None
+    eager: bool
+
+
+@dataclass(slots=True)
+class _Process:
+    """What a process has of minijit: at most one driver, the functions that were decorated, the event hub."""
+
+    driver: Driver | None = None
+    refusal: str = ""
+    hub: Hub = field(default_factory=Hub)
+    decorated: weakref.WeakKeyDictionary[Any, _Options] = field(default_factory=weakref.WeakKeyDictionary)
+
+
+_process = _Process()
+
+
+# Switching on and off
+
+
+def enable(config: Config | None = None) -> Session:
+    """Takes minijit into service with a configuration (default: what the environment says).
+
+    Functions that were decorated before are taken on again. Returns a context manager that disables minijit at its end.
+    Raises `RuntimeError` if minijit is enabled already. Where the interpreter is not supported, warns once and does nothing.
+    """
+    if _process.driver is not None:
+        raise RuntimeError("minijit is enabled already; call minijit.disable() first")
+    _start(config if config is not None else configuration.from_environment())
+    return Session()
+
+
+def disable() -> None:
+    """Takes minijit out of service: every function, monitoring tool id and watcher is as it was found. Safe to call twice."""
+    if _process.driver is not None:
+        _process.driver.close()
+        _process.driver = None
+
+
+def is_enabled() -> bool:
+    """Whether minijit is in service."""
+    return _process.driver is not None
+
+
+class Session:
+    """The time between `enable` and `disable`, as a context manager."""
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        disable()
+
+
+def _start(config: Config) -> None:
+    found = abi.supported()
+    if isinstance(found, abi.Unsupported):
+        _refuse(f"{found.reason.sentence} {found.detail}".strip())
+        return
+    _process.hub.log = config.log == "trace"
+    try:
+        _process.driver = Driver(config, found, _process.hub)
+    except hooks.ToolTaken as taken:
+        _refuse(f"the monitoring tool id for optimisers belongs to {taken}")
+        return
+    for function, options in list(_process.decorated.items()):
+        _take_on(function, options)
+
+
+def _refuse(why: str) -> None:
+    if not _process.refusal:
+        warnings.warn(f"minijit is off: {why}", UnsupportedWarning, stacklevel=5)
+    _process.refusal = why
+
+
+atexit.register(disable)
+
+
+# Decorating
+
+
+@overload
+def jit(function: F, /) -> F: ...
+@overload
+def jit(*, policy: Policy | None = None, eager: bool = False) -> Callable[[F], F]: ...
+def jit(function: Any = None, /, *, policy: Any = None, eager: Any = False) -> Any:
+    """Compiles a Python function to machine code once it is hot. Returns the same function object.
+
+    policy: a `minijit.Policy` that decides for this function; default: the default policy.
+    eager: compile at once, from the annotations (`int`, `float`, `bool`, `None`), instead of after some calls.
+
+    Raises `TypeError` for anything that is not a Python function, or an option of the wrong type.
+    """
+    options = _options(policy, eager)
+    if function is None:
+        return lambda decorated: _jit(decorated, options)
+    return _jit(function, options)
+
+
+def _options(policy: object, eager: object) -> _Options:
+    if policy is not None and not isinstance(policy, Policy):
+        raise TypeError(f"jit's policy must be an instance of minijit.Policy, not {policy!r}")
+    if not isinstance(eager, bool):
+        raise TypeError(f"jit's eager must be True or False, not {eager!r}")
+    return _Options(policy, eager)
+
+
+def _jit(function: Any, options: _Options) -> Any:
+    _require_function(function, "jit")
+    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"jit cannot compile {function.__qualname__}: it is a generator or coroutine function; "
+            "move its inner loop into a plain function and decorate that"
+        )
+    _process.decorated[function] = options
+    if _process.driver is None:
+        if not _process.refusal:
+            _start(configuration.from_environment())
+    else:
+        _take_on(function, options)
+    return function
+
+
+def _require_function(function: object, what: str) -> None:
+    if isinstance(function, FunctionType):
+        return
+    if isinstance(function, type):
+        hint = "decorate its methods"
+    elif isinstance(function, staticmethod | classmethod | property):
+        hint = f"put @minijit.{what} below @{type(function).__name__}, next to the def"
+    elif inspect.ismethod(function):
+        hint = "pass its __func__"
+    elif callable(function):
+        hint = "only functions made by def or lambda can be compiled"
+    else:
+        hint = f"use it as @minijit.{what} or @minijit.{what}(option=...)"
+    raise TypeError(f"minijit.{what} takes a Python function, not {function!r}: {hint}")
+
+
+def _take_on(function: FunctionType, options: _Options) -> None:
+    driver = _process.driver
+    assert driver is not None
+    state = driver.add(function, options.policy or Policy(driver.config))
+    if options.eager:
+        kinds = _annotated_kinds(function)
+        driver.compile_types(state, kinds)
+
+
+_TYPE_KINDS: dict[object, EntryKind] = {
+    int: EntryKind.INT,
+    float: EntryKind.FLOAT,
+    bool: EntryKind.BOOL,
+    None: EntryKind.NONE,
+    type(None): EntryKind.NONE,
+    object: EntryKind.OBJECT,
+}
+
+
+def _kind_of(annotation: object, function: FunctionType) -> EntryKind:
+    try:
+        return _TYPE_KINDS[annotation]
+    except (KeyError, TypeError):
+        raise TypeError(
+            f"{function.__qualname__}: {annotation!r} cannot be compiled for; use int, float, bool, None or object"
+        ) from None
+
+
+def _annotated_kinds(function: FunctionType) -> tuple[EntryKind, ...]:
+    annotations = inspect.get_annotations(function, eval_str=True)
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    missing = [name for name in names if name not in annotations]
+    if missing:
+        raise TypeError(f"{function.__qualname__}: eager needs an annotation for {', '.join(missing)}")
+    return tuple(_kind_of(annotations[name], function) for name in names)
+
+
+# One function
+
+
+def compile(function: FunctionType, *types: type | None) -> bool:
+    """Compiles a function now, for arguments of these exact types (`int`, `float`, `bool`, `None`; `object` for anything).
+
+    Branches are compiled whether they were ever taken or not. Returns whether there is a region for these types now.
+    Raises `TypeError` for a wrong number of types, or one that cannot be compiled for.
+    """
+    state = _state(function, "compile")
+    if state is None:
+        return False
+    decoded = state.code.code
+    if len(types) != parameter_count(decoded):
+        raise TypeError(
+            f"{function.__qualname__} has {parameter_count(decoded)} parameters, but {len(types)} types were given"
+        )
+    kinds = tuple(_kind_of(t, function) for t in types)
+    if not can_enter_by_call(decoded):
+        raise TypeError(f"{function.__qualname__} cannot be compiled from its start: it has *args, **kwargs or a closure")
+    assert _process.driver is not None
+    return _process.driver.compile_types(state, kinds)
+
+
+def _state(function: Any, what: str) -> FunctionState | None:
+    """The driver's state of a function, taken on if need be; None where minijit is off."""
+    _require_function(function, what)
+    if function not in _process.decorated:
+        _jit(function, _Options(None, False))
+    return None if _process.driver is None else _process.driver.functions.get(id(function))
+
+
+def state_of(function: Any, what: str) -> FunctionState | None:
+    """The driver's state of a function, if it has one. Raises `TypeError`, naming the caller `what`, for other things."""
+    _require_function(function, what)
+    return None if _process.driver is None else _process.driver.functions.get(id(function))
+
+
+def why_unknown(function: Any) -> str:
+    """Why there is no state of a function, in a sentence."""
+    if _process.refusal:
+        return f"minijit is off: {_process.refusal}"
+    if _process.driver is None:
+        return "minijit is not enabled"
+    return "minijit was not asked to compile it: decorate it with @minijit.jit"
+
+
+def is_compiled(function: FunctionType) -> bool:
+    """Whether machine code is in service for calls of the function or for a loop in it."""
+    state = state_of(function, "is_compiled")
+    if state is None:
+        return False
+    return bool(state.versions) or any(loop.versions for loop in state.code.loops.values())
+
+
+def suppress(function: FunctionType) -> None:
+    """Never compiles the function; code that exists is thrown away."""
+    state = _state(function, "suppress")
+    if state is not None:
+        assert _process.driver is not None
+        _process.driver.suppress(state)
+
+
+def release(function: FunctionType) -> None:
+    """Throws the function's machine code away; it may become hot, and be compiled, again."""
+    state = state_of(function, "release")
+    if state is not None:
+        assert _process.driver is not None
+        _process.driver.release(state)
+
+
+def stats(function: FunctionType | None = None) -> Stats:
+    """Counters: of one function (its loops included), or of the whole process."""
+    driver = _process.driver
+    if driver is None:
+        return Stats()
+    if function is None:
+        return driver.stats()
+    state = state_of(function, "stats")
+    return Stats() if state is None else driver.stats(state)
+
+
+def subscribe(callback: Callable[[Event], object]) -> Callable[[], None]:
+    """Calls `callback(event)` for every event from now on; returns a function that ends it.
+
+    A callback that raises is removed and reported; it never breaks the program.
+    """
+    if not callable(callback):
+        raise TypeError(f"subscribe takes a callable, not {callback!r}")
+    _process.hub.subscribers.append(callback)
+
+    def unsubscribe() -> None:
+        if callback in _process.hub.subscribers:
+            _process.hub.subscribers.remove(callback)
+
+    return unsubscribe
+
+

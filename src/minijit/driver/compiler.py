@@ -1,0 +1,163 @@
+"""From a profile to a region in service: builder, passes, lowering and engine in their order, with dumps between them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minijit.build.builder import Builder, Request
+from minijit.build.bytecodes import HANDLERS
+from minijit.driver.state import FunctionState
+from minijit.events import AbortReason
+from minijit.ir.check import require_valid
+from minijit.ir.region import Leave, Return
+from minijit.ir.text import print_region
+from minijit.opt.pipeline import optimise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minijit.build.builder import Assumption, Build
+    from minijit.config import Config
+    from minijit.driver.natives import Natives
+    from minijit.driver.state import Installed, RootState
+    from minijit.ir.bytecode import Code
+    from minijit.ir.region import EntryKind, Region
+    from minijit.runtime.assume import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """A region, not yet linked into anything, and what it rests on."""
+
+    installed: Installed
+    assumptions: tuple[Assumption, ...]
+    build_seconds: float
+    llvm_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is none."""
+
+    reason: AbortReason
+    detail: str = ""
+
+
+def show(stage: str, text: str) -> None:
+    """Prints a dump."""
+    print(f"---- {stage}\n{text}", file=sys.stderr)
+
+
+def _dumper(config: Config) -> Callable[[str, str], None] | None:
+    """Prints the engine's stages that the configuration asks for; None if it asks for none of them."""
+    if not any(config.dumps(stage) for stage in ("llvm", "llvm-opt", "asm")):
+        return None
+
+    def dump(stage: str, text: str) -> None:
+        if config.dumps(stage):
+            show(stage, text)
+
+    return dump
+
+
+def stored_globals(code: Code) -> frozenset[str]:
+    """The globals that the code itself writes: not to be assumed."""
+    names = code.code.co_names
+    return frozenset(
+        names[i.arg] for i in code.instructions.values() if i.name in ("STORE_GLOBAL", "DELETE_GLOBAL")
+    )
+
+
+def compile_root(
+    state: RootState,
+    kinds: tuple[EntryKind, ...],
+    natives: Natives,
+    config: Config,
+    volatile: frozenset[Key],
+    namespaces: tuple[dict[str, object], dict[str, object]],
+    *,
+    compile_unseen: bool,
+) -> Success | Failure:
+    """Compiles a root for these entry kinds.
+
+    `namespaces` are the globals and builtins that its frames have. Nothing is in service afterwards.
+    """
+    started = time.perf_counter()
+    build = _build(state, kinds, config, volatile, namespaces, compile_unseen)
+    region = build.region
+    if config.dumps("region"):
+        show("region", print_region(region))
+    if config.check:
+        require_valid(region, "build")
+    if not is_worthwhile(region):
+        return Failure(AbortReason.NOTHING, _first_obstacle(region))
+    region = optimise(region, check=config.check, dump=_pass_dumper(config))
+    built = time.perf_counter()
+    installed = natives.install(state, kinds, region, namespaces, _dumper(config))
+    return Success(installed, build.assumptions, built - started, time.perf_counter() - built)
+
+
+def _pass_dumper(config: Config) -> Callable[[str, Region], None] | None:
+    if not config.dumps("passes"):
+        return None
+    return lambda name, region: show(f"after {name}", print_region(region))
+
+
+def _build(
+    state: RootState,
+    kinds: tuple[EntryKind, ...],
+    config: Config,
+    volatile: frozenset[Key],
+    namespaces: tuple[dict[str, object], dict[str, object]],
+    compile_unseen: bool,
+) -> Build:
+    code, profile = state.code.code, state.code.profile
+    own = frozenset((id(namespaces[0]), name) for name in stored_globals(code))
+    request = Request(
+        code=code,
+        profile=profile,
+        root=state.root,
+        entry_kinds=kinds,
+        globals=namespaces[0],
+        builtins=namespaces[1],
+        compile_unseen=compile_unseen,
+        max_blocks=config.region_blocks,
+        max_versions=config.block_versions,
+        volatile=volatile | own,
+    )
+    return Builder(request, HANDLERS).build()
+
+
+def is_worthwhile(region: Region) -> bool:
+    """Whether the region can get anywhere: round a loop, or to a return."""
+    for block in region.blocks:
+        if isinstance(block.end, Return) or any(op.name == "poll" for op in block.ops):
+            return True
+    return False
+
+
+def _first_obstacle(region: Region) -> str:
+    """What the region ran into."""
+    for block in region.blocks:
+        if isinstance(block.end, Leave):
+            exit = region.exits[block.end.exit]
+            return f"{exit.reason.label} {exit.detail}".strip()
+    return ""
+
+
+def namespaces_of(state: RootState) -> tuple[dict[str, object], dict[str, object]] | None:
+    """The globals and builtins that a root's frames have; None if its function is gone."""
+    if not isinstance(state, FunctionState):
+        states = list(state.code.functions.values())
+        if not states:
+            return None
+        return namespaces_of(states[0])
+    function = state.function
+    if function is None:
+        return None
+    return function.__globals__, function.__builtins__  # type: ignore[attr-defined]
+
+

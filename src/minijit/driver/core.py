@@ -1,0 +1,717 @@
+"""The state machine: from a hot place to a region in service, and out of service again.
+
+Everything comes in through three doors, each on the thread it concerns and with the GIL held: `dispatch` (the stubs, at
+thresholds), `on_instruction` (a recording's steps) and `on_watch` (something changed). What to do is decided by the root's
+policy; this file carries it out and emits an event for everything that happens.
+"""
+
+from __future__ import annotations
+
+import _thread
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, assert_never
+
+from minijit.backend.stubs import Call, site_key
+from minijit.cpython import frames, hooks, raw
+from minijit.cpython.watch import DictEvent, FunctionEvent
+from minijit.driver import compiler
+from minijit.driver.entries import call_kinds, loop_kinds
+from minijit.driver.natives import Natives
+from minijit.driver.state import CodeState, FunctionState, Installed, RootState, exits_of, function_state, new_site
+from minijit.events import (
+    Aborted,
+    AbortReason,
+    Compiled,
+    Event,
+    ExitHot,
+    GaveUp,
+    GiveUpReason,
+    Hub,
+    Killed,
+    KillReason,
+    Recorded,
+    Stats,
+)
+from minijit.ir.bytecode import decode
+from minijit.ir.region import EntryPoint
+from minijit.ir.trace import Root
+from minijit.record.recorder import Recording, Verdict
+from minijit.runtime.assume import ABSENT, Assumptions
+from minijit.runtime.policy import Bridge, ExitStats, GiveUp, MissStats, Policy, Recompile, Record, Resume, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, FunctionType
+
+    from minijit.build.builder import Assumption
+    from minijit.config import Config
+    from minijit.cpython.abi import Interpreter
+    from minijit.ir.region import EntryKind
+
+
+@dataclass(slots=True)
+class Driver:
+    """One a process. Registers with `sys.monitoring` at once; makes anything native when the first function runs."""
+
+    config: Config
+    interpreter: Interpreter
+    hub: Hub
+    codes: dict[int, CodeState] = field(default_factory=dict)
+    functions: dict[int, FunctionState] = field(default_factory=dict)
+    monitoring: hooks.Monitoring = field(init=False)
+    natives: Natives | None = None
+    assumptions: Assumptions[Installed] = field(default_factory=Assumptions)
+    compile_seconds: float = 0.0
+    _records: dict[int, tuple[Installed, int]] = field(default_factory=dict)
+    _loops_by_site: dict[int, RootState] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.monitoring = hooks.Monitoring(self._ignite, self.on_instruction)
+
+    # ---- registering
+
+    def add(self, function: FunctionType, policy: Policy) -> FunctionState:
+        """Takes a function on: from now on its calls and loops are counted. A second time changes the policy only."""
+        known = self.functions.get(id(function))
+        if known is not None:
+            known.policy = policy
+            return known
+        code = self._code_state(function.__code__)
+        state = function_state(code, function, policy, self.config.miss_threshold)
+        self.functions[id(function)] = code.functions[id(function)] = state
+        self._adopt(state)
+        self._update_events(code)
+        return state
+
+    def _code_state(self, code_object: CodeType) -> CodeState:
+        code = self.codes.get(id(code_object))
+        if code is None:
+            code = CodeState(decode(code_object), new_site(self.config.call_threshold))
+            self.codes[id(code_object)] = code
+            if self.natives is not None:
+                self._adopt_code(code)
+        return code
+
+    def _loop_roots(self, code: CodeState, policy: Policy) -> None:
+        """A root for each loop of the code."""
+        for header in code.code.loops:
+            if header in code.loops or header >= 1 << 16:
+                continue
+            site = new_site(self.config.loop_threshold)
+            site.set("miss_hot_at", self.config.miss_threshold)
+            name = code.code.code.co_qualname
+            code.loops[header] = RootState(code, Root(EntryPoint.LOOP, header), name, policy, site)
+            self._loops_by_site[site.address] = code.loops[header]
+
+    def _adopt(self, state: FunctionState) -> None:
+        """Makes a function known to the stubs and watchers, if they exist by now."""
+        self._loop_roots(state.code, state.policy)
+        if self.natives is None:
+            return
+        function = state.function
+        if function is None:
+            self._gone(state.address)
+            return
+        self._adopt_code(state.code)
+        self.natives.functions[state.address] = state.words.address
+        self.natives.watch.watch_function(function)
+
+    def _adopt_code(self, code: CodeState) -> None:
+        assert self.natives is not None
+        self.natives.sites[site_key(code.address, 0)] = code.start.address
+        for header, loop in code.loops.items():
+            self.natives.sites[site_key(code.address, header)] = loop.words.address
+
+    def _ignite(self, code: CodeType, offset: int) -> None:
+        """The first of our functions runs: makes the native part, which takes over the counting."""
+        if self.natives is not None:
+            return
+        self.natives = Natives(self.config, self.interpreter, self.dispatch, self.on_watch)
+        for state in list(self.functions.values()):
+            self._adopt(state)
+        self.monitoring.go_native(self.natives.stubs["on_start"], self.natives.stubs["on_jump"])
+
+    def _update_events(self, code: CodeState) -> None:
+        """Asks the interpreter for the events that the code's roots need, and for no others."""
+        events = 0
+        if any(not f.is_out for f in code.functions.values()):
+            events |= hooks.START
+        if any(not loop.is_out for loop in code.loops.values()):
+            events |= hooks.JUMP
+        if code.recording is not None:
+            events |= hooks.INSTRUCTION
+        self.monitoring.set_events(code.code.code, events)
+
+    # ---- doors
+
+    def dispatch(self, kind: int, a: int, b: int) -> None:
+        """A stub reached a threshold."""
+        try:
+            self._dispatch(Call(kind), a, b, frames.current(1))
+        except KeyboardInterrupt:
+            # Ctrl-C while compiling belongs to the program: it comes again at its next instruction.
+            _thread.interrupt_main()
+
+    def _dispatch(self, kind: Call, a: int, b: int, frame: frames.Frame) -> None:
+        match kind:
+            case Call.START:
+                self._hot_start(self.codes.get(a), frame)
+            case Call.LOOP:
+                self._hot_loop(self._loops_by_site.get(b), frame)
+            case Call.LOOP_MISS:
+                self._missed_loop(self._loops_by_site.get(b), frame)
+            case Call.EXIT:
+                self._hot_exit(a)
+            case Call.MISS:
+                self._missed_call(self.functions.get(a))
+            case Call.WATCHED:
+                self._park(self.functions.get(a))
+            case Call.STALE:
+                self.monitoring.rearm(self.codes[a].code.code)
+            case _:
+                assert_never(kind)
+
+    def on_instruction(self, code_object: CodeType, offset: int) -> object:
+        """A step of a recording, or of something that has the same code and is none of its business."""
+        code = self.codes.get(id(code_object))
+        if code is None or code.recording is None or offset not in code.code.instructions:
+            return hooks.DISABLE
+        recording, frame = code.recording, frames.current(1)
+        if recording.thread != _thread.get_ident():
+            return None
+        if recording.frame is None and offset == recording.start:
+            recording.frame = frame.address
+        if recording.frame != frame.address:
+            return None
+        verdict = recording.step(offset, self._top(code, frame, offset))
+        match verdict:
+            case Verdict.SILENCE:
+                return hooks.DISABLE
+            case Verdict.LISTEN:
+                return None
+            case Verdict.DONE:
+                self._recorded(code)
+            case AbortReason():
+                self._drop_recording(code, verdict)
+        return hooks.DISABLE
+
+    def _top(self, code: CodeState, frame: frames.Frame, offset: int) -> str:
+        depth = code.code.depths.get(offset, 0)
+        return frames.type_name(frame.slot(code.code.locals_count + depth - 1)) if depth else ""
+
+    # ---- hot places
+
+    def _hot_start(self, code: CodeState | None, frame: frames.Frame) -> None:
+        state = None if code is None else code.functions.get(frame.function)
+        if code is None or state is None or state.is_out:
+            self._ask_again(code.start if code is not None else None, self.config.call_threshold)
+            return
+        if state.versions and not state.installed:
+            self._unpark(state)
+            return
+        if code.recording is not None:
+            if not self._drop_if_dead(code):
+                self._ask_again(code.start, 1)
+                return
+        if hooks.is_watched(code.code.code):
+            self._ask_again(code.start, self.config.call_threshold)
+            return
+        kinds = call_kinds(code.code, frame)
+        if kinds is None:
+            self._give_up(state, GiveUpReason.UNSUITABLE)
+            return
+        self._consider(state, kinds, frame)
+
+    def _consider(self, state: RootState, kinds: tuple[EntryKind, ...], frame: frames.Frame) -> None:
+        """Asks the policy about a hot root and does what it says."""
+        answer = self._ask(state, lambda policy: policy.should_record(state.stats(self.compile_seconds)))
+        match answer:
+            case Record():
+                self._record(state, kinds, state.root.offset, frame.address)
+            case Wait(times):
+                self._ask_again(self._counter(state), times)
+            case GiveUp(reason):
+                self._give_up(state, reason)
+
+    def _counter(self, state: RootState) -> Any:
+        """The words of the place where a root is counted."""
+        return state.code.start if isinstance(state, FunctionState) else state.words
+
+    def _ask_again(self, site: Any, times: int) -> None:
+        if site is not None:
+            site.set("hot_at", site.get("count") + times)
+
+    def _hot_loop(self, state: RootState | None, frame: frames.Frame) -> None:
+        if state is None or state.is_out:
+            return
+        code = state.code
+        self._ask_again(state.words, self.config.loop_threshold)
+        if hooks.is_watched(code.code.code):
+            return
+        kinds = loop_kinds(code.code, state.root.offset, frame)
+        if kinds is None:
+            self._give_up(state, GiveUpReason.UNSUITABLE)
+            return
+        if code.recording is not None and not self._drop_if_dead(code):
+            if state.root.offset in code.profile.seen and state is not code.recorded:
+                self._compile(state, kinds)
+            return
+        if state.root.offset in code.profile.seen and not state.counters["aborts"]:
+            self._compile(state, kinds)
+            return
+        self._consider(state, kinds, frame)
+
+    def _missed_loop(self, state: RootState | None, frame: frames.Frame) -> None:
+        if state is None or state.is_out:
+            return
+        kinds = loop_kinds(state.code.code, state.root.offset, frame)
+        answer = self._after_miss(state, state.words, compilable=kinds is not None)
+        if isinstance(answer, Record) and kinds is not None:
+            self._compile(state, kinds)
+            state.words.set("miss_hot_at", state.words.get("misses") + self.config.miss_threshold)
+
+    def _missed_call(self, state: FunctionState | None) -> None:
+        if state is None or state.is_out:
+            return
+        answer = self._after_miss(state, state.words, compilable=state.last_abort is None)
+        if isinstance(answer, Record):
+            # This very call is interpreted now, and recorded from its start.
+            self._ask_again(state.code.start, 1)
+            state.words.set("miss_hot_at", state.words.get("misses") + self.config.miss_threshold)
+
+    def _after_miss(self, state: RootState, words: Any, *, compilable: bool) -> Record | Wait | GiveUp:
+        misses = words.get("misses")
+        stats = MissStats(state.stats(self.compile_seconds), misses, state.entries(), compilable)
+        answer: Record | Wait | GiveUp = self._ask(state, lambda policy: policy.after_miss(stats))
+        match answer:
+            case Wait(times):
+                words.set("miss_hot_at", misses + times)
+            case GiveUp(reason):
+                self._give_up(state, reason)
+            case Record():
+                pass
+        return answer
+
+    def _hot_exit(self, record: int) -> None:
+        found = self._records.get(record)
+        if found is None:
+            return
+        installed, index = found
+        state, exit = installed.owner, installed.exits[index]
+        count = installed.records.count(index)
+        installed.records.heat(index, count + self.config.exit_threshold)
+        since, before = installed.asked.get(index, (installed.since, 0))
+        now = time.perf_counter()
+        stats = ExitStats(
+            state.stats(self.compile_seconds), exit.reason, count, count - before, now - since, state.entries()
+        )
+        installed.asked[index] = (now, count)
+        answer = self._ask(state, lambda policy: policy.after_exit(stats))
+        action = type(answer).__name__.lower()
+        self._emit(
+            state,
+            ExitHot(
+                function=state.name,
+                offset=state.root.offset,
+                reason=exit.reason,
+                at=exit.offset,
+                count=count,
+                action=action,
+            ),
+        )
+        match answer:
+            case Resume(times):
+                installed.records.heat(index, count + times)
+            case Bridge():
+                if state.code.recording is None or self._drop_if_dead(state.code):
+                    self._record(state, installed.kinds, exit.offset, None, replaces=installed)
+            case Recompile():
+                self._compile(state, installed.kinds, replaces=installed)
+            case GiveUp(reason):
+                self._give_up(state, reason)
+
+    # ---- recording
+
+    def _record(
+        self,
+        state: RootState,
+        kinds: tuple[EntryKind, ...],
+        start: int,
+        frame: int | None,
+        replaces: Installed | None = None,
+    ) -> None:
+        code = state.code
+        code.recording = Recording(
+            code=code.code,
+            root=state.root,
+            start=start,
+            entry_kinds=kinds,
+            profile=code.profile,
+            max_steps=self.config.trace_steps,
+            rounds=self.config.trace_rounds,
+            thread=_thread.get_ident(),
+            frame=frame,
+        )
+        code.recorded, code.replaces = state, replaces
+        # Should the recorded frame end by an exception, the next start notices.
+        self._ask_again(code.start, self.config.call_threshold)
+        self._update_events(code)
+        self.monitoring.rearm(code.code.code)
+
+    def _drop_if_dead(self, code: CodeState) -> bool:
+        """Whether the recording under way had lost its frame, and was dropped."""
+        recording = code.recording
+        assert recording is not None
+        if recording.thread == _thread.get_ident() and recording.frame is not None and frames.is_alive(recording.frame):
+            return False
+        if recording.thread != _thread.get_ident():
+            return False
+        self._drop_recording(code, AbortReason.LEFT)
+        return True
+
+    def _end_recording(self, code: CodeState) -> tuple[Recording, RootState, Installed | None]:
+        recording, state, replaces = code.recording, code.recorded, code.replaces
+        assert recording is not None
+        assert state is not None
+        code.recording = code.recorded = code.replaces = None
+        self._update_events(code)
+        return recording, state, replaces
+
+    def _recorded(self, code: CodeState) -> None:
+        recording, state, replaces = self._end_recording(code)
+        trace = recording.trace()
+        if self.config.dumps("trace"):
+            compiler.show("trace", str(trace))
+        self._emit(
+            state,
+            Recorded(
+                function=state.name, offset=state.root.offset, steps=len(trace.steps), bridge=recording.is_bridge
+            ),
+        )
+        self._compile(state, recording.entry_kinds, replaces=replaces)
+
+    def _drop_recording(self, code: CodeState, reason: AbortReason) -> None:
+        recording, state, _ = self._end_recording(code)
+        self._abort(state, reason, recording.start)
+
+    def _abort(self, state: RootState, reason: AbortReason, at: int, detail: str = "") -> None:
+        state.last_abort = reason
+        self._emit(
+            state, Aborted(function=state.name, offset=state.root.offset, reason=reason, at=at, detail=detail)
+        )
+        answer = self._ask(state, lambda policy: policy.after_abort(state.stats(self.compile_seconds)))
+        match answer:
+            case Wait(times):
+                self._ask_again(self._counter(state), times)
+            case GiveUp(why):
+                self._give_up(state, why)
+
+    # ---- compiling
+
+    def _compile(
+        self, state: RootState, kinds: tuple[EntryKind, ...], replaces: Installed | None = None
+    ) -> Installed | None:
+        """Builds and installs a region for the root with these kinds; None if it came to nothing."""
+        unseen = self._ask(state, lambda policy: policy.compile_unseen(state.stats(self.compile_seconds)))
+        return self.compile_now(state, kinds, compile_unseen=bool(unseen), replaces=replaces)
+
+    def compile_now(
+        self,
+        state: RootState,
+        kinds: tuple[EntryKind, ...],
+        *,
+        compile_unseen: bool,
+        replaces: Installed | None = None,
+    ) -> Installed | None:
+        """As above, with the policy's answer given."""
+        assert self.natives is not None
+        namespaces = compiler.namespaces_of(state)
+        if namespaces is None:
+            return None
+        started = time.perf_counter()
+        result = compiler.compile_root(
+            state,
+            kinds,
+            self.natives,
+            self.config,
+            self.assumptions.volatile(),
+            namespaces,
+            compile_unseen=compile_unseen,
+        )
+        self.compile_seconds += time.perf_counter() - started
+        if isinstance(result, compiler.Failure):
+            self._abort(state, result.reason, state.root.offset, result.detail)
+            return None
+        installed = result.installed
+        if not self._put_in_service(installed, result.assumptions):
+            return None
+        self._emit(
+            state,
+            Compiled(
+                function=state.name,
+                offset=state.root.offset,
+                types=", ".join(kind.value for kind in kinds),
+                blocks=installed.blocks,
+                exits=len(installed.exits),
+                size=installed.machine.size,
+                build_ms=1000 * result.build_seconds,
+                llvm_ms=1000 * result.llvm_seconds,
+            ),
+        )
+        if replaces is not None and replaces in state.versions:
+            self._retire(replaces, KillReason.REPLACED)
+        return installed
+
+    def _put_in_service(self, installed: Installed, assumptions: tuple[Assumption, ...]) -> bool:
+        """Links a region into its root's chain; False if what it rests on has changed while it was compiled."""
+        state = installed.owner
+        state.versions.append(installed)
+        self._rely(installed, assumptions)
+        for a in assumptions:
+            # Compiling runs Python code, so other threads may have run as well.
+            if a.namespace.get(a.name, ABSENT) is not (ABSENT if a.value is None else a.value.value):
+                self._retire(installed, KillReason.REPLACED)
+                self._abort(state, AbortReason.STALE, state.root.offset, a.name)
+                return False
+        for index, address in enumerate(installed.records.addresses[: len(installed.exits)]):
+            self._records[address] = (installed, index)
+        self._relink(state)
+        return True
+
+    def _rely(self, installed: Installed, assumptions: tuple[Assumption, ...]) -> None:
+        assert self.natives is not None
+        installed.assumptions = tuple((id(a.namespace), a.name) for a in assumptions)
+        for a in assumptions:
+            assumed = ABSENT if a.value is None else a.value.value
+            if self.assumptions.add((id(a.namespace), a.name), installed, assumed):
+                self.natives.watch.watch_dict_key(a.namespace, a.name)
+
+    def _relink(self, state: RootState) -> None:
+        """Makes the chain of a root's versions what the list says."""
+        assert self.natives is not None
+        last = self.natives.stubs["miss"] if isinstance(state, FunctionState) else 0
+        following = [v.address for v in state.versions[1:]] + [last]
+        for version, address in zip(state.versions, following, strict=False):
+            version.words.set("next", address)
+        first = state.versions[0].address if state.versions else 0
+        if not isinstance(state, FunctionState):
+            state.words.set("entry", first)
+            return
+        function = state.function
+        state.installed = bool(state.versions)
+        if function is None:
+            return
+        if first:
+            hooks.set_vectorcall(function, first)
+        else:
+            hooks.restore_vectorcall(function)
+
+    def compile_types(self, state: FunctionState, kinds: tuple[EntryKind, ...]) -> bool:
+        """Compiles a function for arguments of these kinds, recorded or not; whether there is a region for them now."""
+        self._ignite(state.code.code.code, 0)
+        if state.is_out or any(version.kinds == kinds for version in state.versions):
+            return not state.is_out
+        return self.compile_now(state, kinds, compile_unseen=True) is not None
+
+    # ---- out of service
+
+    def _retire(self, installed: Installed, reason: KillReason, detail: str = "") -> None:
+        """Takes a region out of service and frees it."""
+        state = installed.owner
+        state.versions.remove(installed)
+        self._relink(state)
+        for key in installed.assumptions:
+            if self.assumptions.remove(key, installed):
+                assert self.natives is not None
+                self.natives.watch.unwatch_dict_key(raw.borrow(key[0]), key[1])
+        for address in installed.records.addresses:
+            self._records.pop(address, None)
+        state.retired_entries += installed.entries
+        state.retired_exits += exits_of(installed)
+        installed.close()
+        if reason is not KillReason.REPLACED:
+            self._emit(state, Killed(function=state.name, offset=state.root.offset, reason=reason, detail=detail))
+
+    def _kill(self, installed: Installed, reason: KillReason, detail: str) -> None:
+        """An assumption broke."""
+        state = installed.owner
+        self._retire(installed, reason, detail)
+        answer = self._ask(state, lambda policy: policy.after_kill(state.stats(self.compile_seconds), reason))
+        match answer:
+            case Wait(times):
+                self._ask_again(self._counter(state), times)
+            case GiveUp(why):
+                self._give_up(state, why, detail)
+
+    def _give_up(self, state: RootState, reason: GiveUpReason, detail: str = "") -> None:
+        state.given_up = reason
+        for installed in list(state.versions):
+            self._retire(installed, KillReason.RELEASED)
+        self._emit(state, GaveUp(function=state.name, offset=state.root.offset, reason=reason, detail=detail))
+        self._update_events(state.code)
+
+    def _park(self, state: FunctionState | None) -> None:
+        """Somebody else watches the code: the function is the interpreter's until they are gone."""
+        function = None if state is None else state.function
+        if state is None or function is None:
+            return
+        hooks.restore_vectorcall(function)
+        state.installed = False
+        self._ask_again(state.code.start, 1)
+
+    def _unpark(self, state: FunctionState) -> None:
+        if hooks.is_watched(state.code.code.code):
+            self._ask_again(state.code.start, self.config.call_threshold)
+            return
+        self._relink(state)
+
+    def release(self, state: FunctionState) -> None:
+        """Throws away all code of a function and of its code object's loops; counting starts anew."""
+        for root in (state, *state.code.loops.values()):
+            for installed in list(root.versions):
+                self._retire(installed, KillReason.RELEASED)
+            root.given_up = None
+            root.last_abort = None
+            root.counters.clear()
+            self._ask_again(self._counter(root), self._threshold(root))
+        self._update_events(state.code)
+
+    def _threshold(self, state: RootState) -> int:
+        return self.config.call_threshold if isinstance(state, FunctionState) else self.config.loop_threshold
+
+    def suppress(self, state: FunctionState) -> None:
+        """Never compiles the function again."""
+        self.release(state)
+        for root in (state, *state.code.loops.values()):
+            root.suppressed = True
+        self._update_events(state.code)
+
+    # ---- changes
+
+    def on_watch(self, kind: int, event: int, subject: int, key: object, new: object) -> None:
+        """A watcher's filter found something that concerns us."""
+        if kind == compiler.DICT:
+            self._dict_changed(DictEvent(event), subject, key, new)
+        elif kind == compiler.FUNCTION:
+            self._function_changed(FunctionEvent(event), subject, new)
+
+    def _dict_changed(self, event: DictEvent, namespace: int, key: object, new: object) -> None:
+        if event in (DictEvent.ADDED, DictEvent.MODIFIED, DictEvent.DELETED):
+            value = ABSENT if event is DictEvent.DELETED else new
+            self._break((namespace, str(key)), value)
+            return
+        for name in self.assumptions.keys_of(namespace):
+            self._break(name, ABSENT if event is not DictEvent.CLONED else None)
+        if event is DictEvent.DEALLOCATED:
+            self.assumptions.forget(namespace)
+
+    def _break(self, key: tuple[int, str], value: object) -> None:
+        for installed in self.assumptions.broken_by(key, value):
+            self._kill(installed, KillReason.GLOBAL, key[1])
+
+    def _function_changed(self, event: FunctionEvent, address: int, new: object) -> None:
+        state = self.functions.get(address)
+        if state is None:
+            return
+        if event is FunctionEvent.DESTROY:
+            self._gone(address)
+        elif event is FunctionEvent.MODIFY_CODE:
+            self._recoded(state, new)
+
+    def _recoded(self, state: FunctionState, code_object: Any) -> None:
+        """The function gets another code object: it starts anew with that."""
+        for installed in list(state.versions):
+            self._retire(installed, KillReason.CODE)
+        function, policy = state.function, state.policy
+        self._forget(state)
+        if function is None:
+            return
+        code = self._code_state(code_object)
+        fresh = function_state(code, function, policy, self.config.miss_threshold)
+        fresh.history.extend(state.history)
+        fresh.counters.update(state.counters)
+        self.functions[fresh.address] = code.functions[fresh.address] = fresh
+        self._adopt(fresh)
+        self._update_events(code)
+
+    def _gone(self, address: int) -> None:
+        """A function is being destroyed."""
+        state = self.functions[address]
+        state.reference = None
+        for installed in list(state.versions):
+            self._retire(installed, KillReason.GONE)
+        self._forget(state)
+
+    def _forget(self, state: FunctionState) -> None:
+        """Nothing of the function is known any more; nor of its code object, if it was the last function of it."""
+        code = state.code
+        del self.functions[state.address]
+        del code.functions[state.address]
+        if self.natives is not None and state.address in self.natives.functions:
+            del self.natives.functions[state.address]
+            self.natives.watch.unwatch_function(state.address)
+        state.close()
+        if not code.functions:
+            self._forget_code(code)
+
+    def _forget_code(self, code: CodeState) -> None:
+        code.recording = None
+        for header, loop in code.loops.items():
+            for installed in list(loop.versions):
+                self._retire(installed, KillReason.GONE)
+            self._loops_by_site.pop(loop.words.address, None)
+            if self.natives is not None:
+                del self.natives.sites[site_key(code.address, header)]
+            loop.close()
+        if self.natives is not None:
+            del self.natives.sites[site_key(code.address, 0)]
+        code.start.close()
+        self.monitoring.set_events(code.code.code, 0)
+        del self.codes[code.address]
+
+    # ---- small things
+
+    def stats(self, state: FunctionState | None = None) -> Stats:
+        """Counters of one function with its loops, or of everything."""
+        if state is not None:
+            roots: list[RootState] = [state, *state.code.loops.values()]
+        else:
+            roots = [*self.functions.values(), *(loop for code in self.codes.values() for loop in code.loops.values())]
+        counters = self.hub.counters if state is None else sum((root.counters for root in roots), Counter())
+        regions = [version for root in roots for version in root.versions]
+        return Stats(
+            **{name: counters[name] for name in (*Hub.NAMES.values(), "bridges")},
+            live_regions=len(regions),
+            code_bytes=sum(region.machine.size for region in regions),
+            compile_ms=counters["compile_us"] / 1000,
+            entries=sum(root.entries() for root in roots),
+            exits=sum(root.exits() for root in roots),
+        )
+
+    def _ask(self, state: RootState, question: Callable[[Policy], Any]) -> Any:
+        """The policy's answer; one that raises is reported and replaced by the default."""
+        try:
+            return question(state.policy)
+        except Exception as error:  # noqa: BLE001 - a user's policy must not break the program
+            self.hub.complain(f"policy {state.policy!r} replaced by the default: {error!r}")
+            state.policy = Policy(self.config)
+            return question(state.policy)
+
+    def _emit(self, state: RootState, event: Event) -> None:
+        state.history.append(event)
+        self.hub.emit(event, state.counters)
+
+    def close(self) -> None:
+        """Takes everything back: code, vectorcalls, events, watchers."""
+        for state in list(self.functions.values()):
+            for installed in list(state.versions):
+                self._retire(installed, KillReason.DISABLED)
+            self._forget(state)
+        self.monitoring.close()
+        if self.natives is not None:
+            self.natives.close()
+            self.natives = None
+
+

@@ -1,0 +1,73 @@
+"""What stands in the slots of a live frame, as the entry kinds of a root."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minijit.cpython import frames
+from minijit.ir.region import EntryKind
+
+if TYPE_CHECKING:
+    from minijit.cpython.frames import Frame
+    from minijit.ir.bytecode import Code
+
+CO_VARARGS, CO_VARKEYWORDS, CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR = 0x4, 0x8, 0x20, 0x80, 0x200
+UNSUITABLE_FLAGS = CO_VARARGS | CO_VARKEYWORDS | CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+
+_KINDS = {
+    "": EntryKind.UNBOUND,
+    "float": EntryKind.FLOAT,
+    "bool": EntryKind.BOOL,
+    "NoneType": EntryKind.NONE,
+    "range_iterator": EntryKind.RANGE_ITERATOR,
+}
+_TOUCHES = {"LOAD_FAST", "LOAD_FAST_CHECK", "STORE_FAST", "DELETE_FAST", "LOAD_FAST_AND_CLEAR"}
+
+
+def can_enter_by_call(code: Code) -> bool:
+    """Whether the function is of a sort whose start can be a root."""
+    flags = code.code.co_flags
+    return not flags & UNSUITABLE_FLAGS and not code.code.co_cellvars and not code.code.co_freevars
+
+
+def parameter_count(code: Code) -> int:
+    """How many parameters there are, keyword-only ones included."""
+    return code.code.co_argcount + code.code.co_kwonlyargcount
+
+
+def _kind(object: int) -> EntryKind:
+    name = frames.type_name(object)
+    if name == "int":
+        return EntryKind.INT if frames.fits_machine_int(object) else EntryKind.OBJECT
+    if name == "range_iterator" and not frames.is_unshared(object):
+        return EntryKind.OBJECT
+    return _KINDS.get(name, EntryKind.OBJECT)
+
+
+def call_kinds(code: Code, frame: Frame) -> tuple[EntryKind, ...] | None:
+    """The kinds of a function's arguments, at its start; None if its start cannot be a root."""
+    if not can_enter_by_call(code):
+        return None
+    kinds = (_kind(frame.slot(index)) for index in range(parameter_count(code)))
+    # An argument is never an iterator that the frame alone holds: the caller has it too.
+    return tuple(EntryKind.OBJECT if kind is EntryKind.RANGE_ITERATOR else kind for kind in kinds)
+
+
+def loop_kinds(code: Code, header: int, frame: Frame) -> tuple[EntryKind, ...] | None:
+    """The kinds of all slots at a loop header, in a JUMP callback.
+
+    Locals that the loop does not touch are not looked at. None for code that suspends: its frame is not on the stack.
+    """
+    if code.code.co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR):
+        return None
+    body = code.loops[header].body
+    instructions = (code.instructions[offset] for offset in body)
+    touched = {i.arg for i in instructions if i.name in _TOUCHES}
+    names = len(code.code.co_varnames)
+    kinds = []
+    for index in range(frame.stacktop):
+        in_use = index >= code.locals_count or (index in touched and index < names)
+        kind = _kind(frame.slot(index)) if in_use else EntryKind.OBJECT
+        is_null = kind is EntryKind.UNBOUND and index >= code.locals_count
+        kinds.append(EntryKind.OBJECT if is_null else kind)
+    return tuple(kinds)

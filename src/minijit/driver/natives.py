@@ -1,0 +1,160 @@
+"""What is native and exists once a process: the engine, the stubs, the maps they look into, and the watchers.
+
+Made when the first function that concerns us runs, since it needs LLVM; never freed while the process lives, since a stub may
+be on any thread's stack.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from minijit.backend.engine import Engine
+from minijit.backend.entry import CallEntry, LoopEntry, call_prologue, loop_prologue
+from minijit.backend.lower import Target, lower
+from minijit.backend.prelude import prelude
+from minijit.backend.snapshots import leave_points, make_records, raw_words
+from minijit.backend.stubs import MAX_BOUND, STUBS, StubAddresses, stub_text
+from minijit.backend.watch_stubs import watcher_ir
+from minijit.cpython import abi, raw
+from minijit.cpython.native_map import NativeMap
+from minijit.cpython.watch import Watch
+from minijit.cpython.perf import write_perf_map_entry
+from minijit.driver.state import VERSION_WORDS, Installed, Way, Words
+from minijit.ir.region import EntryPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minijit.backend.engine import Code as MachineCode
+    from minijit.backend.lower import Emitter
+    from minijit.config import Config
+    from minijit.driver.state import RootState
+    from minijit.ir.region import EntryKind, Region
+
+RAW_WORDS = 4096
+"""Room for the machine values of one exit; a region that needs more is not compiled."""
+
+
+class RegionTooLarge(Exception):
+    """An exit of the region has more values than the raw buffer has room for."""
+
+
+@dataclass(slots=True)
+class Natives:
+    """Stubs, maps, watchers; compiles regions into `Installed`."""
+
+    config: Config
+    interpreter: abi.Interpreter
+    handler: Callable[[int, int, int], None]
+    watch_handler: Callable[[int, int, int, object, object], None]
+    engine: Engine = field(init=False)
+    watch: Watch = field(init=False)
+    sites: NativeMap = field(default_factory=NativeMap)
+    functions: NativeMap = field(default_factory=NativeMap)
+    stubs: dict[str, int] = field(init=False)
+    target: dict[EntryPoint, Target] = field(init=False)
+    _state: Words = field(default_factory=lambda: Words(("handler",)))
+    _bound: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * MAX_BOUND))
+    _raw: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * RAW_WORDS))
+    _code: list[MachineCode] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.engine = Engine(self.config.optimise)
+        text = stub_text(
+            StubAddresses(
+                handler=self._state.address,
+                sites=self.sites.address,
+                functions=self.functions.address,
+                bound=self._bound.address,
+                raw=self._raw.address,
+                monitoring_version=self.interpreter.monitoring_version,
+                symbol=raw.symbol,
+            )
+        )
+        code = self.engine.compile(text, name="minijit stubs")
+        self._code.append(code)
+        self.stubs = {name: code.address(name) for name in STUBS}
+        start = prelude(raw.symbol)
+        leaves = {EntryPoint.CALL: "leave_call", EntryPoint.LOOP: "leave_loop"}
+        self.target = {
+            point: Target(
+                raw=self._raw.address,
+                leave=self.stubs[leave],
+                leave_return=self.stubs["leave_return"],
+                eval_breaker=self.interpreter.eval_breaker,
+                prelude=start,
+                symbol=raw.symbol,
+            )
+            for point, leave in leaves.items()
+        }
+        self.watch = Watch()
+        self.connect()
+
+    def connect(self) -> None:
+        """Lets the stubs call the handler, and the watchers theirs."""
+        self._state.set("handler", raw.own(self.handler))
+
+    def install(
+        self,
+        owner: RootState,
+        kinds: tuple[EntryKind, ...],
+        region: Region,
+        namespaces: tuple[dict[str, object], dict[str, object]],
+        dump: Callable[[str, str], None] | None,
+    ) -> Installed:
+        """Lowers a region and loads its machine code. Raises `RegionTooLarge`."""
+        if raw_words(list(leave_points(region))) > RAW_WORDS:
+            raise RegionTooLarge
+        code = owner.code.code.code
+        words = Words(VERSION_WORDS)
+        records = make_records(region, code, id(code) + abi.CODE.co_code_adaptive, self.config.exit_threshold)
+        prologue = self._prologue(owner, words, namespaces)
+        text = lower(region, self.target[region.point], records.addresses, prologue)
+        machine = self.engine.compile(text, name=f"minijit:{owner.name}", dump=dump)
+        if self.config.perf_map:
+            write_perf_map_entry(machine.address("region"), machine.size, f"minijit:{owner.name}@{owner.root.offset}")
+        return Installed(
+            owner=owner,
+            kinds=kinds,
+            blocks=len(region.blocks),
+            exits=tuple(Way(e.reason, e.frame.offset, e.detail) for e in region.exits),
+            machine=machine,
+            records=records,
+            words=words,
+            assumptions=(),
+            since=time.perf_counter(),
+        )
+
+    def _prologue(
+        self, owner: RootState, words: Words, namespaces: tuple[dict[str, object], dict[str, object]]
+    ) -> Callable[[Emitter], None]:
+        code = owner.code.code.code
+        if owner.root.point is EntryPoint.LOOP:
+            return loop_prologue(
+                LoopEntry(
+                    globals=id(namespaces[0]),
+                    builtins=id(namespaces[1]),
+                    next=words.place("next"),
+                    entries=words.place("entries"),
+                )
+            )
+        return call_prologue(
+            CallEntry(
+                code=id(code),
+                positional=code.co_argcount,
+                simple=not code.co_kwonlyargcount,
+                next=words.place("next"),
+                entries=words.place("entries"),
+                bind=self.stubs["bind"],
+                watched=self.stubs["watched"],
+                monitoring_version=self.interpreter.monitoring_version,
+            )
+        )
+
+    def close(self) -> None:
+        """Cuts all ties; the stubs themselves stay, since a thread may be in one."""
+        self._state.set("handler", 0)
+        raw.give_back(id(self.handler))
+        self.watch.close()

@@ -1,0 +1,213 @@
+"""What the driver knows: of each code object, of each root in it, and of each region in service.
+
+Native words that the stubs read belong to the state they describe and are freed with it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from minijit.backend.snapshots import NEVER
+from minijit.backend.stubs import CHAIN_WORDS, SITE_WORDS
+from minijit.cpython import raw
+from minijit.ir.region import EntryPoint
+from minijit.ir.trace import Profile, Root
+from minijit.runtime.policy import RootStats
+
+if TYPE_CHECKING:
+    from types import FunctionType
+
+    from minijit.backend.engine import Code as MachineCode
+    from minijit.backend.snapshots import Records
+    from minijit.events import AbortReason, Event, ExitReason, GiveUpReason
+    from minijit.ir.bytecode import Code
+    from minijit.ir.region import EntryKind
+    from minijit.record.recorder import Recording
+    from minijit.runtime.assume import Key
+    from minijit.runtime.policy import Policy
+
+HISTORY = 200
+"""How many events `explain` remembers of one root."""
+
+
+@dataclass(slots=True)
+class Words:
+    """A few named 64-bit words of native memory."""
+
+    names: tuple[str, ...]
+    memory: raw.Buffer
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.memory = raw.Buffer(8 * len(names))
+
+    @property
+    def address(self) -> int:
+        return self.memory.address
+
+    def place(self, name: str) -> int:
+        """The address of one word."""
+        return self.memory.address + 8 * self.names.index(name)
+
+    def get(self, name: str) -> int:
+        return raw.read_u64(self.place(name))
+
+    def set(self, name: str, value: int) -> None:
+        raw.write_u64(self.place(name), value)
+
+    def close(self) -> None:
+        self.memory.close()
+
+
+VERSION_WORDS = ("next", "entries")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What is remembered of an exit of a region in service."""
+
+    reason: ExitReason
+    offset: int
+    detail: str
+
+
+@dataclass(slots=True, eq=False)
+class Installed:
+    """A region in service: its machine code, its records, and the words that link it to the next version.
+
+    The region itself is not kept: its constants would keep alive what only the assumptions, and so the watchers, protect.
+    """
+
+    owner: RootState
+    kinds: tuple[EntryKind, ...]
+    blocks: int
+    exits: tuple[Way, ...]
+    machine: MachineCode
+    records: Records
+    words: Words
+    assumptions: tuple[Key, ...]
+    since: float
+    asked: dict[int, tuple[float, int]] = field(default_factory=dict)  # exit -> when and at which count the policy was asked
+
+    @property
+    def address(self) -> int:
+        return self.machine.address("region")
+
+    @property
+    def entries(self) -> int:
+        return self.words.get("entries")
+
+    def close(self) -> None:
+        """Frees everything native. No frame of the region exists while Python code runs (see `backend.lower`)."""
+        self.machine.close()
+        self.records.close()
+        self.words.close()
+
+
+@dataclass(slots=True, eq=False)
+class RootState:
+    """One root: its versions and its history."""
+
+    code: CodeState
+    root: Root
+    name: str
+    policy: Policy
+    words: Words
+    versions: list[Installed] = field(default_factory=list)
+    counters: Counter[str] = field(default_factory=Counter)
+    history: deque[Event] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    given_up: GiveUpReason | None = None
+    suppressed: bool = False
+    last_abort: AbortReason | None = None
+    retired_entries: int = 0
+    retired_exits: int = 0
+
+    @property
+    def is_out(self) -> bool:
+        """Whether nothing is to be compiled here any more."""
+        return self.suppressed or self.given_up is not None
+
+    def stats(self, compile_seconds: float) -> RootStats:
+        count = self.counters
+        return RootStats(
+            compilations=count["compilations"],
+            bridges=count["bridges"],
+            aborts=count["aborts"],
+            kills=count["kills"],
+            versions=len(self.versions),
+            last_abort=self.last_abort,
+            compile_seconds=compile_seconds,
+        )
+
+    def entries(self) -> int:
+        return self.retired_entries + sum(v.entries for v in self.versions)
+
+    def exits(self) -> int:
+        return self.retired_exits + sum(exits_of(v) for v in self.versions)
+
+    def close(self) -> None:
+        self.words.close()
+
+
+def exits_of(installed: Installed) -> int:
+    """How often the region was left before it was done."""
+    return sum(installed.records.count(i) for i, way in enumerate(installed.exits) if way.reason.is_failure)
+
+
+@dataclass(slots=True, eq=False)
+class FunctionState(RootState):
+    """The root at a function's start. `words` are those of the chain."""
+
+    reference: weakref.ref[FunctionType] | None = None
+    address: int = 0
+    installed: bool = False  # whether the function's vectorcall is ours
+
+    @property
+    def function(self) -> FunctionType | None:
+        return None if self.reference is None else self.reference()
+
+
+@dataclass(slots=True, eq=False)
+class CodeState:
+    """One code object: what was decoded and recorded of it, its functions and its loops."""
+
+    code: Code
+    start: Words
+    profile: Profile = field(default_factory=Profile)
+    functions: dict[int, FunctionState] = field(default_factory=dict)
+    loops: dict[int, RootState] = field(default_factory=dict)
+    recording: Recording | None = None
+    recorded: RootState | None = None
+    replaces: Installed | None = None
+
+    @property
+    def address(self) -> int:
+        return id(self.code.code)
+
+
+def new_site(hot_at: int) -> Words:
+    """The words of a place that is counted."""
+    words = Words(SITE_WORDS)
+    words.set("hot_at", hot_at)
+    words.set("miss_hot_at", NEVER)
+    return words
+
+
+def function_state(
+    code: CodeState, function: FunctionType, policy: Policy, miss_hot_at: int
+) -> FunctionState:
+    """The state of a function that nothing is known of yet."""
+    words = Words(CHAIN_WORDS)
+    words.set("miss_hot_at", miss_hot_at)
+    return FunctionState(
+        code=code,
+        root=Root(EntryPoint.CALL, 0),
+        name=function.__qualname__,
+        policy=policy,
+        words=words,
+        reference=weakref.ref(function),
+        address=id(function),
+    )

@@ -1,0 +1,372 @@
+"""Parsing the text form of regions (see `ir/text`).
+
+In: text, and a function that says what `@name` stands for. Out: a region, or a `TextError` that names the
+line and what was expected there. A region that parses may still be wrong: that is the verifier's to say
+(`ir/check`); the parser only insists on what it needs to make one, such as that each value that is used is
+defined somewhere.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import math
+import re
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from minijit.events import ExitReason
+from minijit.ir.ops import TABLE
+from minijit.ir.region import (
+    Block,
+    Branch,
+    Const,
+    Edge,
+    Entry,
+    EntryKind,
+    EntryPoint,
+    Exit,
+    FrameState,
+    Hole,
+    Jump,
+    Kind,
+    Leave,
+    Op,
+    Operand,
+    RangeIterator,
+    Region,
+    Return,
+    Slot,
+    Terminator,
+    Value,
+    VirtualRange,
+    VirtualTuple,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class TextError(ValueError):
+    """A text is no region: says in which line, and what was expected there."""
+
+    def __init__(self, line: int, expected: str, found: str) -> None:
+        super().__init__(f"line {line}: expected {expected}, found {found or 'the end of the line'}")
+        self.line = line
+        self.expected = expected
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """Stands for an object that a text names and that cannot be had here."""
+
+    name: str
+
+
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_CODE = re.compile(rf'(?:[^"#]|{_STRING})*')
+_TOKEN = re.compile(
+    rf"""\s*( {_STRING} | @[\w.]+ | -?0x[0-9a-f]+ | -?\d+(?:\.\d+)?(?:e[+-]?\d+)? | -?(?:inf|nan)\b
+           | [A-Za-z_][\w.]* | [(),:=|\[\]] | \S )""",
+    re.VERBOSE,
+)
+_NUMBERED = re.compile(r"(v|b|e|entry|range_iter\.)(\d+)")
+_KINDS = {kind.value: kind for kind in Kind}
+_ENTRY_KINDS = {kind.value: kind for kind in EntryKind}
+_POINTS = {point.value: point for point in EntryPoint}
+_REASONS = {reason.label: reason for reason in ExitReason}
+_HOLES = {hole.value: hole for hole in Hole}
+_WORDS: dict[str, object] = {"True": True, "False": False, "None": None}
+
+
+def builtin_or_opaque(name: str) -> object:
+    """What `@name` stands for by default: `math`, something in it, a builtin, else an `Opaque`."""
+    if name == "math":
+        return math
+    prefix, _, last = name.rpartition(".")
+    home = {"": builtins, "math": math}.get(prefix)
+    return vars(home)[last] if home is not None and last in vars(home) else Opaque(name)
+
+
+def parse_region(text: str, resolve: Callable[[str], object] = builtin_or_opaque) -> Region:
+    """The region that a text describes; `resolve` gives the object for each `@name`. Raises `TextError`."""
+    numbered = enumerate(text.splitlines(), 1)
+    lines = [_Line(number, tokens) for number, raw in numbered if (tokens := _tokens(raw))]
+    return _Parser(lines, resolve).region()
+
+
+def _tokens(raw: str) -> list[str]:
+    code = _CODE.match(raw)
+    assert code is not None  # it matches the empty string
+    header = re.match(r'\s*region\s+([^\s"#]+)(.*)', code.group())
+    if header:
+        # A name is whatever stands there, such as `f.<locals>.<lambda>`.
+        return ["region", header.group(1), *_TOKEN.findall(header.group(2))]
+    rest = raw[code.end() :]  # a comment, or a string that does not end
+    return _TOKEN.findall(code.group()) + ([] if rest.startswith("#") or not rest else [rest])
+
+
+@dataclass(slots=True)
+class _Line:
+    """The tokens of one line, and how far they have been read."""
+
+    number: int
+    tokens: list[str]
+    at: int = 0
+
+    @property
+    def next(self) -> str:
+        return self.tokens[self.at] if self.at < len(self.tokens) else ""
+
+    def fail(self, expected: str) -> NoReturn:
+        raise TextError(self.number, expected, self.next)
+
+    def take(self) -> str:
+        token = self.next
+        self.at += 1
+        return token
+
+    def skip(self, token: str) -> bool:
+        """Takes the token if it is next."""
+        if self.next != token:
+            return False
+        self.at += 1
+        return True
+
+    def expect(self, token: str) -> None:
+        if not self.skip(token):
+            self.fail(f"`{token}`")
+
+    def end(self) -> None:
+        if self.next:
+            self.fail("the end of the line")
+
+    def word[T](self, words: dict[str, T], expected: str) -> T:
+        """One of a closed set of words."""
+        if self.next not in words:
+            self.fail(expected)
+        return words[self.take()]
+
+    def number_after(self, prefix: str, expected: str) -> int:
+        """The number of `v1`, `b2`, `e3`."""
+        match = _NUMBERED.fullmatch(self.next)
+        if match is None or match[1] != prefix:
+            self.fail(expected)
+        self.take()
+        return int(match[2])
+
+    def string(self, expected: str) -> str:
+        if not self.next.startswith('"'):
+            self.fail(expected)
+        try:
+            value = json.loads(self.next)
+        except json.JSONDecodeError:
+            self.fail(expected)
+        self.take()
+        return str(value)
+
+    def several[T](self, item: Callable[[_Line], T], *closing: str) -> tuple[T, ...]:
+        """Items between commas up to one of the closing tokens, which is taken."""
+        items: list[T] = []
+        while self.next not in closing:
+            if items:
+                self.expect(",")
+                if self.next in closing:
+                    break
+            items.append(item(self))
+        self.take()
+        return tuple(items)
+
+
+class _Parser:
+    """Reads lines into a region. Values may be used above their definitions, so these are looked up first."""
+
+    def __init__(self, lines: list[_Line], resolve: Callable[[str], object]) -> None:
+        self.lines = lines
+        self.resolve = resolve
+        self.at = 0
+        self.values: dict[int, Value] = {}
+        self.constants: dict[object, Const] = {}
+        for line in lines:
+            self.find_definitions(line)
+
+    def find_definitions(self, line: _Line) -> None:
+        for at, (token, after) in enumerate(zip(line.tokens, line.tokens[1:], strict=False)):
+            match = _NUMBERED.fullmatch(token)
+            if match is None or match[1] != "v" or after != ":":
+                continue
+            probe = _Line(line.number, line.tokens, at + 2)
+            value = Value(int(match[2]), probe.word(_KINDS, "a kind"))
+            # Two definitions of one kind are left to the verifier.
+            if self.values.setdefault(value.number, value) != value:
+                raise TextError(line.number, "one kind for each value", f"a second one for {token}")
+
+    def line(self, expected: str) -> _Line:
+        if self.at == len(self.lines):
+            last = self.lines[-1].number if self.lines else 0
+            raise TextError(last + 1, expected, "the end of the text")
+        return self.lines[self.at]
+
+    def region(self) -> Region:
+        line = self.line("`region`")
+        line.expect("region")
+        name = line.string("a name") if line.next.startswith('"') else line.take()
+        point = line.word(_POINTS, "`call` or `loop`")
+        line.expect("(")
+        kinds = line.several(lambda x: x.word(_ENTRY_KINDS, "an entry kind"), ")")
+        line.end()
+        self.at += 1
+        blocks: list[Block] = []
+        while self.at < len(self.lines) and _is_numbered(self.lines[self.at], "b"):
+            blocks.append(self.block(len(blocks)))
+        exits: list[Exit] = []
+        while self.at < len(self.lines):
+            exits.append(self.exit(self.lines[self.at], len(exits)))
+            self.at += 1
+        return Region(name, point, kinds, tuple(blocks), tuple(exits))
+
+    def block(self, number: int) -> Block:
+        line = self.line("a block")
+        if line.number_after("b", "a block") != number:
+            raise TextError(line.number, f"block b{number}", line.tokens[0])
+        line.expect("(")
+        params = line.several(self.definition, ")")
+        line.expect(":")
+        line.end()
+        self.at += 1
+        ops: list[Op] = []
+        while True:
+            line = self.line("an op, `jump`, `branch`, `return` or `leave`")
+            self.at += 1
+            end = self.terminator(line)
+            if end is None:
+                ops.append(self.op(line))
+            line.end()
+            if end is not None:
+                return Block(params, tuple(ops), end)
+
+    def terminator(self, line: _Line) -> Terminator | None:
+        if line.skip("jump"):
+            return Jump(self.edge(line))
+        if line.skip("branch"):
+            return Branch(self.operand(line), self.edge(line), self.edge(line))
+        if line.skip("return"):
+            return Return(self.slot(line))
+        if line.skip("leave"):
+            return Leave(line.number_after("e", "an exit"))
+        return None
+
+    def op(self, line: _Line) -> Op:
+        result = None
+        if _is_numbered(line, "v"):
+            result = self.definition(line)
+            line.expect("=")
+        if line.next not in TABLE:
+            line.fail("an op, `jump`, `branch`, `return` or `leave`")
+        name = line.take()
+        args: list[Operand] = []
+        while line.next not in ("", "|"):
+            if args:
+                line.expect(",")
+            args.append(self.operand(line))
+        exit = line.number_after("e", "an exit") if line.skip("|") else None
+        return Op(name, tuple(args), result, exit)
+
+    def definition(self, line: _Line) -> Value:
+        value = self.value(line)
+        line.expect(":")
+        line.word(_KINDS, "a kind")
+        return value
+
+    def value(self, line: _Line) -> Value:
+        if not _is_numbered(line, "v") or int(line.next[1:]) not in self.values:
+            line.fail("a value that is defined somewhere")
+        return self.values[line.number_after("v", "a value")]
+
+    def edge(self, line: _Line) -> Edge:
+        target = line.number_after("b", "a block")
+        line.expect("(")
+        return Edge(target, line.several(self.operand, ")"))
+
+    def exit(self, line: _Line, number: int) -> Exit:
+        if line.next != f"e{number}":
+            line.fail(f"a block, or exit e{number}")
+        line.take()
+        line.expect(":")
+        reason = line.word(_REASONS, "an exit reason")
+        if not re.fullmatch(r"@\d+", line.next):
+            line.fail("`@` and a bytecode offset")
+        offset = int(line.take()[1:])
+        detail = "" if line.next == "[" else line.string("`[` or a detail in quotes")
+        line.expect("[")
+        before = line.several(self.slot, "|")
+        stack = line.several(self.slot, "]")
+        line.end()
+        return Exit(reason, FrameState(offset, before, stack), detail)
+
+    def slot(self, line: _Line) -> Slot:
+        if line.skip("("):
+            return VirtualTuple(line.several(self.slot, ")"))
+        if line.next in _HOLES:
+            return _HOLES[line.take()]
+        if _is_numbered(line, "entry"):
+            return Entry(line.number_after("entry", "an entry slot"))
+        if line.skip("range"):
+            return VirtualRange(*self.three(line))
+        if line.skip("range_iter"):
+            return RangeIterator(*self.three(line))
+        if _is_numbered(line, "range_iter."):
+            home = line.number_after("range_iter.", "an entry slot")
+            return RangeIterator(*self.three(line), home)
+        return self.operand(line)
+
+    def three(self, line: _Line) -> tuple[Operand, Operand, Operand]:
+        line.expect("(")
+        first = self.operand(line)
+        line.expect(",")
+        second = self.operand(line)
+        line.expect(",")
+        third = self.operand(line)
+        line.expect(")")
+        return first, second, third
+
+    def operand(self, line: _Line) -> Operand:
+        if _is_numbered(line, "v"):
+            return self.value(line)
+        return self.constant(line)
+
+    def constant(self, line: _Line) -> Const:
+        token = line.next
+        if token in _WORDS:
+            return self.intern(line, token, _WORDS[token])
+        if token.startswith('"'):
+            text = line.string("a string")
+            line.at -= 1
+            return self.intern(line, (str, text), text)
+        if re.fullmatch(r"@[A-Za-z_][\w.]*", token):
+            return self.named(line, token)
+        if re.fullmatch(r"-?\d+|-?0x[0-9a-f]+", token):
+            number = int(token, 0)
+            return self.intern(line, (int, number), number)
+        try:
+            real = float(token)
+        except ValueError:
+            line.fail("a value or a constant")
+        return self.intern(line, (float, struct.pack("d", real)), real)
+
+    def named(self, line: _Line, token: str) -> Const:
+        if token not in self.constants:
+            self.constants[token] = Const(self.resolve(token[1:]))
+        line.take()
+        return self.constants[token]
+
+    def intern(self, line: _Line, key: object, value: object) -> Const:
+        """One object for equal literals: floats are told apart by their bits."""
+        line.take()
+        return self.constants.setdefault(key, Const(value))
+
+
+def _is_numbered(line: _Line, prefix: str) -> bool:
+    match = _NUMBERED.fullmatch(line.next)
+    return match is not None and match[1] == prefix

@@ -1,0 +1,43 @@
+"""The passes in their order.
+
+In: a valid region. Out: a valid region that does the same, and the stages on the way if asked for. `params`
+comes first, since it makes operands equal for `imply`; `wrap` after `imply`, since a guard that is gone sees
+nothing any more; `prune` last, to sweep up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minijit.ir.check import require_valid
+from minijit.opt.imply import imply
+from minijit.opt.params import params
+from minijit.opt.prune import prune
+from minijit.opt.wrap import wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minijit.ir.region import Region
+
+PASSES: tuple[tuple[str, Callable[[Region], Region]], ...] = (
+    ("params", params),
+    ("imply", imply),
+    ("wrap", wrap),
+    ("prune", prune),
+)
+
+
+def optimise(
+    region: Region, *, check: bool = False, dump: Callable[[str, Region], None] | None = None
+) -> Region:
+    """The region after all passes. `check` verifies it before and after each; `dump` sees each result."""
+    if check:
+        require_valid(region, "build")
+    for name, run in PASSES:
+        region = run(region)
+        if check:
+            require_valid(region, name)
+        if dump is not None:
+            dump(name, region)
+    return region
