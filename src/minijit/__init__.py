@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         compile,
         disable,
         enable,
+        explain,
         is_compiled,
         is_enabled,
         jit,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
         suppress,
     )
     from minijit.events import Stats
-    from minijit.report.explain import Explanation, explain
+    from minijit.report.explain import Explanation
     from minijit.runtime.policy import Policy
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
         "compile",
         "disable",
         "enable",
+        "explain",
         "is_compiled",
         "is_enabled",
         "jit",
@@ -44,7 +46,7 @@ _HOMES = {
         "suppress",
     ),
     "minijit.events": ("Stats",),
-    "minijit.report.explain": ("Explanation", "explain"),
+    "minijit.report.explain": ("Explanation",),
     "minijit.runtime.policy": ("Policy",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

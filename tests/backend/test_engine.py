@@ -95,7 +95,8 @@ define double @f(double %x) {
 
     def test_call_of_an_absolute_address(self, engine: Engine) -> None:
         labs = pages.c_symbol("labs")
-        text = f"define i64 @f(i64 %x) {{\n  %y = call i64 inttoptr (i64 {labs} to ptr)(i64 %x)\n  ret i64 %y\n}}"
+        call = f"call i64 inttoptr (i64 {labs} to ptr)(i64 %x)"
+        text = f"define i64 @f(i64 %x) {{\n  %y = {call}\n  ret i64 %y\n}}"
         code = engine.compile(text, name="absolute")
         assert INT(code.address("f"))(-17) == 17
         code.close()
@@ -404,7 +405,8 @@ def test_perf_map_entries(run_python: RunPython) -> None:
 
 def test_llvm_is_imported_on_first_use(run_python: RunPython) -> None:
     program = (
-        "import sys\nfrom minijit.backend.engine import Engine\nengine = Engine()\nprint('llvmlite' in sys.modules)\n"
+        "import sys\nfrom minijit.backend.engine import Engine\nengine = Engine()\n"
+        "print('llvmlite' in sys.modules)\n"
         f"engine.compile({DOUBLE!r}, name='f')\nprint('llvmlite' in sys.modules)"
     )
     assert run_python(program).stdout.split() == ["False", "True"]

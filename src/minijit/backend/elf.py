@@ -37,7 +37,6 @@ _NO_BITS = 8  # a section that takes no room in the file, being all zero
 
 _WRITABLE = 0x1
 _ALLOCATED = 0x2
-_EXECUTABLE = 0x4
 _THREAD_LOCAL = 0x400
 
 _UNDEFINED = 0
@@ -250,13 +249,13 @@ def _refuse_what_needs_a_loader(section: _Section) -> None:
 
 
 def _place(sections: list[_Section]) -> tuple[bytearray, dict[int, int], int]:
-    """Concatenate what is loaded, code first. Gives the bytes, the offset by section index, the alignment."""
+    """Concatenate what is loaded. Gives the bytes, the offset by section index, and the alignment."""
     content = bytearray()
     offsets: dict[int, int] = {}
     alignment = _STUB_SIZE
-    placed = [index for index, section in enumerate(sections) if section.is_placed()]
-    for index in sorted(placed, key=lambda index: not sections[index].flags & _EXECUTABLE):
-        section = sections[index]
+    for index, section in enumerate(sections):
+        if not section.is_placed():
+            continue
         alignment = max(alignment, section.alignment)
         _pad(content, section.alignment)
         offsets[index] = len(content)

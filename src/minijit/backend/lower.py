@@ -34,12 +34,13 @@ LLVM_TYPES = {Kind.INT: "i64", Kind.FLOAT: "double", Kind.BOOL: "i1"}
 class Target:
     """Addresses that the code of every region refers to.
 
-    `raw` is the buffer through which exits hand over machine values; `leave` and `leave_return` are stubs with the
+    `raw` is the buffer through which exits hand over machine values, `raw_cell` a word that holds its address; `leave` and `leave_return` are stubs with the
     prototype of a region; `eval_breaker` is the interpreter's flag; `symbol` finds C functions by name; `prelude` is the
     text that every module begins with.
     """
 
     raw: int
+    raw_cell: int
     leave: int
     leave_return: int
     eval_breaker: int
@@ -231,17 +232,28 @@ def _exit_body(emitter: Emitter, exit: Exit, number: int) -> None:
 
 
 def store_raw(emitter: Emitter, exit: Exit) -> None:
-    """Stores what the exit's snapshot is made of into the raw buffer."""
-    for position, operand in raw_layout(exit):
-        address = pointer(emitter.target.raw + 8 * position)
+    """Stores what the exit's snapshot is made of into the raw buffer.
+
+    The buffer's address is loaded rather than written down: LLVM takes several times longer over code with many 64-bit
+    constants than over small offsets from one register.
+    """
+    layout = list(raw_layout(exit))
+    if not layout:
+        return
+    base = emitter.let(f"load ptr, ptr {pointer(emitter.target.raw_cell)}")
+    for position, operand in layout:
         if operand.kind is Kind.ANY:
-            emitter.line(f"store i64 {emitter.tag(operand)}, ptr {address}")
-            emitter.line(f"store i64 {emitter.bits(operand)}, ptr {pointer(emitter.target.raw + 8 * position + 8)}")
+            _store(emitter, base, position, f"i64 {emitter.tag(operand)}")
+            _store(emitter, base, position + 1, f"i64 {emitter.bits(operand)}")
         elif operand.kind is Kind.BOOL:
-            wide = emitter.let(f"zext i1 {emitter.use(operand)} to i64")
-            emitter.line(f"store i64 {wide}, ptr {address}")
+            _store(emitter, base, position, f"i64 {emitter.let(f'zext i1 {emitter.use(operand)} to i64')}")
         else:
-            emitter.line(f"store {emitter.typed(operand)}, ptr {address}")
+            _store(emitter, base, position, emitter.typed(operand))
+
+
+def _store(emitter: Emitter, base: str, position: int, typed: str) -> None:
+    place = emitter.let(f"getelementptr i64, ptr {base}, i64 {position}")
+    emitter.line(f"store {typed}, ptr {place}")
 
 
 def tail_call(emitter: Emitter, address: int, record: int) -> None:

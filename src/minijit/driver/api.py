@@ -18,8 +18,11 @@ from minijit.cpython import abi, hooks
 from minijit.cpython.watch import WatcherIdsTaken
 from minijit.driver.core import Driver
 from minijit.driver.entries import can_enter_by_call, parameter_count
+from minijit.driver.state import facts
 from minijit.events import Hub, Stats
 from minijit.ir.region import EntryKind
+from minijit.report import explain as report
+from minijit.report.explain import Explanation
 from minijit.runtime.policy import Policy
 
 if TYPE_CHECKING:
@@ -247,14 +250,26 @@ def _state(function: Any, what: str) -> FunctionState | None:
     return None if _process.driver is None else _process.driver.functions.get(id(function))
 
 
+def explain(function: FunctionType) -> Explanation:
+    """What happened to a function, line by line, why, and what would help: prints as text, and as HTML in a notebook.
+
+    Raises `TypeError` for anything but a Python function.
+    """
+    state = state_of(function, "explain")
+    if state is None:
+        return Explanation(function.__qualname__, (_why_unknown(),), (), ())
+    roots = [facts(root) for root in (state, *state.code.loops.values())]
+    return report.explain(state.name, state.code.code, state.code.profile.seen, roots)
+
+
 def state_of(function: Any, what: str) -> FunctionState | None:
     """The driver's state of a function, if it has one. Raises `TypeError`, naming the caller `what`, for other things."""
     _require_function(function, what)
     return None if _process.driver is None else _process.driver.functions.get(id(function))
 
 
-def why_unknown(function: Any) -> str:
-    """Why there is no state of a function, in a sentence."""
+def _why_unknown() -> str:
+    """Why a function is not known to the driver, in a sentence."""
     if _process.refusal:
         return f"minijit is off: {_process.refusal}"
     if _process.driver is None:

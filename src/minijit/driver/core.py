@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from minijit.backend.stubs import Call, site_key
 from minijit.cpython import frames, hooks, raw
-from minijit.cpython.watch import DictEvent, FunctionEvent
+from minijit.cpython.watch import DictEvent, FunctionEvent, Watched
 from minijit.driver import compiler
 from minijit.driver.entries import call_kinds, loop_kinds
 from minijit.driver.natives import Natives
@@ -49,6 +49,10 @@ if TYPE_CHECKING:
     from minijit.config import Config
     from minijit.cpython.abi import Interpreter
     from minijit.ir.region import EntryKind
+
+
+_UNKNOWN = object()
+"""What a name may stand for after its whole namespace changed: nothing that anyone assumed."""
 
 
 @dataclass(slots=True)
@@ -517,15 +521,15 @@ class Driver:
 
     # ---- out of service
 
-    def _retire(self, installed: Installed, reason: KillReason, detail: str = "") -> None:
-        """Takes a region out of service and frees it."""
+    def _retire(self, installed: Installed, reason: KillReason, detail: str = "", dying: int = 0) -> None:
+        """Takes a region out of service and frees it. `dying` is the address of a namespace that is being destroyed."""
         state = installed.owner
         state.versions.remove(installed)
         self._relink(state)
         for key in installed.assumptions:
             if self.assumptions.remove(key, installed):
                 assert self.natives is not None
-                self.natives.watch.unwatch_dict_key(raw.borrow(key[0]), key[1])
+                self.natives.watch.unwatch_dict_key(*key, dying=key[0] == dying)
         for address in installed.records.addresses:
             self._records.pop(address, None)
         state.retired_entries += installed.entries
@@ -534,10 +538,10 @@ class Driver:
         if reason is not KillReason.REPLACED:
             self._emit(state, Killed(function=state.name, offset=state.root.offset, reason=reason, detail=detail))
 
-    def _kill(self, installed: Installed, reason: KillReason, detail: str) -> None:
+    def _kill(self, installed: Installed, reason: KillReason, detail: str, dying: int = 0) -> None:
         """An assumption broke."""
         state = installed.owner
-        self._retire(installed, reason, detail)
+        self._retire(installed, reason, detail, dying)
         answer = self._ask(state, lambda policy: policy.after_kill(state.stats(self.compile_seconds), reason))
         match answer:
             case Wait(times):
@@ -592,9 +596,9 @@ class Driver:
 
     def on_watch(self, kind: int, event: int, subject: int, key: object, new: object) -> None:
         """A watcher's filter found something that concerns us."""
-        if kind == compiler.DICT:
+        if kind == Watched.DICT:
             self._dict_changed(DictEvent(event), subject, key, new)
-        elif kind == compiler.FUNCTION:
+        elif kind == Watched.FUNCTION:
             self._function_changed(FunctionEvent(event), subject, new)
 
     def _dict_changed(self, event: DictEvent, namespace: int, key: object, new: object) -> None:
@@ -602,14 +606,15 @@ class Driver:
             value = ABSENT if event is DictEvent.DELETED else new
             self._break((namespace, str(key)), value)
             return
+        dying = namespace if event is DictEvent.DEALLOCATED else 0
         for name in self.assumptions.keys_of(namespace):
-            self._break(name, ABSENT if event is not DictEvent.CLONED else None)
-        if event is DictEvent.DEALLOCATED:
+            self._break(name, _UNKNOWN, dying)
+        if dying:
             self.assumptions.forget(namespace)
 
-    def _break(self, key: tuple[int, str], value: object) -> None:
+    def _break(self, key: tuple[int, str], value: object, dying: int = 0) -> None:
         for installed in self.assumptions.broken_by(key, value):
-            self._kill(installed, KillReason.GLOBAL, key[1])
+            self._kill(installed, KillReason.GLOBAL, key[1], dying)
 
     def _function_changed(self, event: FunctionEvent, address: int, new: object) -> None:
         state = self.functions.get(address)

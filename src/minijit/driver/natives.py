@@ -16,10 +16,10 @@ from minijit.backend.lower import Target, lower
 from minijit.backend.prelude import prelude
 from minijit.backend.snapshots import leave_points, make_records, raw_words
 from minijit.backend.stubs import MAX_BOUND, STUBS, StubAddresses, stub_text
-from minijit.backend.watch_stubs import watcher_ir
+from minijit.backend.watch_stubs import WatchAddresses, watcher_text
 from minijit.cpython import abi, raw
 from minijit.cpython.native_map import NativeMap
-from minijit.cpython.watch import Watch
+from minijit.cpython.watch import CALLBACKS, Filters, Watch
 from minijit.cpython.perf import write_perf_map_entry
 from minijit.driver.state import VERSION_WORDS, Installed, Way, Words
 from minijit.ir.region import EntryPoint
@@ -55,7 +55,7 @@ class Natives:
     functions: NativeMap = field(default_factory=NativeMap)
     stubs: dict[str, int] = field(init=False)
     target: dict[EntryPoint, Target] = field(init=False)
-    _state: Words = field(default_factory=lambda: Words(("handler",)))
+    _state: Words = field(default_factory=lambda: Words(("handler", "watch_handler", "raw")))
     _bound: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * MAX_BOUND))
     _raw: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * RAW_WORDS))
     _code: list[MachineCode] = field(default_factory=list)
@@ -73,6 +73,7 @@ class Natives:
                 symbol=raw.symbol,
             )
         )
+        self._state.set("raw", self._raw.address)
         code = self.engine.compile(text, name="minijit stubs")
         self._code.append(code)
         self.stubs = {name: code.address(name) for name in STUBS}
@@ -81,6 +82,7 @@ class Natives:
         self.target = {
             point: Target(
                 raw=self._raw.address,
+                raw_cell=self._state.place("raw"),
                 leave=self.stubs[leave],
                 leave_return=self.stubs["leave_return"],
                 eval_breaker=self.interpreter.eval_breaker,
@@ -89,12 +91,28 @@ class Natives:
             )
             for point, leave in leaves.items()
         }
-        self.watch = Watch()
+        self.watch = self._watchers()
         self.connect()
+
+    def _watchers(self) -> Watch:
+        filters = Filters()
+        text = watcher_text(
+            WatchAddresses(
+                handler=self._state.place("watch_handler"),
+                dict_keys=filters.dict_keys.address,
+                functions=filters.functions.address,
+                codes=filters.codes.address,
+                symbol=raw.symbol,
+            )
+        )
+        code = self.engine.compile(text, name="minijit watchers")
+        self._code.append(code)
+        return Watch(filters, {name: code.address(name) for name in CALLBACKS})
 
     def connect(self) -> None:
         """Lets the stubs call the handler, and the watchers theirs."""
         self._state.set("handler", raw.own(self.handler))
+        self._state.set("watch_handler", raw.own(self.watch_handler))
 
     def install(
         self,
@@ -155,6 +173,8 @@ class Natives:
 
     def close(self) -> None:
         """Cuts all ties; the stubs themselves stay, since a thread may be in one."""
-        self._state.set("handler", 0)
-        raw.give_back(id(self.handler))
+        for word in ("handler", "watch_handler"):
+            handler = self._state.get(word)
+            self._state.set(word, 0)
+            raw.give_back(handler)
         self.watch.close()

@@ -15,6 +15,7 @@ from minijit.backend.stubs import CHAIN_WORDS, SITE_WORDS
 from minijit.cpython import raw
 from minijit.ir.region import EntryPoint
 from minijit.ir.trace import Profile, Root
+from minijit.report.explain import ExitFacts, RootFacts, VersionFacts
 from minijit.runtime.policy import RootStats
 
 if TYPE_CHECKING:
@@ -155,6 +156,28 @@ class RootState:
 def exits_of(installed: Installed) -> int:
     """How often the region was left before it was done."""
     return sum(installed.records.count(i) for i, way in enumerate(installed.exits) if way.reason.is_failure)
+
+
+def facts(state: RootState) -> RootFacts:
+    """The state of a root as `explain` takes it."""
+    return RootFacts(
+        root=state.root,
+        versions=tuple(
+            VersionFacts(
+                kinds=version.kinds,
+                size=version.machine.size,
+                entries=version.entries,
+                exits=tuple(
+                    ExitFacts(way.reason, way.offset, way.detail, version.records.count(index))
+                    for index, way in enumerate(version.exits)
+                ),
+            )
+            for version in state.versions
+        ),
+        history=tuple(state.history),
+        given_up=state.given_up,
+        suppressed=state.suppressed,
+    )
 
 
 @dataclass(slots=True, eq=False)

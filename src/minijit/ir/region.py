@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,9 +55,11 @@ class EntryPoint(enum.Enum):
     LOOP = "loop"
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A machine value: defined once, as a block parameter or as an op's result."""
+class Value(NamedTuple):
+    """A machine value: defined once, as a block parameter or as an op's result.
+
+    A named tuple, since a dataclass's hash is Python code, and passes do little else than look values up.
+    """
 
     number: int
     kind: Kind
@@ -282,15 +284,15 @@ def slot_operands(slot: Slot) -> Iterator[Operand]:
             assert_never(slot)
 
 
-def exit_values(exit: Exit) -> Iterator[Value]:
+def exit_values(exit: Exit) -> list[Value]:
     """The machine values that an exit needs."""
+    values: list[Value] = []
     for slot in exit.frame.slots():
         if isinstance(slot, Value):  # most slots, and passes look at all of them
-            yield slot
-            continue
-        for operand in slot_operands(slot):
-            if isinstance(operand, Value):
-                yield operand
+            values.append(slot)
+        else:
+            values += [operand for operand in slot_operands(slot) if isinstance(operand, Value)]
+    return values
 
 
 def map_slot(slot: Slot, change: dict[Value, Operand]) -> Slot:

@@ -117,7 +117,8 @@ class _Walk:
         self.loads.clear()
         ops: list[Op] = []
         for op in block.ops:
-            op = map_op(op, self.change)
+            if self.change:
+                op = map_op(op, self.change)
             rule = RULES.get(op.name)
             if rule is None or rule(self, op):
                 ops.append(op)

@@ -49,18 +49,21 @@ def params(region: Region) -> Region:
 def _same(region: Region) -> dict[Value, Operand]:
     """The parameters that are always one operand, with that operand.
 
-    Parameters are numbers here: this looks at every argument of every edge, and asking for the hash of a value each
-    time took most of the pipeline's time.
+    Parameters are numbers here: this looks at every argument of every edge, and asking for the hash of a
+    value each time took most of the pipeline's time.
     """
     # The entry's parameters come from outside.
-    numbered = [param for block in region.blocks[1:] for param in block.params]
+    numbered: list[Value] = []
+    first = [0]
+    for block in region.blocks[1:]:
+        first.append(len(numbered))
+        numbered += block.params
     number = {param: n for n, param in enumerate(numbered)}
     incoming: list[list[Operand | int]] = [[] for _ in numbered]
     takers: list[list[int]] = [[] for _ in numbered]
     for block in region.blocks:
         for edge in edges(block.end):
-            for param, arg in zip(region.blocks[edge.target].params, edge.args, strict=True):
-                n = number[param]
+            for n, arg in enumerate(edge.args, first[edge.target]):
                 passed = number.get(arg, arg) if isinstance(arg, Value) else arg
                 incoming[n].append(passed)
                 if isinstance(passed, int):
@@ -74,7 +77,7 @@ def _same(region: Region) -> dict[Value, Operand]:
 
 
 def _fixpoint(incoming: list[list[Operand | int]], takers: list[list[int]]) -> dict[int, Operand | int]:
-    """What each parameter that is always one operand is: that may be a parameter, which in turn may be here."""
+    """What each parameter that is always one operand is; that may be another one, to be resolved in turn."""
     same: dict[int, Operand | int] = {}
     work = list(range(len(incoming)))
     work.reverse()

@@ -38,8 +38,8 @@ def prune(region: Region) -> Region:
     """The region without blocks, ops and exits that nothing needs."""
     region = drop_unreachable(region)
     exits = _used_exits(region)
-    needed = _needed(region, exits)
     place = {exit: position for position, exit in enumerate(exits)}
+    needed = _needed(region, exits)
     blocks = tuple(
         Block(
             block.params,
@@ -74,26 +74,32 @@ def _used_exits(region: Region) -> list[int]:
 
 def _needed(region: Region, exits: list[int]) -> set[Operand]:
     """All that ops which may leave, terminators and snapshots use, and what that is made from."""
-    pure: dict[Operand, Op] = {}
-    work: list[Operand] = []
+    needed: set[Operand] = set()
+    idle: list[Op] = []
     for block in region.blocks:
         for op in block.ops:
-            if op.exit is None and op.result is not None:
-                pure[op.result] = op
+            if op.exit is None:
+                idle.append(op)
             else:
-                work += op.args
-        work += _end_operands(block.end)
+                needed.update(op.args)
+        needed.update(_end_operands(block.end))
     for exit in exits:
-        work += exit_values(region.exits[exit])
-    needed: set[Operand] = set()
-    while work:
-        operand = work.pop()
-        if operand in needed:
-            continue
-        needed.add(operand)
-        if operand in pure:
-            work += pure[operand].args
+        needed.update(exit_values(region.exits[exit]))
+    # Backwards, as uses come after definitions: so one round does nearly all, and another finds nothing.
+    idle.reverse()
+    count = 0
+    while len(idle) != count:
+        count = len(idle)
+        idle = [op for op in idle if not _needs(op, needed)]
     return needed
+
+
+def _needs(op: Op, needed: set[Operand]) -> bool:
+    """Whether a pure op is needed; then so are its operands."""
+    if op.result not in needed:
+        return False
+    needed.update(op.args)
+    return True
 
 
 def _end_operands(end: Terminator) -> list[Operand]:

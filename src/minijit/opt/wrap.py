@@ -74,43 +74,49 @@ def _hands_on(op: Op) -> bool:
 
 def _seen(region: Region) -> set[Operand]:
     """The operands whose upper bits matter to something."""
-    handed_on: dict[Operand, Op] = {}
-    work: list[Operand] = []
+    seen: set[Operand] = set()
     exits: set[int] = set()
+    hidden: list[Op] = []
     for block in region.blocks:
         for op in block.ops:
             if op.name == "int_and" and _masks(op):
                 continue
             if op.result is not None and _hands_on(op):
-                handed_on[op.result] = op
+                hidden.append(op)
             else:
-                work += op.args
-                _see_exit(region, op.exit, exits, work)
-        _see_end(region, block, exits, work)
-    seen: set[Operand] = set()
-    while work:
-        operand = work.pop()
-        if operand in seen:
-            continue
-        seen.add(operand)
-        handing = handed_on.get(operand)
-        if handing is not None:
-            work += handing.args
-            _see_exit(region, handing.exit, exits, work)
+                seen.update(op.args)
+                _see_exit(region, op.exit, exits, seen)
+        _see_end(region, block, exits, seen)
+    # What hands on sees its operands once it is seen itself. Backwards, as uses come after definitions: so
+    # one round does nearly all, and another finds nothing.
+    hidden.reverse()
+    count = 0
+    while len(hidden) != count:
+        count = len(hidden)
+        hidden = [op for op in hidden if not _sees(op, region, exits, seen)]
     return seen
 
 
-def _see_end(region: Region, block: Block, exits: set[int], work: list[Operand]) -> None:
+def _sees(op: Op, region: Region, exits: set[int], seen: set[Operand]) -> bool:
+    """Whether an op that hands on is seen; then so are its operands, and its exit's snapshot."""
+    if op.result not in seen:
+        return False
+    seen.update(op.args)
+    _see_exit(region, op.exit, exits, seen)
+    return True
+
+
+def _see_end(region: Region, block: Block, exits: set[int], seen: set[Operand]) -> None:
     for edge in edges(block.end):
-        work += edge.args
+        seen.update(edge.args)
     if isinstance(block.end, Return):
-        work += slot_operands(block.end.value)
+        seen.update(slot_operands(block.end.value))
     if isinstance(block.end, Leave):
-        _see_exit(region, block.end.exit, exits, work)
+        _see_exit(region, block.end.exit, exits, seen)
 
 
-def _see_exit(region: Region, exit: int | None, exits: set[int], work: list[Operand]) -> None:
+def _see_exit(region: Region, exit: int | None, exits: set[int], seen: set[Operand]) -> None:
     """An exit that stays sees its snapshot; `exits` has those that did already."""
     if exit is not None and exit not in exits:
         exits.add(exit)
-        work += exit_values(region.exits[exit])
+        seen.update(exit_values(region.exits[exit]))

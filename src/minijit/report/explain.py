@@ -1,6 +1,6 @@
 """`explain(f)`: what happened to a function, line by line, why, and what would help.
 
-Everything is derived from the driver's state and the events it kept; nothing is measured here. Lines carry a mark:
+Everything is derived from the facts that the driver hands over; nothing is measured here. Lines carry a mark:
 
     +   compiled code ran through here and never had to leave
     !   compiled code leaves here, with the count and the reason
@@ -17,14 +17,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minijit.driver import api
-from minijit.events import Aborted, ExitReason, GaveUp, Killed
+from minijit.events import Aborted, Event, ExitReason, GaveUp, GiveUpReason, Killed
+from minijit.ir.region import EntryPoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FunctionType
+    from collections.abc import Iterator, Sequence, Set
 
-    from minijit.driver.state import CodeState, FunctionState, Installed, RootState
+    from minijit.ir.bytecode import Code
+    from minijit.ir.region import EntryKind
+    from minijit.ir.trace import Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,53 +72,79 @@ class Explanation:
         return f"<b>{html.escape(self.name)}</b><ul>{told}</ul><table>{rows}</table>"
 
 
-def explain(function: FunctionType) -> Explanation:
-    """Says what happened to a function. Raises `TypeError` for anything else."""
-    state = api.state_of(function, "explain")
-    if state is None:
-        return Explanation(function.__qualname__, (api.why_unknown(function),), (), ())
-    roots: list[RootState] = [state, *state.code.loops.values()]
+@dataclass(frozen=True, slots=True)
+class ExitFacts:
+    """An exit of a region in service, and how often it was taken."""
+
+    reason: ExitReason
+    offset: int
+    detail: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """A region in service. `kinds` are those of its entry slots, `size` is in bytes."""
+
+    kinds: tuple[EntryKind, ...]
+    size: int
+    entries: int
+    exits: tuple[ExitFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RootFacts:
+    """What the driver knows of one root; `history` are the events it kept."""
+
+    root: Root
+    versions: tuple[VersionFacts, ...]
+    history: tuple[Event, ...]
+    given_up: GiveUpReason | None
+    suppressed: bool
+
+
+def explain(name: str, code: Code, seen: Set[int], roots: Sequence[RootFacts]) -> Explanation:
+    """Puts into words what is known of a function: its code, the offsets that recordings saw, its roots."""
     versions = [version for root in roots for version in root.versions]
-    lines = tuple(_lines(state.code, versions))
-    hints = dict.fromkeys(_hints(roots, versions))
-    return Explanation(state.name, tuple(_summary(state, roots)), lines, tuple(hints))
+    lines = tuple(_lines(code, seen, versions))
+    return Explanation(name, tuple(_summary(code, roots)), lines, tuple(dict.fromkeys(_hints(roots, versions))))
 
 
-def _summary(state: FunctionState, roots: list[RootState]) -> Iterator[str]:
-    if state.suppressed:
+def _summary(code: Code, roots: Sequence[RootFacts]) -> Iterator[str]:
+    if all(root.suppressed for root in roots):
         yield "suppressed by the user: never compiled"
     for root in roots:
-        where = "calls" if root is state else f"the loop at line {state.code.code.line(root.root.offset)}"
+        is_call = root.root.point is EntryPoint.CALL
+        where = "calls" if is_call else f"the loop at line {code.line(root.root.offset)}"
         yield from (f"{where}: {sentence}" for sentence in _root_summary(root))
 
 
-def _root_summary(root: RootState) -> Iterator[str]:
+def _root_summary(root: RootFacts) -> Iterator[str]:
     for version in root.versions:
         kinds = ", ".join(kind.value for kind in version.kinds)
-        yield f"compiled for ({kinds}), {version.machine.size} bytes, entered {version.entries} times"
+        yield f"compiled for ({kinds}), {version.size} bytes, entered {version.entries} times"
     if root.given_up is not None:
         yield f"given up: {root.given_up.sentence}"
-    for event in _latest(root):
-        yield event
-    if not root.versions and root.given_up is None and not root.suppressed and root.last_abort is None:
+    yield from _troubles(root.history)
+    if not root.versions and not root.history and not root.suppressed:
         yield "not hot yet"
 
 
-def _latest(root: RootState) -> Iterator[str]:
-    """The last abort and the kills that are remembered."""
-    aborts = [event for event in root.history if isinstance(event, Aborted)]
+def _troubles(history: Sequence[Event]) -> Iterator[str]:
+    """The aborts and kills that are remembered."""
+    aborts = [event for event in history if isinstance(event, Aborted)]
     if aborts:
         detail = f" ({aborts[-1].detail})" if aborts[-1].detail else ""
-        yield f"{len(aborts)} recordings came to nothing, the last because {aborts[-1].reason.sentence}{detail}"
-    kills = Counter((event.reason, event.detail) for event in root.history if isinstance(event, Killed))
+        yield f"{len(aborts)} attempts came to nothing, the last because {aborts[-1].reason.sentence}{detail}"
+    kills = Counter((event.reason, event.detail) for event in history if isinstance(event, Killed))
     for (reason, detail), count in kills.items():
         yield f"killed {count} times: {reason.sentence}{f' ({detail})' if detail else ''}"
 
 
-def _hints(roots: list[RootState], versions: list[Installed]) -> Iterator[str]:
+def _hints(roots: Sequence[RootFacts], versions: Sequence[VersionFacts]) -> Iterator[str]:
     for version in versions:
-        for index, way in enumerate(version.exits):
-            if version.records.count(index) and way.reason.hint:
+        for way in version.exits:
+            if way.count and way.reason.hint:
                 yield f"{way.reason.sentence}: {way.reason.hint}"
     for root in roots:
         for event in root.history:
@@ -125,20 +152,23 @@ def _hints(roots: list[RootState], versions: list[Installed]) -> Iterator[str]:
                 yield f"{event.reason.sentence}: {event.reason.hint}"
 
 
-def _lines(code: CodeState, versions: list[Installed]) -> Iterator[Line]:
-    decoded = code.code
-    numbers = sorted({line for offset in decoded.instructions if (line := decoded.line(offset)) is not None})
-    seen = {decoded.line(offset) for offset in code.profile.seen}
-    notes: dict[int | None, Counter[str]] = {}
-    for version in versions:
-        for index, way in enumerate(version.exits):
-            count = version.records.count(index)
-            if count and way.reason is not ExitReason.LEFT_LOOP:
-                reason = f"{way.reason.sentence}{f' ({way.detail})' if way.detail else ''}"
-                notes.setdefault(decoded.line(way.offset), Counter())[reason] += count
-    compiled = seen if versions else set()
-    for number in range(numbers[0], numbers[-1] + 1):
+def _lines(code: Code, seen: Set[int], versions: Sequence[VersionFacts]) -> Iterator[Line]:
+    numbers = [line for offset in code.instructions if (line := code.line(offset)) is not None]
+    notes = _notes(code, versions)
+    compiled = {code.line(offset) for offset in seen} if versions else set()
+    for number in range(min(numbers), max(numbers) + 1):
         here = notes.get(number, Counter())
         mark = "!" if here else "+" if number in compiled else "."
-        text = linecache.getline(decoded.code.co_filename, number).rstrip()
+        text = linecache.getline(code.code.co_filename, number).rstrip()
         yield Line(number, text, mark, tuple(f"{count} times: {reason}" for reason, count in here.items()))
+
+
+def _notes(code: Code, versions: Sequence[VersionFacts]) -> dict[int | None, Counter[str]]:
+    """For each line, how often compiled code left there for which reason."""
+    notes: dict[int | None, Counter[str]] = {}
+    for version in versions:
+        for way in version.exits:
+            if way.count and way.reason is not ExitReason.LEFT_LOOP:
+                reason = f"{way.reason.sentence}{f' ({way.detail})' if way.detail else ''}"
+                notes.setdefault(code.line(way.offset), Counter())[reason] += way.count
+    return notes

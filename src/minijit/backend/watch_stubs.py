@@ -1,0 +1,182 @@
+"""The watcher callbacks as machine code: they filter, and only what concerns us reaches Python.
+
+In: the addresses of a word that holds the handler and of the filters' maps. Out: LLVM text with one callback for each sort of
+watcher. CPython calls watchers at awkward moments: with an exception pending, in the midst of a deallocation. So a hit sets
+the pending exception aside, calls `handler(kind, event, subject, key, new)` with the subject as an address (it may be dying),
+reports what the handler raises, and puts the pending exception back. The callbacks always return 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minijit.backend.map_stub import LOOKUP_IR
+from minijit.cpython import abi
+from minijit.cpython.watch import CALLBACKS, CodeEvent, DictEvent, FunctionEvent, Watched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+
+@dataclass(frozen=True, slots=True)
+class WatchAddresses:
+    """What the callbacks refer to: the word that holds the handler (or NULL), and the filters' maps."""
+
+    handler: int
+    dict_keys: int
+    functions: int
+    codes: int
+    symbol: Callable[[str], int]
+
+
+def watcher_text(at: WatchAddresses) -> str:
+    """The LLVM text of the callbacks, which are named as in `watch.CALLBACKS`."""
+    assert set(CALLBACKS) == {"on_dict", "on_function", "on_type", "on_code"}
+    return "\n".join((LOOKUP_IR, _tell(at), _on_dict(at), _on_function(at), _on_code(at), _on_type()))
+
+
+def _function(at: WatchAddresses, name: str) -> str:
+    return f"inttoptr (i64 {at.symbol(name)} to ptr)"
+
+
+def _tell(at: WatchAddresses) -> str:
+    none = f"inttoptr (i64 {id(None)} to ptr)"
+    return f"""
+define internal void @tell(i64 %kind, i64 %event, ptr %subject, ptr %key, ptr %new) noinline {{
+entry:
+  %arguments = alloca [6 x ptr]
+  %handler = load ptr, ptr inttoptr (i64 {at.handler} to ptr)
+  %off = icmp eq ptr %handler, null
+  br i1 %off, label %done, label %call
+call:
+  %pending = call ptr {_function(at, "PyErr_GetRaisedException")}()
+  %kind_object = call ptr {_function(at, "PyLong_FromLongLong")}(i64 %kind)
+  %event_object = call ptr {_function(at, "PyLong_FromLongLong")}(i64 %event)
+  %subject_word = ptrtoint ptr %subject to i64
+  %subject_object = call ptr {_function(at, "PyLong_FromLongLong")}(i64 %subject_word)
+  %no_key = icmp eq ptr %key, null
+  %key_object = select i1 %no_key, ptr {none}, ptr %key
+  %no_new = icmp eq ptr %new, null
+  %new_object = select i1 %no_new, ptr {none}, ptr %new
+  %a1 = getelementptr ptr, ptr %arguments, i64 1
+  store ptr %kind_object, ptr %a1
+  %a2 = getelementptr ptr, ptr %arguments, i64 2
+  store ptr %event_object, ptr %a2
+  %a3 = getelementptr ptr, ptr %arguments, i64 3
+  store ptr %subject_object, ptr %a3
+  %a4 = getelementptr ptr, ptr %arguments, i64 4
+  store ptr %key_object, ptr %a4
+  %a5 = getelementptr ptr, ptr %arguments, i64 5
+  store ptr %new_object, ptr %a5
+  %result = call ptr {_function(at, "PyObject_Vectorcall")}(ptr %handler, ptr %a1, i64 {5 | -(2**63)}, ptr null)
+  call void {_function(at, "Py_DecRef")}(ptr %kind_object)
+  call void {_function(at, "Py_DecRef")}(ptr %event_object)
+  call void {_function(at, "Py_DecRef")}(ptr %subject_object)
+  %raised = icmp eq ptr %result, null
+  br i1 %raised, label %report, label %drop
+report:
+  call void {_function(at, "PyErr_WriteUnraisable")}(ptr %handler)
+  br label %restore
+drop:
+  call void {_function(at, "Py_DecRef")}(ptr %result)
+  br label %restore
+restore:
+  call void {_function(at, "PyErr_SetRaisedException")}(ptr %pending)
+  br label %done
+done:
+  ret void
+}}
+"""
+
+
+def _on_dict(at: WatchAddresses) -> str:
+    return f"""
+; A change of one key concerns us if the pair of dict and key is in the filter; what is no plain str might equal one of them.
+define i32 @on_dict(i32 %event32, ptr %dict, ptr %key, ptr %new) {{
+entry:
+  %event = zext i32 %event32 to i64
+  %keyed = icmp ule i32 %event32, {DictEvent.DELETED:d}
+  br i1 %keyed, label %typed, label %hit
+typed:
+  %type_place = getelementptr i8, ptr %key, i64 {abi.OBJECT.ob_type}
+  %type = load i64, ptr %type_place
+  %plain = icmp eq i64 %type, {id(str)}
+  br i1 %plain, label %filter, label %hit
+filter:
+  %hash_place = getelementptr i8, ptr %key, i64 {abi.UNICODE.hash}
+  %hash = load i64, ptr %hash_place
+  %address = ptrtoint ptr %dict to i64
+  %mixed = xor i64 %address, %hash
+  %filter_key = or i64 %mixed, 1
+  %found = call i64 @map_find(ptr inttoptr (i64 {at.dict_keys} to ptr), i64 %filter_key)
+  %miss = icmp eq i64 %found, 0
+  br i1 %miss, label %done, label %hit
+hit:
+  call void @tell(i64 {Watched.DICT:d}, i64 %event, ptr %dict, ptr %key, ptr %new)
+  br label %done
+done:
+  ret i32 0
+}}
+"""
+
+
+def _on_function(at: WatchAddresses) -> str:
+    return f"""
+define i32 @on_function(i32 %event32, ptr %function, ptr %new) {{
+entry:
+  %event = zext i32 %event32 to i64
+  %created = icmp eq i32 %event32, {FunctionEvent.CREATE:d}
+  br i1 %created, label %by_code, label %by_address
+by_code:
+  %code_place = getelementptr i8, ptr %function, i64 {abi.FUNCTION.func_code}
+  %code = load i64, ptr %code_place
+  %known_code = call i64 @map_find(ptr inttoptr (i64 {at.codes} to ptr), i64 %code)
+  br label %filtered
+by_address:
+  %address = ptrtoint ptr %function to i64
+  %known = call i64 @map_find(ptr inttoptr (i64 {at.functions} to ptr), i64 %address)
+  br label %filtered
+filtered:
+  %found = phi i64 [ %known_code, %by_code ], [ %known, %by_address ]
+  %miss = icmp eq i64 %found, 0
+  br i1 %miss, label %done, label %hit
+hit:
+  call void @tell(i64 {Watched.FUNCTION:d}, i64 %event, ptr %function, ptr null, ptr %new)
+  br label %done
+done:
+  ret i32 0
+}}
+"""
+
+
+def _on_code(at: WatchAddresses) -> str:
+    return f"""
+define i32 @on_code(i32 %event32, ptr %code) {{
+entry:
+  %event = zext i32 %event32 to i64
+  %destroyed = icmp eq i32 %event32, {CodeEvent.DESTROY:d}
+  br i1 %destroyed, label %filter, label %done
+filter:
+  %address = ptrtoint ptr %code to i64
+  %found = call i64 @map_find(ptr inttoptr (i64 {at.codes} to ptr), i64 %address)
+  %miss = icmp eq i64 %found, 0
+  br i1 %miss, label %done, label %hit
+hit:
+  call void @tell(i64 {Watched.CODE:d}, i64 %event, ptr %code, ptr null, ptr null)
+  br label %done
+done:
+  ret i32 0
+}}
+"""
+
+
+def _on_type() -> str:
+    return f"""
+; Only types that are watched fire, so there is nothing to filter.
+define i32 @on_type(ptr %type) {{
+  call void @tell(i64 {Watched.TYPE:d}, i64 0, ptr %type, ptr null, ptr null)
+  ret i32 0
+}}
+"""

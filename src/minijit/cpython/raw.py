@@ -1,0 +1,112 @@
+"""Raw memory and references: the few ctypes primitives that the rest of `cpython/` is made of.
+
+An address is an int. The verb says who owns: `borrow` looks, `own` takes a reference that somebody gives back with
+`give_back`. A wrong address crashes the process: layouts are checked (`abi`) before anything here is used on the
+interpreter's own structures.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_api = ctypes.pythonapi
+_incref = _api.Py_IncRef
+_incref.argtypes = [ctypes.py_object]
+_incref.restype = None
+_decref = _api.Py_DecRef
+_decref.argtypes = [ctypes.c_void_p]
+_decref.restype = None
+_libraries = (ctypes.pythonapi, ctypes.CDLL(None), ctypes.CDLL("libm.so.6"))
+
+
+def _reader(kind: Any) -> Callable[[int], int]:
+    read = kind.from_address
+
+    def reader(address: int) -> int:
+        value: int = read(address).value
+        return value
+
+    return reader
+
+
+def _writer(kind: Any) -> Callable[[int, int], None]:
+    at = kind.from_address
+
+    def writer(address: int, value: int) -> None:
+        at(address).value = value
+
+    return writer
+
+
+read_u8, read_u16 = _reader(ctypes.c_uint8), _reader(ctypes.c_uint16)
+read_i32, read_u32 = _reader(ctypes.c_int32), _reader(ctypes.c_uint32)
+read_i64, read_u64 = _reader(ctypes.c_int64), _reader(ctypes.c_uint64)
+write_i32, write_i64, write_u64 = _writer(ctypes.c_int32), _writer(ctypes.c_int64), _writer(ctypes.c_uint64)
+
+
+def read_f64(address: int) -> float:
+    value: float = ctypes.c_double.from_address(address).value
+    return value
+
+
+def read_bytes(address: int, size: int) -> bytes:
+    return ctypes.string_at(address, size)
+
+
+def write_bytes(address: int, content: bytes) -> None:
+    ctypes.memmove(address, content, len(content))
+
+
+def borrow(address: int) -> Any:
+    """The object at an address. Python counts its own use of it; nothing is taken over."""
+    return ctypes.cast(address, ctypes.py_object).value
+
+
+def own(value: object) -> int:
+    """Takes a reference; the object's address."""
+    _incref(value)
+    return id(value)
+
+
+def give_back(address: int) -> None:
+    """Gives back a reference that `own` took."""
+    _decref(address)
+
+
+@cache
+def symbol(name: str) -> int:
+    """The address of a C function of the interpreter, the C library or libm. Raises `LookupError`."""
+    for library in _libraries:
+        try:
+            function = getattr(library, name)
+        except AttributeError:
+            continue
+        address = ctypes.cast(function, ctypes.c_void_p).value
+        assert address is not None
+        return address
+    raise LookupError(f"no C function {name}")
+
+
+def global_pointer(name: str) -> int:
+    """The address of a variable of the interpreter."""
+    return ctypes.addressof(ctypes.c_byte.in_dll(_api, name))
+
+
+class Buffer:
+    """Zeroed native memory at a fixed address, until it is closed."""
+
+    __slots__ = ("_memory", "address", "size")
+
+    def __init__(self, size: int) -> None:
+        self._memory: Any = ctypes.create_string_buffer(size)
+        self.address = ctypes.addressof(self._memory)
+        self.size = size
+
+    def close(self) -> None:
+        """Frees the memory. Safe to call twice."""
+        self._memory = None
