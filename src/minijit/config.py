@@ -1,5 +1,5 @@
-"""Configuration: one row a tunable. What comes in: keyword arguments or `MINIJIT_*` environment variables; what goes out:
-an immutable `Config`. Nothing else in minijit reads the environment.
+"""Configuration: one row a tunable. What comes in: keyword arguments or `MINIJIT_*` environment variables; what goes
+out: an immutable `Config`. Nothing else in minijit reads the environment.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _check(item: dataclasses.Field[Any], value: object) -> None:
     if type(value) is not wanted:
         raise ConfigError(f"{item.name} takes {_article(wanted)}, not {value!r}")
     least = item.metadata["least"]
-    if least is not None and value < least:  # type: ignore[operator]
+    if least is not None and value < least:
         raise ConfigError(f"{item.name} must be at least {least}, not {value!r}")
 
 

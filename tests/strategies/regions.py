@@ -71,7 +71,10 @@ OBJECTS = (None, "text", 2**64, -(2**70), math, math.sin, abs, (), Ellipsis, obj
 SCALARS = (Kind.INT, Kind.FLOAT, Kind.BOOL)
 
 NAMESPACE: dict[str, object] = {}
-NAMES = ("count", "ratio", "flag", "big", "text", "missing")
+LOADS = (
+    *(("count", Kind.INT), ("ratio", Kind.FLOAT), ("flag", Kind.BOOL), ("count", Kind.INT), ("ratio", Kind.FLOAT)),
+    *(("count", Kind.FLOAT), ("flag", Kind.INT), ("big", Kind.INT), ("text", Kind.INT), ("missing", Kind.INT)),
+)
 
 
 def reset_namespace() -> None:
@@ -181,10 +184,9 @@ CHAIN = (
     "int_invert",
     "int_lshift",
     "int_and",
+    "int_floordiv",
 )
-FACTS = tuple(
-    name for name, row in TABLE.items() if row.result is Kind.BOOL or name.startswith(("unpack_", "guard_"))
-)
+FACTS = tuple(name for name, row in TABLE.items() if row.result is Kind.BOOL or name.startswith(("unpack_", "guard_")))
 
 
 class _Maker:
@@ -294,6 +296,8 @@ class _Maker:
         tails: list[tuple[_Open, tuple[Operand, ...]]] = []
         for args in ways:
             heads.append(Edge(self.start([self.fresh(kind_of(arg)) for arg in args]), args))
+            if self.source.chance(60):
+                self.related(condition)
             if self.body(depth) and not self.source.chance(20):
                 passed = [self.operand(k) if c is None else c for k, c in zip(kinds, common, strict=True)]
                 tails.append((self.block, tuple(passed)))
@@ -382,7 +386,8 @@ class _Maker:
             name = self.source.choose(CHAIN)
             args: list[Operand] = [value]
             if len(TABLE[name].params) == 2:
-                args.append(self.operand(Kind.INT))
+                large = Const(self.source.choose((0x5DEECE66D, 2**62, INT_MAX)))
+                args.append(large if self.source.chance(40) else self.operand(Kind.INT))
             if name == "int_lshift" and self.source.chance(70):
                 args[1] = Const(self.source.below(64))
             if self.source.chance(30) and name != "int_lshift":
@@ -392,17 +397,21 @@ class _Maker:
         if self.source.chance(30):
             masked.reverse()
         result = self.emit("int_and", tuple(masked))
+        seen = self.scope[scope + self.source.below(len(self.scope) - scope)]
         if self.source.chance(60) and result is not None:
             del self.scope[scope:], self.usable_exits[usable:]
             self.scope.append(result)
+        if self.source.chance(20):
+            # An edge sees one of the steps.
+            before, param = self.block, self.fresh(seen.kind)
+            before.end = Jump(Edge(self.start([param]), (seen,)))
 
     def load_or_poll(self) -> None:
         for _ in range(1 + self.source.below(4)):
             if self.source.chance(30):
                 self.emit("poll", ())
             else:
-                name = self.source.choose(NAMES[:4] if self.source.chance(80) else NAMES)
-                kind = self.source.choose(SCALARS)
+                name, kind = self.source.choose(LOADS)
                 self.emit("load_global", (Const(NAMESPACE), Const(name)), kind)
 
     def call(self) -> None:
@@ -411,9 +420,24 @@ class _Maker:
 
     def condition(self) -> Operand:
         asked = [value for value in self.scope if value.kind is Kind.BOOL]
-        if asked and self.source.chance(60):
+        if asked and self.source.chance(45):
             return self.source.choose(asked)
+        if self.source.chance(60):
+            made = self.op(self.source.choose(("is_int", "is_float", "bool_and", "bool_or", "bool_not")))
+            assert made is not None
+            return made
         return self.emit("int_lt", (self.operand(Kind.INT), self.operand(Kind.INT))) or Const(True)
+
+    def related(self, condition: Operand) -> None:
+        """An op on what a condition was made from: what it can tell is known here."""
+        args = next((op.args for b in self.blocks for op in b.ops if op.result == condition), ())
+        kind = args[0].kind if args else None
+        if kind is Kind.ANY:
+            names = ("is_int", "is_float", "is_none", "unpack_int", "unpack_float", "unpack_bool")
+            told = self.emit(self.source.choose(names), args)
+            args, kind = (told or Const(True),), told and told.kind
+        if kind is Kind.BOOL:
+            self.emit(self.source.choose(("guard_true", "guard_false")), (self.source.choose(args),))
 
     def operand(self, kind: Kind) -> Operand:
         """A value in scope, more likely a late one, or a constant."""
@@ -488,9 +512,7 @@ def _moved(end: Terminator, place: dict[int, int]) -> Terminator:
         case Jump(edge):
             return Jump(Edge(place[edge.target], edge.args))
         case Branch(condition, then, otherwise):
-            return Branch(
-                condition, Edge(place[then.target], then.args), Edge(place[otherwise.target], otherwise.args)
-            )
+            return Branch(condition, Edge(place[then.target], then.args), Edge(place[otherwise.target], otherwise.args))
         case Return() | Leave():
             return end
 

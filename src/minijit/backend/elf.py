@@ -79,9 +79,7 @@ class RelocationType(enum.IntEnum):
 
 
 # The relaxable ones allow a linker to rewrite the instruction, which may be left as it is.
-_THROUGH_SLOT = frozenset(
-    {RelocationType.GOT_PC, RelocationType.GOT_PC_RELAXABLE, RelocationType.GOT_PC_RELAXABLE_REX}
-)
+_THROUGH_SLOT = frozenset({RelocationType.GOT_PC, RelocationType.GOT_PC_RELAXABLE, RelocationType.GOT_PC_RELAXABLE_REX})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +146,7 @@ def parse(data: bytes) -> Image:
     relocations = tuple(_read_relocations(sections, offsets, [symbol for symbol, _ in symbols]))
     stubs = _reserve_stubs(content, relocations)
     slots = _reserve_slots(content, relocations)
-    exported = {
-        symbol.name: symbol.offset for symbol, is_global in symbols if is_global and symbol.offset is not None
-    }
+    exported = {symbol.name: symbol.offset for symbol, is_global in symbols if is_global and symbol.offset is not None}
     return Image(bytes(content), alignment, exported, relocations, stubs, slots)
 
 

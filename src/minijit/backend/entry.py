@@ -1,9 +1,9 @@
 """How a region is entered: the first lines of its function, up to the point where every input is a machine value.
 
-Two ways in, with one prototype. A **call** entry is a vectorcall: it checks that nobody else watches the code, binds the
-arguments if they are not simply positional, checks their types and unboxes them; when the types are others it goes on to
-the next version in the root's chain, whose last link is the `miss` stub. A **loop** entry gets a live frame: it checks the
-types of the slots and answers NULL, without having touched anything, when they are others.
+Two ways in, with one prototype. A **call** entry is a vectorcall: it checks that nobody else watches the code, binds
+the arguments if they are not simply positional, checks their types and unboxes them; when the types are others it
+goes on to the next version in the root's chain, whose last link is the `miss` stub. A **loop** entry gets a live
+frame: it checks the types of the slots and answers NULL, without having touched anything, when they are others.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class CallEntry:
 
 @dataclass(frozen=True, slots=True)
 class LoopEntry:
-    """What a loop entry needs to know: the namespaces that the frame must have, and the addresses of the word that holds
-    the next link of the chain and of a counter."""
+    """What a loop entry needs to know: the namespaces that the frame must have, and the addresses of the word that
+    holds the next link of the chain and of a counter."""
 
     globals: int
     builtins: int
@@ -115,7 +115,8 @@ def _call_asides(e: Emitter, entry: CallEntry) -> None:
 
 
 def _check_watched(e: Emitter, entry: CallEntry) -> None:
-    """Goes to the stub when the code's instrumentation is out of date, or a tool that is not ours wants events of it."""
+    """Goes to the stub when the code's instrumentation is out of date, or a tool that is not ours wants events of
+    it."""
     check = _goes_to(e, "watched")
     wanted = e.let(f"load i64, ptr {pointer(entry.monitoring_version)}")
     have = e.let(f"load i64, ptr {pointer(entry.code + abi.CODE.instrumentation_version)}")
@@ -128,9 +129,7 @@ def _check_watched(e: Emitter, entry: CallEntry) -> None:
 def _unwatched(e: Emitter, monitoring: str) -> str:
     """Whether no foreign tool bit is set in the 15 bytes of active monitors, read as two overlapping words."""
     start = abi.MONITORING.active_monitors
-    words = e.let(
-        f"or i64 {_field(e, monitoring, start, 'i64')}, {_field(e, monitoring, start + 7, 'i64')}"
-    )
+    words = e.let(f"or i64 {_field(e, monitoring, start, 'i64')}, {_field(e, monitoring, start + 7, 'i64')}")
     foreign = e.let(f"and i64 {words}, {FOREIGN_WORD}")
     return e.let(f"icmp eq i64 {foreign}, 0")
 

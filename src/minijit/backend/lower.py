@@ -1,13 +1,13 @@
 """Lowering: a region becomes the text of one LLVM function.
 
 In: a valid region, and a `Target` with the addresses that machine code needs. Out: LLVM IR text that defines `@region`
-with the prototype `ptr (ptr, ptr, i64, ptr)`, which is that of a vectorcall. Every function that compiled code goes on to
-has the same prototype, so that it is reached by a tail call: while Python code runs on behalf of a region no native frame
-of that region exists, and its memory can be freed at any moment.
+with the prototype `ptr (ptr, ptr, i64, ptr)`, which is that of a vectorcall. Every function that compiled code goes
+on to has the same prototype, so that it is reached by a tail call: while Python code runs on behalf of a region no
+native frame of that region exists, and its memory can be freed at any moment.
 
-Blocks become LLVM blocks of the same number, block parameters phi instructions, each exit one cold block that stores the
-values its snapshot needs into the raw buffer (see `snapshots`) and tail-calls the leave stub. What an op becomes is said
-by one function an op in `lower_ops`; how a region is entered by `entry`.
+Blocks become LLVM blocks of the same number, block parameters phi instructions, each exit one cold block that stores
+the values its snapshot needs into the raw buffer (see `snapshots`) and tail-calls the leave stub. What an op becomes
+is said by one function an op in `lower_ops`; how a region is entered by `entry`.
 
 Text rather than a builder object: it is what one reads in a dump, and several times faster to make.
 """
@@ -34,9 +34,9 @@ LLVM_TYPES = {Kind.INT: "i64", Kind.FLOAT: "double", Kind.BOOL: "i1"}
 class Target:
     """Addresses that the code of every region refers to.
 
-    `raw` is the buffer through which exits hand over machine values, `raw_cell` a word that holds its address; `leave` and `leave_return` are stubs with the
-    prototype of a region; `eval_breaker` is the interpreter's flag; `symbol` finds C functions by name; `prelude` is the
-    text that every module begins with.
+    `raw` is the buffer through which exits hand over machine values, `raw_cell` a word that holds its address;
+    `leave` and `leave_return` are stubs with the prototype of a region; `eval_breaker` is the interpreter's flag;
+    `symbol` finds C functions by name; `prelude` is the text that every module begins with.
     """
 
     raw: int
@@ -154,7 +154,8 @@ def pointer(address: int) -> str:
 def lower(region: Region, target: Target, records: Sequence[int], prologue: Callable[[Emitter], None]) -> str:
     """The LLVM text of the region.
 
-    `records` has the address of the native record of each of `snapshots.leave_points(region)`, in order. `prologue` writes the entry up to the point where all inputs are
+    `records` has the address of the native record of each of `snapshots.leave_points(region)`, in order. `prologue`
+    writes the entry up to the point where all inputs are
     defined.
     """
     emitter = Emitter(region, target, records)
@@ -258,9 +259,7 @@ def _store(emitter: Emitter, base: str, position: int, typed: str) -> None:
 
 def tail_call(emitter: Emitter, address: int, record: int) -> None:
     """Goes on to a stub, which gets the record in the third argument."""
-    result = emitter.let(
-        f"musttail call ptr {pointer(address)}(ptr %a, ptr {emitter.args}, i64 {record}, ptr %d)"
-    )
+    result = emitter.let(f"musttail call ptr {pointer(address)}(ptr %a, ptr {emitter.args}, i64 {record}, ptr %d)")
     emitter.line(f"ret ptr {result}")
 
 
@@ -291,9 +290,7 @@ def _box(emitter: Emitter, value: Value) -> str:
         case Kind.FLOAT:
             return emitter.let(f"call ptr {emitter.function('PyFloat_FromDouble')}({emitter.typed(value)})")
         case Kind.BOOL:
-            return emitter.let(
-                f"select i1 {emitter.use(value)}, ptr {pointer(id(True))}, ptr {pointer(id(False))}"
-            )
+            return emitter.let(f"select i1 {emitter.use(value)}, ptr {pointer(id(True))}, ptr {pointer(id(False))}")
         case Kind.ANY:
             raise AssertionError(value)
         case _:

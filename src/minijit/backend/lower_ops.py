@@ -1,8 +1,8 @@
 """What each op becomes: one small function an op, registered under its name in `ops.TABLE`.
 
-A function gets the emitter and the op, defines `op.result`, and where the op may leave says under which condition it does
-not (`leave_unless`). Exactness lives here: no flag that lets LLVM re-associate or contract floats, no `nsw`; C functions
-are called through their addresses, so that LLVM cannot replace them by something that differs in a bit.
+A function gets the emitter and the op, defines `op.result`, and where the op may leave says under which condition it
+does not (`leave_unless`). Exactness lives here: no flag that lets LLVM re-associate or contract floats, no `nsw`; C
+functions are called through their addresses, so that LLVM cannot replace them by something that differs in a bit.
 """
 
 from __future__ import annotations

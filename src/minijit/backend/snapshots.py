@@ -83,7 +83,8 @@ def return_exit(value: Slot) -> Exit:
 
 
 def plain_return(region: Region, value: Slot) -> Slot | None:
-    """The value to return if machine code can do so without the stub, as the cheapest slot that gives the same object."""
+    """The value to return if machine code can do so without the stub, as the cheapest slot that gives the same
+    object."""
     entry = _entries(region).get(value) if isinstance(value, Value) else None
     if entry is not None:
         return entry
@@ -222,7 +223,16 @@ def make_records(region: Region, code: object, first_instruction: int, hot_at: i
     for index, (point, (program, places, boxes)) in enumerate(zip(points, encoded, strict=True)):
         body = address + RECORD_BYTES
         hot = hot_at if index < len(region.exits) and point.reason.is_failure else NEVER
-        words = (0, hot, id(code), first_instruction + point.frame.offset, len(places), boxes, body, body + 8 * len(program))
+        words = (
+            0,
+            hot,
+            id(code),
+            first_instruction + point.frame.offset,
+            len(places),
+            boxes,
+            body,
+            body + 8 * len(program),
+        )
         for word in (*words, *program, *places):
             raw.write_i64(address, word) if word < 0 else raw.write_u64(address, word)
             address += 8

@@ -2,22 +2,22 @@
 
 | stub | called by | does |
 | --- | --- | --- |
-| `on_start`, `on_jump` | `sys.monitoring`, as PY_START and JUMP callbacks | counts; enters a loop's region in the live frame |
+| `on_start`, `on_jump` | `sys.monitoring`, PY_START and JUMP | counts; enters a loop's region in the live frame |
 | `miss`, `watched` | a call entry that cannot take the call | counts, interprets |
 | `bind` | a call entry | makes a positional argument array of keywords and defaults |
 | `leave_call` | an exit of a region entered by a call | builds the interpreter frame and lets the interpreter run it |
 | `leave_loop` | an exit of a region entered in a live frame | rewrites that frame |
 | `leave_return` | a return of an object that must be made | makes it |
 
-**Leaving a call** (the teleport): a frame is pushed on the thread's data stack as the interpreter's own call does it, filled
-from the snapshot, and given to `_PyEval_EvalFrameDefault`, which goes on with the instruction that the record names and pops
-the frame when it is done. No event is needed and nothing runs in between. See docs/decisions/0002.
+**Leaving a call** (the teleport): a frame is pushed on the thread's data stack as the interpreter's own call does it,
+filled from the snapshot, and given to `_PyEval_EvalFrameDefault`, which goes on with the instruction that the record
+names and pops the frame when it is done. No event is needed and nothing runs in between. See docs/decisions/0002.
 
-**Python is called** through one handler, `handler(kind, a, b)`, at thresholds only (`Call` lists the kinds). The handler never
-raises into the program.
+**Python is called** through one handler, `handler(kind, a, b)`, at thresholds only (`Call` lists the kinds). The
+handler never raises into the program.
 
-Native memory that Python writes and the stubs read: a `Site` for each place that is counted (a code object's start, a loop
-header), found in the map `sites` under `site_key`; a `Chain` for each function with call entries, found in the map
+Native memory that Python writes and the stubs read: a `Site` for each place that is counted (a code object's start, a
+loop header), found in the map `sites` under `site_key`; a `Chain` for each function with call entries, found in the map
 `functions` under the function's address; the `State`.
 """
 
@@ -86,7 +86,7 @@ def _word(words: tuple[str, ...], name: str) -> int:
 
 def stub_text(at: StubAddresses) -> str:
     """The LLVM text of all stubs."""
-    parts = (SCALARS, LOOKUP_IR, _helpers(at), _events(at), _calls(at), _bind(at), _make(at), _leave(at))
+    parts = (SCALARS, LOOKUP_IR, _helpers(at), _events(), _calls(at), _bind(at), _make(at), _leave(at))
     return "\n".join(parts)
 
 
@@ -180,7 +180,7 @@ define internal ptr @site(ptr %code, i64 %offset) alwaysinline {{
 """
 
 
-def _events(at: StubAddresses) -> str:
+def _events() -> str:
     none = _object(None)
     return f"""
 ; PyCFunction (METH_FASTCALL): PY_START, arguments (code, offset).
@@ -729,7 +729,8 @@ def _leave(at: StubAddresses) -> str:
         if name not in ("count", "program")
     )
     return f"""
-; Room for a frame of %size words on the thread's data stack; a new chunk where there is none, as the interpreter does it.
+; Room for a frame of %size words on the thread's data stack; a new chunk where there is none, as the interpreter does
+; it.
 define internal ptr @push_frame(ptr %thread, i64 %size) {{
   %top_place = call ptr @at(ptr %thread, i64 {abi.THREAD.datastack_top})
   %limit_place = call ptr @at(ptr %thread, i64 {abi.THREAD.datastack_limit})

@@ -1,9 +1,9 @@
 """The watcher callbacks as machine code: they filter, and only what concerns us reaches Python.
 
-In: the addresses of a word that holds the handler and of the filters' maps. Out: LLVM text with one callback for each sort of
-watcher. CPython calls watchers at awkward moments: with an exception pending, in the midst of a deallocation. So a hit sets
-the pending exception aside, calls `handler(kind, event, subject, key, new)` with the subject as an address (it may be dying),
-reports what the handler raises, and puts the pending exception back. The callbacks always return 0.
+In: the addresses of a word that holds the handler and of the filters' maps. Out: LLVM text, a callback for each sort of
+watcher. CPython calls watchers at awkward moments: with an exception pending, in the midst of a deallocation. So a
+hit sets the pending exception aside, calls `handler(kind, event, subject, key, new)` with the subject as an address
+(it may be dying), reports what the handler raises, and puts the pending exception back. The callbacks always return 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from minijit.cpython.watch import CALLBACKS, CodeEvent, DictEvent, FunctionEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,8 @@ done:
 
 def _on_dict(at: WatchAddresses) -> str:
     return f"""
-; A change of one key concerns us if the pair of dict and key is in the filter; what is no plain str might equal one of them.
+; A change of one key concerns us if the pair of dict and key is in the filter; what is no plain str might equal one
+; of them.
 define i32 @on_dict(i32 %event32, ptr %dict, ptr %key, ptr %new) {{
 entry:
   %event = zext i32 %event32 to i64

@@ -1,13 +1,14 @@
 """The layouts of CPython 3.12 that machine code and frame surgery rely on, and the check that they hold.
 
-Declared once: a field is an offset in bytes (`abi.FRAME.prev_instr`). The offsets are those of 3.12 on 64-bit Linux. Before
-anything native is installed `supported()` compares every one of them with live objects, by means of ctypes alone; a mismatch
-names the field, and minijit stays off. The interpreter state is no part of any ABI: what is needed of it is *calibrated*, by
-changing a thing and looking which bytes change.
+Declared once: a field is an offset in bytes (`abi.FRAME.prev_instr`). The offsets are those of 3.12 on 64-bit Linux.
+Before anything native is installed `supported()` compares every one of them with live objects, by means of ctypes
+alone; a mismatch names the field, and minijit stays off. The interpreter state is no part of any ABI: what is needed
+of it is *calibrated*, by changing a thing and looking which bytes change.
 """
 
 from __future__ import annotations
 
+import builtins
 import collections
 import ctypes
 import enum
@@ -288,14 +289,22 @@ Row = tuple[str, str, object, object]
 def _objects(at: Layouts) -> Iterator[Row]:
     thing = object()
     # Two references: the name, and the argument of getrefcount.
-    yield "reference count", "object.ob_refcnt", raw.read_u64(id(thing) + at.object.ob_refcnt), sys.getrefcount(thing) - 1
+    yield (
+        "reference count",
+        "object.ob_refcnt",
+        raw.read_u64(id(thing) + at.object.ob_refcnt),
+        sys.getrefcount(thing) - 1,
+    )
     yield "type", "object.ob_type", raw.read_u64(id(thing) + at.object.ob_type), id(object)
     sizes = [raw.read_u64(id(t) + at.var_object.ob_size) for t in ((1, 2), (1, 2, 3))]
     yield "size of a tuple", "var_object.ob_size", sizes, [2, 3]
     items = (object(), object())
-    yield "items of a tuple", "tuple.ob_item", [raw.read_u64(id(items) + at.tuple.ob_item + 8 * k) for k in (0, 1)], [
-        id(item) for item in items
-    ]
+    yield (
+        "items of a tuple",
+        "tuple.ob_item",
+        [raw.read_u64(id(items) + at.tuple.ob_item + 8 * k) for k in (0, 1)],
+        [id(item) for item in items],
+    )
     numbers = [1, -1, 12345, 2**30 + 7, -(2**60) - 3, 2**63 - 1]
     yield "ints", "long.lv_tag long.ob_digit", [_read_int(at, number) for number in numbers], numbers
     yield "tag of zero", "long.lv_tag", raw.read_u64(id(0) + at.long.lv_tag), 1
@@ -327,7 +336,7 @@ def _functions(at: Layouts) -> Iterator[Row]:
     function = _sample
     pointers = {
         "func_globals": function.__globals__,
-        "func_builtins": function.__builtins__,  # type: ignore[attr-defined]
+        "func_builtins": vars(builtins),
         "func_code": function.__code__,
         "func_defaults": function.__defaults__,
         "func_kwdefaults": function.__kwdefaults__,
@@ -375,9 +384,14 @@ def _instrumented(at: Layouts) -> Iterator[Row]:
     sys.monitoring.free_tool_id(tool)
     yield "monitoring data", covered, tools, 1 << tool
     current = raw.read_u64(_pointer("PyInterpreterState_Get") + MONITORING_VERSION)
-    yield "instrumentation version", "code.instrumentation_version", (version_before in (0, current), version), (
-        True,
-        current,
+    yield (
+        "instrumentation version",
+        "code.instrumentation_version",
+        (version_before in (0, current), version),
+        (
+            True,
+            current,
+        ),
     )
 
 
@@ -438,10 +452,20 @@ def _threads(at: Layouts) -> list[Row]:
     # Read by ctypes itself: a function of ours would be the current frame.
     current = ctypes.c_uint64.from_address(cframe).value if _is_pointer(cframe) else None
     rows: list[Row] = [
-        ("a thread's interpreter", "thread.interp", raw.read_u64(thread + at.thread.interp), _pointer("PyInterpreterState_Get")),
+        (
+            "a thread's interpreter",
+            "thread.interp",
+            raw.read_u64(thread + at.thread.interp),
+            _pointer("PyInterpreterState_Get"),
+        ),
         ("the recursion limit", "thread.py_recursion_limit", limit, sys.getrecursionlimit()),
         ("the recursion depth", "thread.py_recursion_remaining", 0 < depth <= limit, True),
-        ("C recursion left", "thread.c_recursion_remaining", 0 < raw.read_i32(thread + at.thread.c_recursion_remaining) < 2**16, True),
+        (
+            "C recursion left",
+            "thread.c_recursion_remaining",
+            0 < raw.read_i32(thread + at.thread.c_recursion_remaining) < 2**16,
+            True,
+        ),
         ("whether events are off", "thread.tracing", raw.read_i32(thread + at.thread.tracing), 0),
         ("the current frame", "thread.cframe", current, address),
     ]
@@ -460,7 +484,12 @@ def _data_stack(at: Layouts, thread: int, chunk: int, frame: int, slots: int) ->
     after_frame = frame + at.frame.localsplus + 8 * slots
     return [
         ("the end of the data stack", "thread.datastack_limit stack_chunk.size", limit, chunk + size),
-        ("the running frame's chunk", "thread.datastack_chunk stack_chunk.data", chunk + at.stack_chunk.data <= frame < limit, True),
+        (
+            "the running frame's chunk",
+            "thread.datastack_chunk stack_chunk.data",
+            chunk + at.stack_chunk.data <= frame < limit,
+            True,
+        ),
         # Behind this frame there is at most the one of this very function.
         ("the top of the data stack", "thread.datastack_top", after_frame <= top <= after_frame + 4096, True),
         ("the chunk before", "stack_chunk.previous", previous == 0 or _is_pointer(previous), True),
@@ -483,9 +512,8 @@ def _calibrated() -> Interpreter | Unsupported:
     return Interpreter(state, state + breaker, state + MONITORING_VERSION)
 
 
-@ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
-def _nothing(argument: int) -> int:
-    return 0
+_nothing = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda _: 0)
+"""What the pending call does."""
 
 
 def _eval_breaker(state: int) -> int | None:
@@ -501,7 +529,8 @@ def _eval_breaker(state: int) -> int | None:
         (copy, after, state, _SEARCHED),
     )
     collections.deque(itertools.starmap(operator.call, steps), maxlen=0)
+    old, new = bytes(before), bytes(after)
     for offset in range(0, _SEARCHED, 4):
-        if before[offset : offset + 4] == bytes(4) and after[offset : offset + 4] == (1).to_bytes(4, "little"):
+        if (old[offset : offset + 4], new[offset : offset + 4]) == (bytes(4), b"\1\0\0\0"):
             return offset
     return None

@@ -1,7 +1,7 @@
 """Live interpreter frames, read through their layout.
 
-Only for frames that cannot move or go away meanwhile: those of the calling thread, inside a monitoring callback. Everything
-here borrows: no reference is taken or given back.
+Only for frames that cannot move or go away meanwhile: those of the calling thread, inside a monitoring callback.
+Everything here borrows: no reference is taken or given back.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Frame:
 
     @property
     def stacktop(self) -> int:
-        """How many slots are in use; meaningful only where the interpreter has written it back, as in a JUMP callback."""
+        """How many slots are in use; meaningful only where the interpreter has written it back, as in a JUMP
+        callback."""
         return raw.read_i32(self.address + abi.FRAME.stacktop)
 
     def slot(self, index: int) -> int:

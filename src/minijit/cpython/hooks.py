@@ -1,8 +1,8 @@
 """The hooks through which compiled code gets in: monitoring events and vectorcall entries.
 
-`Monitoring` owns the tool id `sys.monitoring.OPTIMIZER_ID`. Events are set code object by code object, so that code which
-does not concern us is never instrumented. Until the native stubs exist, the two counting events go to a Python callback that
-is told once (`ignite`); from then on they are machine code.
+`Monitoring` owns the tool id `sys.monitoring.OPTIMIZER_ID`. Events are set code object by code object, so that code
+which does not concern us is never instrumented. Until the native stubs exist, the two counting events go to a Python
+callback that is told once (`ignite`); from then on they are machine code.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Monitoring:
         _MONITORING.register_callback(TOOL, JUMP, self._ignite_by_jump)
         _MONITORING.register_callback(TOOL, INSTRUCTION, self.on_instruction)
 
-    def _ignite_by_jump(self, code: CodeType, source: int, target: int) -> None:
+    def _ignite_by_jump(self, code: CodeType, _source: int, target: int) -> None:
         self.ignite(code, target)
 
     def go_native(self, on_start: int, on_jump: int) -> None:

@@ -1,9 +1,9 @@
 """A hash map from 64-bit words to 64-bit words that Python changes and machine code reads.
 
 Open addressing with linear probing, at most half full; deletion shifts entries back, so that a probe ends at the first
-empty entry. The header stays at one address: the mask, then the address of the entries (pairs of key and value; key 0 is an
-empty entry). Machine code looks up with `backend.map_stub`, which has the same hash. Nothing is locked: the GIL is held on
-both sides, so machine code is never in the midst of a look-up while Python changes the map.
+empty entry. The header stays at one address: the mask, then the address of the entries (pairs of key and value; key 0
+is an empty entry). Machine code looks up with `backend.map_stub`, which has the same hash. Nothing is locked: the GIL
+is held on both sides, so machine code is never in the midst of a look-up while Python changes the map.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Watchers: the ids that the interpreter hands out for dicts, functions, types and code objects, and what they watch.
 
-The callbacks are machine code (`backend.watch_stubs`) and look into the filters kept here, so that Python is called only
-for what is watched. Everything is counted: what was asked for twice is watched until it was given up twice. Objects are known
-by address and never kept alive; the watchers themselves tell when one dies.
+The callbacks are machine code (`backend.watch_stubs`) and look into the filters kept here, so that Python is called
+only for what is watched. Everything is counted: what was asked for twice is watched until it was given up twice.
+Objects are known by address and never kept alive; the watchers themselves tell when one dies.
 
 A watcher that is left registered when the interpreter ends crashes it: the owner closes this by `atexit` at the latest.
 """

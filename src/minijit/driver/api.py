@@ -1,6 +1,7 @@
 """What users call. Checks arguments, says clearly what is wrong, and leaves the work to the driver.
 
-Where this interpreter cannot be supported, everything here is harmless: `jit` returns functions as they are and warns once.
+Where this interpreter cannot be supported, everything here is harmless: `jit` returns functions as they are and warns
+once.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ import warnings
 import weakref
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from minijit import config as configuration
 from minijit.cpython import abi, hooks
-from minijit.cpython.watch import WatcherIdsTaken
 from minijit.driver.core import Driver
 from minijit.driver.entries import can_enter_by_call, parameter_count
 from minijit.driver.state import facts
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from minijit.config import Config
     from minijit.driver.state import FunctionState
     from minijit.events import Event
-
-F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class UnsupportedWarning(RuntimeWarning):
@@ -65,7 +63,8 @@ def enable(config: Config | None = None) -> Session:
     """Takes minijit into service with a configuration (default: what the environment says).
 
     Functions that were decorated before are taken on again. Returns a context manager that disables minijit at its end.
-    Raises `RuntimeError` if minijit is enabled already. Where the interpreter is not supported, warns once and does nothing.
+    Raises `RuntimeError` if minijit is enabled already. Where the interpreter is not supported, warns once and does
+    nothing.
     """
     if _process.driver is not None:
         raise RuntimeError("minijit is enabled already; call minijit.disable() first")
@@ -74,7 +73,8 @@ def enable(config: Config | None = None) -> Session:
 
 
 def disable() -> None:
-    """Takes minijit out of service: every function, monitoring tool id and watcher is as it was found. Safe to call twice."""
+    """Takes minijit out of service: every function, monitoring tool id and watcher is as it was found. Safe to call
+    twice."""
     if _process.driver is not None:
         _process.driver.close()
         _process.driver = None
@@ -123,9 +123,9 @@ atexit.register(disable)
 
 
 @overload
-def jit(function: F, /) -> F: ...
+def jit[F: Callable[..., Any]](function: F, /) -> F: ...
 @overload
-def jit(*, policy: Policy | None = None, eager: bool = False) -> Callable[[F], F]: ...
+def jit[F: Callable[..., Any]](*, policy: Policy | None = None, eager: bool = False) -> Callable[[F], F]: ...
 def jit(function: Any = None, /, *, policy: Any = None, eager: Any = False) -> Any:
     """Compiles a Python function to machine code once it is hot. Returns the same function object.
 
@@ -150,7 +150,11 @@ def _options(policy: object, eager: object) -> _Options:
 
 def _jit(function: Any, options: _Options) -> Any:
     _require_function(function, "jit")
-    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    if (
+        inspect.isgeneratorfunction(function)
+        or inspect.iscoroutinefunction(function)
+        or inspect.isasyncgenfunction(function)
+    ):
         raise TypeError(
             f"jit cannot compile {function.__qualname__}: it is a generator or coroutine function; "
             "move its inner loop into a plain function and decorate that"
@@ -222,7 +226,8 @@ def _annotated_kinds(function: FunctionType) -> tuple[EntryKind, ...]:
 
 
 def compile(function: FunctionType, *types: type | None) -> bool:
-    """Compiles a function now, for arguments of these exact types (`int`, `float`, `bool`, `None`; `object` for anything).
+    """Compiles a function now, for arguments of these exact types (`int`, `float`, `bool`, `None`; `object` for
+    anything).
 
     Branches are compiled whether they were ever taken or not. Returns whether there is a region for these types now.
     Raises `TypeError` for a wrong number of types, or one that cannot be compiled for.
@@ -237,7 +242,9 @@ def compile(function: FunctionType, *types: type | None) -> bool:
         )
     kinds = tuple(_kind_of(t, function) for t in types)
     if not can_enter_by_call(decoded):
-        raise TypeError(f"{function.__qualname__} cannot be compiled from its start: it has *args, **kwargs or a closure")
+        raise TypeError(
+            f"{function.__qualname__} cannot be compiled from its start: it has *args, **kwargs or a closure"
+        )
     assert _process.driver is not None
     return _process.driver.compile_types(state, kinds)
 
@@ -263,7 +270,8 @@ def explain(function: FunctionType) -> Explanation:
 
 
 def state_of(function: Any, what: str) -> FunctionState | None:
-    """The driver's state of a function, if it has one. Raises `TypeError`, naming the caller `what`, for other things."""
+    """The driver's state of a function, if it has one. Raises `TypeError`, naming the caller `what`, for other
+    things."""
     _require_function(function, what)
     return None if _process.driver is None else _process.driver.functions.get(id(function))
 
@@ -326,5 +334,3 @@ def subscribe(callback: Callable[[Event], object]) -> Callable[[], None]:
             _process.hub.subscribers.remove(callback)
 
     return unsubscribe
-
-

@@ -1,4 +1,5 @@
-"""From a profile to a region in service: builder, passes, lowering and engine in their order, with dumps between them."""
+"""From a profile to a region in service: builder, passes, lowering and engine in their order, with dumps between
+them."""
 
 from __future__ import annotations
 
@@ -66,9 +67,7 @@ def _dumper(config: Config) -> Callable[[str, str], None] | None:
 def stored_globals(code: Code) -> frozenset[str]:
     """The globals that the code itself writes: not to be assumed."""
     names = code.code.co_names
-    return frozenset(
-        names[i.arg] for i in code.instructions.values() if i.name in ("STORE_GLOBAL", "DELETE_GLOBAL")
-    )
+    return frozenset(names[i.arg] for i in code.instructions.values() if i.name in ("STORE_GLOBAL", "DELETE_GLOBAL"))
 
 
 def compile_root(
@@ -133,10 +132,7 @@ def _build(
 
 def is_worthwhile(region: Region) -> bool:
     """Whether the region can get anywhere: round a loop, or to a return."""
-    for block in region.blocks:
-        if isinstance(block.end, Return) or any(op.name == "poll" for op in block.ops):
-            return True
-    return False
+    return any(isinstance(b.end, Return) or any(op.name == "poll" for op in b.ops) for b in region.blocks)
 
 
 def _first_obstacle(region: Region) -> str:
@@ -158,6 +154,4 @@ def namespaces_of(state: RootState) -> tuple[dict[str, object], dict[str, object
     function = state.function
     if function is None:
         return None
-    return function.__globals__, function.__builtins__  # type: ignore[attr-defined]
-
-
+    return function.__globals__, function.__builtins__

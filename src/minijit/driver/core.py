@@ -1,8 +1,8 @@
 """The state machine: from a hot place to a region in service, and out of service again.
 
 Everything comes in through three doors, each on the thread it concerns and with the GIL held: `dispatch` (the stubs, at
-thresholds), `on_instruction` (a recording's steps) and `on_watch` (something changed). What to do is decided by the root's
-policy; this file carries it out and emits an event for everything that happens.
+thresholds), `on_instruction` (a recording's steps) and `on_watch` (something changed). What to do is decided by the
+root's policy; this file carries it out and emits an event for everything that happens.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
 
 from minijit.backend.stubs import Call, site_key
-from minijit.cpython import frames, hooks, raw
+from minijit.cpython import frames, hooks
 from minijit.cpython.watch import DictEvent, FunctionEvent, Watched
 from minijit.driver import compiler
+from minijit.driver.compiler import Failure
 from minijit.driver.entries import call_kinds, loop_kinds
 from minijit.driver.natives import Natives
-from minijit.driver.state import CodeState, FunctionState, Installed, RootState, exits_of, function_state, new_site
+from minijit.driver.service import Service
+from minijit.driver.state import CodeState, FunctionState, Installed, RootState, function_state, new_site
 from minijit.events import (
     Aborted,
     AbortReason,
-    Compiled,
-    Event,
     ExitHot,
     GaveUp,
     GiveUpReason,
     Hub,
-    Killed,
     KillReason,
     Recorded,
     Stats,
@@ -38,14 +37,24 @@ from minijit.ir.bytecode import decode
 from minijit.ir.region import EntryPoint
 from minijit.ir.trace import Root
 from minijit.record.recorder import Recording, Verdict
-from minijit.runtime.assume import ABSENT, Assumptions
-from minijit.runtime.policy import Bridge, ExitStats, GiveUp, MissStats, Policy, Recompile, Record, Resume, Wait
+from minijit.runtime.assume import ABSENT
+from minijit.runtime.policy import (
+    Bridge,
+    ExitStats,
+    GiveUp,
+    MissStats,
+    Policy,
+    Recompile,
+    Record,
+    Resume,
+    RootStats,
+    Wait,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FunctionType
 
-    from minijit.build.builder import Assumption
     from minijit.config import Config
     from minijit.cpython.abi import Interpreter
     from minijit.ir.region import EntryKind
@@ -65,14 +74,21 @@ class Driver:
     codes: dict[int, CodeState] = field(default_factory=dict)
     functions: dict[int, FunctionState] = field(default_factory=dict)
     monitoring: hooks.Monitoring = field(init=False)
-    natives: Natives | None = None
-    assumptions: Assumptions[Installed] = field(default_factory=Assumptions)
-    compile_seconds: float = 0.0
-    _records: dict[int, tuple[Installed, int]] = field(default_factory=dict)
+    _service: Service | None = None
     _loops_by_site: dict[int, RootState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.monitoring = hooks.Monitoring(self._ignite, self.on_instruction)
+
+    @property
+    def service(self) -> Service:
+        """The regions in service; only once something ran."""
+        assert self._service is not None
+        return self._service
+
+    @property
+    def natives(self) -> Natives:
+        return self.service.natives
 
     # ---- registering
 
@@ -94,7 +110,7 @@ class Driver:
         if code is None:
             code = CodeState(decode(code_object), new_site(self.config.call_threshold))
             self.codes[id(code_object)] = code
-            if self.natives is not None:
+            if self._service is not None:
                 self._adopt_code(code)
         return code
 
@@ -112,7 +128,7 @@ class Driver:
     def _adopt(self, state: FunctionState) -> None:
         """Makes a function known to the stubs and watchers, if they exist by now."""
         self._loop_roots(state.code, state.policy)
-        if self.natives is None:
+        if self._service is None:
             return
         function = state.function
         if function is None:
@@ -123,19 +139,19 @@ class Driver:
         self.natives.watch.watch_function(function)
 
     def _adopt_code(self, code: CodeState) -> None:
-        assert self.natives is not None
         self.natives.sites[site_key(code.address, 0)] = code.start.address
         for header, loop in code.loops.items():
             self.natives.sites[site_key(code.address, header)] = loop.words.address
 
-    def _ignite(self, code: CodeType, offset: int) -> None:
+    def _ignite(self, _code: CodeType, _offset: int) -> None:
         """The first of our functions runs: makes the native part, which takes over the counting."""
-        if self.natives is not None:
+        if self._service is not None:
             return
-        self.natives = Natives(self.config, self.interpreter, self.dispatch, self.on_watch)
+        natives = Natives(self.config, self.interpreter, self.dispatch, self.on_watch)
+        self._service = Service(self.config, natives, self.hub)
         for state in list(self.functions.values()):
             self._adopt(state)
-        self.monitoring.go_native(self.natives.stubs["on_start"], self.natives.stubs["on_jump"])
+        self.monitoring.go_native(natives.stubs["on_start"], natives.stubs["on_jump"])
 
     def _update_events(self, code: CodeState) -> None:
         """Asks the interpreter for the events that the code's roots need, and for no others."""
@@ -215,10 +231,9 @@ class Driver:
         if state.versions and not state.installed:
             self._unpark(state)
             return
-        if code.recording is not None:
-            if not self._drop_if_dead(code):
-                self._ask_again(code.start, 1)
-                return
+        if code.recording is not None and not self._drop_if_dead(code):
+            self._ask_again(code.start, 1)
+            return
         if hooks.is_watched(code.code.code):
             self._ask_again(code.start, self.config.call_threshold)
             return
@@ -230,7 +245,7 @@ class Driver:
 
     def _consider(self, state: RootState, kinds: tuple[EntryKind, ...], frame: frames.Frame) -> None:
         """Asks the policy about a hot root and does what it says."""
-        answer = self._ask(state, lambda policy: policy.should_record(state.stats(self.compile_seconds)))
+        answer = self._ask(state, lambda policy: policy.should_record(self._stats(state)))
         match answer:
             case Record():
                 self._record(state, kinds, state.root.offset, frame.address)
@@ -287,7 +302,7 @@ class Driver:
 
     def _after_miss(self, state: RootState, words: Any, *, compilable: bool) -> Record | Wait | GiveUp:
         misses = words.get("misses")
-        stats = MissStats(state.stats(self.compile_seconds), misses, state.entries(), compilable)
+        stats = MissStats(self._stats(state), misses, state.entries(), compilable)
         answer: Record | Wait | GiveUp = self._ask(state, lambda policy: policy.after_miss(stats))
         match answer:
             case Wait(times):
@@ -299,7 +314,7 @@ class Driver:
         return answer
 
     def _hot_exit(self, record: int) -> None:
-        found = self._records.get(record)
+        found = self.service.exit_at(record)
         if found is None:
             return
         installed, index = found
@@ -308,13 +323,11 @@ class Driver:
         installed.records.heat(index, count + self.config.exit_threshold)
         since, before = installed.asked.get(index, (installed.since, 0))
         now = time.perf_counter()
-        stats = ExitStats(
-            state.stats(self.compile_seconds), exit.reason, count, count - before, now - since, state.entries()
-        )
+        stats = ExitStats(self._stats(state), exit.reason, count, count - before, now - since, state.entries())
         installed.asked[index] = (now, count)
         answer = self._ask(state, lambda policy: policy.after_exit(stats))
         action = type(answer).__name__.lower()
-        self._emit(
+        self.service.emit(
             state,
             ExitHot(
                 function=state.name,
@@ -388,11 +401,9 @@ class Driver:
         trace = recording.trace()
         if self.config.dumps("trace"):
             compiler.show("trace", str(trace))
-        self._emit(
+        self.service.emit(
             state,
-            Recorded(
-                function=state.name, offset=state.root.offset, steps=len(trace.steps), bridge=recording.is_bridge
-            ),
+            Recorded(function=state.name, offset=state.root.offset, steps=len(trace.steps), bridge=recording.is_bridge),
         )
         self._compile(state, recording.entry_kinds, replaces=replaces)
 
@@ -402,10 +413,10 @@ class Driver:
 
     def _abort(self, state: RootState, reason: AbortReason, at: int, detail: str = "") -> None:
         state.last_abort = reason
-        self._emit(
+        self.service.emit(
             state, Aborted(function=state.name, offset=state.root.offset, reason=reason, at=at, detail=detail)
         )
-        answer = self._ask(state, lambda policy: policy.after_abort(state.stats(self.compile_seconds)))
+        answer = self._ask(state, lambda policy: policy.after_abort(self._stats(state)))
         match answer:
             case Wait(times):
                 self._ask_again(self._counter(state), times)
@@ -418,10 +429,10 @@ class Driver:
         self, state: RootState, kinds: tuple[EntryKind, ...], replaces: Installed | None = None
     ) -> Installed | None:
         """Builds and installs a region for the root with these kinds; None if it came to nothing."""
-        unseen = self._ask(state, lambda policy: policy.compile_unseen(state.stats(self.compile_seconds)))
-        return self.compile_now(state, kinds, compile_unseen=bool(unseen), replaces=replaces)
+        unseen = self._ask(state, lambda policy: policy.compile_unseen(self._stats(state)))
+        return self._compile_now(state, kinds, compile_unseen=bool(unseen), replaces=replaces)
 
-    def compile_now(
+    def _compile_now(
         self,
         state: RootState,
         kinds: tuple[EntryKind, ...],
@@ -430,119 +441,33 @@ class Driver:
         replaces: Installed | None = None,
     ) -> Installed | None:
         """As above, with the policy's answer given."""
-        assert self.natives is not None
-        namespaces = compiler.namespaces_of(state)
-        if namespaces is None:
-            return None
-        started = time.perf_counter()
-        result = compiler.compile_root(
-            state,
-            kinds,
-            self.natives,
-            self.config,
-            self.assumptions.volatile(),
-            namespaces,
-            compile_unseen=compile_unseen,
-        )
-        self.compile_seconds += time.perf_counter() - started
-        if isinstance(result, compiler.Failure):
+        result = self.service.compile(state, kinds, compile_unseen=compile_unseen)
+        if isinstance(result, Failure):
             self._abort(state, result.reason, state.root.offset, result.detail)
             return None
-        installed = result.installed
-        if not self._put_in_service(installed, result.assumptions):
-            return None
-        self._emit(
-            state,
-            Compiled(
-                function=state.name,
-                offset=state.root.offset,
-                types=", ".join(kind.value for kind in kinds),
-                blocks=installed.blocks,
-                exits=len(installed.exits),
-                size=installed.machine.size,
-                build_ms=1000 * result.build_seconds,
-                llvm_ms=1000 * result.llvm_seconds,
-            ),
-        )
-        if replaces is not None and replaces in state.versions:
-            self._retire(replaces, KillReason.REPLACED)
-        return installed
-
-    def _put_in_service(self, installed: Installed, assumptions: tuple[Assumption, ...]) -> bool:
-        """Links a region into its root's chain; False if what it rests on has changed while it was compiled."""
-        state = installed.owner
-        state.versions.append(installed)
-        self._rely(installed, assumptions)
-        for a in assumptions:
-            # Compiling runs Python code, so other threads may have run as well.
-            if a.namespace.get(a.name, ABSENT) is not (ABSENT if a.value is None else a.value.value):
-                self._retire(installed, KillReason.REPLACED)
-                self._abort(state, AbortReason.STALE, state.root.offset, a.name)
-                return False
-        for index, address in enumerate(installed.records.addresses[: len(installed.exits)]):
-            self._records[address] = (installed, index)
-        self._relink(state)
-        return True
-
-    def _rely(self, installed: Installed, assumptions: tuple[Assumption, ...]) -> None:
-        assert self.natives is not None
-        installed.assumptions = tuple((id(a.namespace), a.name) for a in assumptions)
-        for a in assumptions:
-            assumed = ABSENT if a.value is None else a.value.value
-            if self.assumptions.add((id(a.namespace), a.name), installed, assumed):
-                self.natives.watch.watch_dict_key(a.namespace, a.name)
-
-    def _relink(self, state: RootState) -> None:
-        """Makes the chain of a root's versions what the list says."""
-        assert self.natives is not None
-        last = self.natives.stubs["miss"] if isinstance(state, FunctionState) else 0
-        following = [v.address for v in state.versions[1:]] + [last]
-        for version, address in zip(state.versions, following, strict=False):
-            version.words.set("next", address)
-        first = state.versions[0].address if state.versions else 0
-        if not isinstance(state, FunctionState):
-            state.words.set("entry", first)
-            return
-        function = state.function
-        state.installed = bool(state.versions)
-        if function is None:
-            return
-        if first:
-            hooks.set_vectorcall(function, first)
-        else:
-            hooks.restore_vectorcall(function)
+        if replaces is not None:
+            self.service.retire(replaces, KillReason.REPLACED)
+        return result
 
     def compile_types(self, state: FunctionState, kinds: tuple[EntryKind, ...]) -> bool:
         """Compiles a function for arguments of these kinds, recorded or not; whether there is a region for them now."""
         self._ignite(state.code.code.code, 0)
         if state.is_out or any(version.kinds == kinds for version in state.versions):
             return not state.is_out
-        return self.compile_now(state, kinds, compile_unseen=True) is not None
+        return self._compile_now(state, kinds, compile_unseen=True) is not None
 
     # ---- out of service
 
-    def _retire(self, installed: Installed, reason: KillReason, detail: str = "", dying: int = 0) -> None:
-        """Takes a region out of service and frees it. `dying` is the address of a namespace that is being destroyed."""
-        state = installed.owner
-        state.versions.remove(installed)
-        self._relink(state)
-        for key in installed.assumptions:
-            if self.assumptions.remove(key, installed):
-                assert self.natives is not None
-                self.natives.watch.unwatch_dict_key(*key, dying=key[0] == dying)
-        for address in installed.records.addresses:
-            self._records.pop(address, None)
-        state.retired_entries += installed.entries
-        state.retired_exits += exits_of(installed)
-        installed.close()
-        if reason is not KillReason.REPLACED:
-            self._emit(state, Killed(function=state.name, offset=state.root.offset, reason=reason, detail=detail))
+    def _retire_all(self, state: RootState, reason: KillReason) -> None:
+        """Takes all regions of a root out of service, if there ever were any."""
+        if self._service is not None:
+            self._service.retire_all(state, reason)
 
     def _kill(self, installed: Installed, reason: KillReason, detail: str, dying: int = 0) -> None:
         """An assumption broke."""
         state = installed.owner
-        self._retire(installed, reason, detail, dying)
-        answer = self._ask(state, lambda policy: policy.after_kill(state.stats(self.compile_seconds), reason))
+        self.service.retire(installed, reason, detail, dying)
+        answer = self._ask(state, lambda policy: policy.after_kill(self._stats(state), reason))
         match answer:
             case Wait(times):
                 self._ask_again(self._counter(state), times)
@@ -551,9 +476,8 @@ class Driver:
 
     def _give_up(self, state: RootState, reason: GiveUpReason, detail: str = "") -> None:
         state.given_up = reason
-        for installed in list(state.versions):
-            self._retire(installed, KillReason.RELEASED)
-        self._emit(state, GaveUp(function=state.name, offset=state.root.offset, reason=reason, detail=detail))
+        self._retire_all(state, KillReason.RELEASED)
+        self.service.emit(state, GaveUp(function=state.name, offset=state.root.offset, reason=reason, detail=detail))
         self._update_events(state.code)
 
     def _park(self, state: FunctionState | None) -> None:
@@ -569,13 +493,12 @@ class Driver:
         if hooks.is_watched(state.code.code.code):
             self._ask_again(state.code.start, self.config.call_threshold)
             return
-        self._relink(state)
+        self.service.relink(state)
 
     def release(self, state: FunctionState) -> None:
         """Throws away all code of a function and of its code object's loops; counting starts anew."""
         for root in (state, *state.code.loops.values()):
-            for installed in list(root.versions):
-                self._retire(installed, KillReason.RELEASED)
+            self._retire_all(root, KillReason.RELEASED)
             root.given_up = None
             root.last_abort = None
             root.counters.clear()
@@ -607,13 +530,13 @@ class Driver:
             self._break((namespace, str(key)), value)
             return
         dying = namespace if event is DictEvent.DEALLOCATED else 0
-        for name in self.assumptions.keys_of(namespace):
+        for name in self.service.assumptions.keys_of(namespace):
             self._break(name, _UNKNOWN, dying)
         if dying:
-            self.assumptions.forget(namespace)
+            self.service.assumptions.forget(namespace)
 
     def _break(self, key: tuple[int, str], value: object, dying: int = 0) -> None:
-        for installed in self.assumptions.broken_by(key, value):
+        for installed in self.service.assumptions.broken_by(key, value):
             self._kill(installed, KillReason.GLOBAL, key[1], dying)
 
     def _function_changed(self, event: FunctionEvent, address: int, new: object) -> None:
@@ -627,8 +550,7 @@ class Driver:
 
     def _recoded(self, state: FunctionState, code_object: Any) -> None:
         """The function gets another code object: it starts anew with that."""
-        for installed in list(state.versions):
-            self._retire(installed, KillReason.CODE)
+        self._retire_all(state, KillReason.CODE)
         function, policy = state.function, state.policy
         self._forget(state)
         if function is None:
@@ -645,8 +567,7 @@ class Driver:
         """A function is being destroyed."""
         state = self.functions[address]
         state.reference = None
-        for installed in list(state.versions):
-            self._retire(installed, KillReason.GONE)
+        self._retire_all(state, KillReason.GONE)
         self._forget(state)
 
     def _forget(self, state: FunctionState) -> None:
@@ -654,7 +575,7 @@ class Driver:
         code = state.code
         del self.functions[state.address]
         del code.functions[state.address]
-        if self.natives is not None and state.address in self.natives.functions:
+        if self._service is not None and state.address in self.natives.functions:
             del self.natives.functions[state.address]
             self.natives.watch.unwatch_function(state.address)
         state.close()
@@ -664,13 +585,12 @@ class Driver:
     def _forget_code(self, code: CodeState) -> None:
         code.recording = None
         for header, loop in code.loops.items():
-            for installed in list(loop.versions):
-                self._retire(installed, KillReason.GONE)
+            self._retire_all(loop, KillReason.GONE)
             self._loops_by_site.pop(loop.words.address, None)
-            if self.natives is not None:
+            if self._service is not None:
                 del self.natives.sites[site_key(code.address, header)]
             loop.close()
-        if self.natives is not None:
+        if self._service is not None:
             del self.natives.sites[site_key(code.address, 0)]
         code.start.close()
         self.monitoring.set_events(code.code.code, 0)
@@ -704,19 +624,15 @@ class Driver:
             state.policy = Policy(self.config)
             return question(state.policy)
 
-    def _emit(self, state: RootState, event: Event) -> None:
-        state.history.append(event)
-        self.hub.emit(event, state.counters)
+    def _stats(self, state: RootState) -> RootStats:
+        return state.stats(self.service.compile_seconds)
 
     def close(self) -> None:
         """Takes everything back: code, vectorcalls, events, watchers."""
         for state in list(self.functions.values()):
-            for installed in list(state.versions):
-                self._retire(installed, KillReason.DISABLED)
+            self._retire_all(state, KillReason.DISABLED)
             self._forget(state)
         self.monitoring.close()
-        if self.natives is not None:
+        if self._service is not None:
             self.natives.close()
-            self.natives = None
-
-
+            self._service = None

@@ -1,7 +1,7 @@
 """What is native and exists once a process: the engine, the stubs, the maps they look into, and the watchers.
 
-Made when the first function that concerns us runs, since it needs LLVM; never freed while the process lives, since a stub may
-be on any thread's stack.
+Made when the first function that concerns us runs, since it needs LLVM; never freed while the process lives, since a
+stub may be on any thread's stack.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from minijit.backend.stubs import MAX_BOUND, STUBS, StubAddresses, stub_text
 from minijit.backend.watch_stubs import WatchAddresses, watcher_text
 from minijit.cpython import abi, raw
 from minijit.cpython.native_map import NativeMap
-from minijit.cpython.watch import CALLBACKS, Filters, Watch
 from minijit.cpython.perf import write_perf_map_entry
+from minijit.cpython.watch import CALLBACKS, Filters, Watch
 from minijit.driver.state import VERSION_WORDS, Installed, Way, Words
 from minijit.ir.region import EntryPoint
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minijit.backend.snapshots import NEVER
 from minijit.backend.stubs import CHAIN_WORDS, SITE_WORDS
@@ -79,7 +79,8 @@ class Way:
 class Installed:
     """A region in service: its machine code, its records, and the words that link it to the next version.
 
-    The region itself is not kept: its constants would keep alive what only the assumptions, and so the watchers, protect.
+    The region itself is not kept: its constants would keep alive what only the assumptions, and so the watchers,
+    protect.
     """
 
     owner: RootState
@@ -91,7 +92,9 @@ class Installed:
     words: Words
     assumptions: tuple[Key, ...]
     since: float
-    asked: dict[int, tuple[float, int]] = field(default_factory=dict)  # exit -> when and at which count the policy was asked
+    asked: dict[int, tuple[float, int]] = field(
+        default_factory=dict
+    )  # exit -> when and at which count the policy was asked
 
     @property
     def address(self) -> int:
@@ -184,12 +187,13 @@ def facts(state: RootState) -> RootFacts:
 class FunctionState(RootState):
     """The root at a function's start. `words` are those of the chain."""
 
-    reference: weakref.ref[FunctionType] | None = None
+    reference: weakref.ref[Any] | None = None
     address: int = 0
     installed: bool = False  # whether the function's vectorcall is ours
 
     @property
-    def function(self) -> FunctionType | None:
+    def function(self) -> Any:
+        """The function; None once it is gone."""
         return None if self.reference is None else self.reference()
 
 
@@ -219,9 +223,7 @@ def new_site(hot_at: int) -> Words:
     return words
 
 
-def function_state(
-    code: CodeState, function: FunctionType, policy: Policy, miss_hot_at: int
-) -> FunctionState:
+def function_state(code: CodeState, function: FunctionType, policy: Policy, miss_hot_at: int) -> FunctionState:
     """The state of a function that nothing is known of yet."""
     words = Words(CHAIN_WORDS)
     words.set("miss_hot_at", miss_hot_at)

@@ -1,8 +1,8 @@
 """Decoded bytecode: what recorder and builder both know about a code object before anything ran.
 
 In: a code object of CPython 3.12. Out: a `Code` with its instructions by offset (the offset at which execution of the
-instruction starts, before any EXTENDED_ARG), the joins, the depth of the value stack at each reachable offset, the locals
-that are live there, and the loops. Exception handlers are not followed: compiled code never enters one.
+instruction starts, before any EXTENDED_ARG), the joins, the depth of the value stack at each reachable offset, the
+locals that are live there, and the loops. Exception handlers are not followed: compiled code never enters one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The table of ops: one op is one row.
 
-A row gives the name, the signature, the effect, and the meaning: a Python function over the argument values that returns
-the result or raises `Leaves` where the op leaves through its exit. Parser, printer, verifier and evaluator derive from the
+A row gives the name, the signature, the effect, and the meaning: a Python function over the argument values that
+returns the result or raises `Leaves` where the op leaves through its exit. Parser, printer, verifier and evaluator use
 table; lowering has one small function a row (`backend/lower`). A test lists the rows that lack one of these.
 
 Ints are 64 bits. An op that would need more leaves, unless its name ends in `_wrap`: those are made by passes where a
@@ -66,7 +66,13 @@ class Row:
 
 TABLE: dict[str, Row] = {}
 
-_KINDS: dict[str, Kind | None] = {"int": Kind.INT, "float": Kind.FLOAT, "bool": Kind.BOOL, "any": Kind.ANY, "object": None}
+_KINDS: dict[str, Kind | None] = {
+    "int": Kind.INT,
+    "float": Kind.FLOAT,
+    "bool": Kind.BOOL,
+    "any": Kind.ANY,
+    "object": None,
+}
 
 
 def op(name: str, signature: str, meaning: Callable[..., Any], effect: Effect = Effect.PURE) -> None:
@@ -235,9 +241,7 @@ op("float_is_finite", "float -> bool", math.isfinite)
 op("float_copysign", "float float -> float", math.copysign)
 
 # The C library's functions as the math module calls them: whatever is not an ordinary result leaves.
-LIBM_1 = (
-    "acos acosh asin asinh atan atanh cbrt cos cosh erf erfc exp exp2 expm1 log1p sin sinh sqrt tan tanh".split()
-)
+LIBM_1 = "acos acosh asin asinh atan atanh cbrt cos cosh erf erfc exp exp2 expm1 log1p sin sinh sqrt tan tanh".split()
 """Functions of one float that the math module takes from libm as they are, apart from the check of the result."""
 for _name in (*LIBM_1, "log", "log2", "log10"):
     op(f"math_{_name}", "float -> float", _math_1(_name), GUARD)

@@ -303,9 +303,7 @@ def map_slot(slot: Slot, change: dict[Value, Operand]) -> Slot:
         case VirtualTuple(items):
             return VirtualTuple(tuple(map_slot(item, change) for item in items))
         case VirtualRange(start, stop, step):
-            return VirtualRange(
-                map_operand(start, change), map_operand(stop, change), map_operand(step, change)
-            )
+            return VirtualRange(map_operand(start, change), map_operand(stop, change), map_operand(step, change))
         case RangeIterator(start, step, length, home):
             return RangeIterator(
                 map_operand(start, change), map_operand(step, change), map_operand(length, change), home
@@ -337,9 +335,7 @@ def map_end(end: Terminator, change: dict[Value, Operand]) -> Terminator:
         case Jump(edge):
             return Jump(map_edge(edge, change))
         case Branch(condition, then, otherwise):
-            return Branch(
-                map_operand(condition, change), map_edge(then, change), map_edge(otherwise, change)
-            )
+            return Branch(map_operand(condition, change), map_edge(then, change), map_edge(otherwise, change))
         case Return(value):
             return Return(map_slot(value, change))
         case Leave():
@@ -373,8 +369,7 @@ def substitute(region: Region, change: dict[Value, Operand]) -> Region:
     if not change:
         return region
     blocks = tuple(
-        Block(b.params, tuple([map_op(op, change) for op in b.ops]), map_end(b.end, change))
-        for b in region.blocks
+        Block(b.params, tuple([map_op(op, change) for op in b.ops]), map_end(b.end, change)) for b in region.blocks
     )
     exits = tuple([map_exit(e, change) for e in region.exits])
     return Region(region.name, region.point, region.entry_kinds, blocks, exits)

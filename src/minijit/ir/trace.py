@@ -1,7 +1,7 @@
 """What recording yields: traces, and the profile of a code object that is the sum of its traces.
 
-The recorder makes traces; the builder reads the profile. A step is a bytecode offset with the type of the value that was on
-top of the stack when it was reached, which is the result of the instruction before.
+The recorder makes traces; the builder reads the profile. A step is a bytecode offset with the type of the value that
+was on top of the stack when it was reached, which is the result of the instruction before.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Trace:
 
 @dataclass(slots=True)
 class Profile:
-    """What recordings saw of one code object: the offsets that were executed, and the type last seen on top of the stack."""
+    """What recordings saw of one code object: the offsets that were executed, and the type last seen on top of the
+    stack."""
 
     seen: set[int] = field(default_factory=set)
     tops: dict[int, str] = field(default_factory=dict)

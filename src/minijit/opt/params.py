@@ -70,10 +70,7 @@ def _same(region: Region) -> dict[Value, Operand]:
                     takers[passed].append(n)
     same = _fixpoint(incoming, takers)
     final = {n: _resolve(n, same) for n in same}
-    return {
-        numbered[n]: numbered[operand] if isinstance(operand, int) else operand
-        for n, operand in final.items()
-    }
+    return {numbered[n]: numbered[operand] if isinstance(operand, int) else operand for n, operand in final.items()}
 
 
 def _fixpoint(incoming: list[list[Operand | int]], takers: list[list[int]]) -> dict[int, Operand | int]:

@@ -28,9 +28,7 @@ PASSES: tuple[tuple[str, Callable[[Region], Region]], ...] = (
 )
 
 
-def optimise(
-    region: Region, *, check: bool = False, dump: Callable[[str, Region], None] | None = None
-) -> Region:
+def optimise(region: Region, *, check: bool = False, dump: Callable[[str, Region], None] | None = None) -> Region:
     """The region after all passes. `check` verifies it before and after each; `dump` sees each result."""
     if check:
         require_valid(region, "build")

@@ -46,8 +46,7 @@ def wrap(region: Region) -> Region:
         region.point,
         region.entry_kinds,
         tuple(
-            Block(block.params, tuple([_wrapped(op, seen) for op in block.ops]), block.end)
-            for block in region.blocks
+            Block(block.params, tuple([_wrapped(op, seen) for op in block.ops]), block.end) for block in region.blocks
         ),
         region.exits,
     )

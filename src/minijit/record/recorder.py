@@ -1,8 +1,8 @@
 """One recording: takes the steps that INSTRUCTION events report and says when to stop.
 
-In: a root, the offset where the recording starts, and the profile so far. Each step tells the offset about to be executed
-and the type on top of the stack. Out: a `Trace`, or an abort with its reason. CPython does the executing, so a recording
-changes nothing and can be dropped at any step.
+In: a root, the offset where the recording starts, and the profile so far. A step tells the offset about to be executed
+and the type on top of the stack. Out: a `Trace`, or an abort with its reason. CPython does the executing, so a
+recording changes nothing and can be dropped at any step.
 
 A recording ends
 
@@ -42,7 +42,8 @@ _RETURNS = {"RETURN_VALUE", "RETURN_CONST"}
 class Recording:
     """A recording under way, of one frame of one thread.
 
-    `frame` is the address of the recorded frame; None until the first step of a bridge, whose frame is made by the exit.
+    `frame` is the address of the recorded frame; None until the first step of a bridge, whose frame is made by the
+    exit.
     """
 
     code: Code

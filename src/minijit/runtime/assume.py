@@ -1,17 +1,13 @@
 """Assumptions: which region relies on which entry of which namespace, and what changes too often to be relied on.
 
-One registry. A watcher's report comes in as (namespace, name, new value); the regions that must be killed come out. Names
-whose changes have killed regions `PATIENCE` times become *volatile*: the builder then reads them each time.
+One registry. A watcher's report comes in as (namespace, name, new value); the regions that must be killed come out.
+Names whose changes have killed regions `PATIENCE` times become *volatile*: the builder then reads them each time.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
-
-R = TypeVar("R")
-"""What is killed; the registry only hands it back."""
 
 PATIENCE = 2
 Key = tuple[int, str]
@@ -22,8 +18,11 @@ ABSENT = object()
 
 
 @dataclass(slots=True)
-class Assumptions(Generic[R]):
-    """Who relies on what. Namespaces are known by address: a dict's watcher tells when it dies."""
+class Assumptions[R]:
+    """Who relies on what. `R` is what gets killed; the registry only hands it back.
+
+    Namespaces are known by address: a dict's watcher tells when it dies.
+    """
 
     dependents: dict[Key, dict[int, tuple[R, object]]] = field(default_factory=dict)
     kills: Counter[Key] = field(default_factory=Counter)

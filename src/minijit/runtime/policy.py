@@ -1,8 +1,8 @@
 """Policies: pure decisions over plain statistics. Nothing here compiles, counts or looks at a clock.
 
-The driver asks at thresholds, with everything that is known about the case, and carries out the action that comes back. A
-policy of one's own subclasses `Policy` and overrides what it wants to decide otherwise. One that raises is reported and
-replaced by the default.
+The driver asks at thresholds, with everything that is known about the case, and carries out the action that comes
+back. A policy of one's own subclasses `Policy` and overrides what it wants to decide otherwise. One that raises is
+reported and replaced by the default.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ class MissStats:
 class Policy:
     """The default: bridges for branches that were not taken before, patience with rare exits, limits on everything.
 
-    A hot branch is bridged (as PyPy and LuaJIT do); after the second bridge of a root the rest of its branches are compiled
-    unseen, so that a function with many branches needs few compilations. A region that leaves more often than every
-    `LEAST_SECONDS` on average costs more than it gives and is given up.
+    A hot branch is bridged (as PyPy and LuaJIT do); after the second bridge of a root the rest of its branches are
+    compiled unseen, so that a function with many branches needs few compilations. A region that leaves more often
+    than every `LEAST_SECONDS` on average costs more than it gives and is given up.
     """
 
     config: Config
@@ -145,7 +145,7 @@ class Policy:
             return GiveUp(GiveUpReason.MISSES)
         return Wait(10 * miss.misses)
 
-    def after_kill(self, root: RootStats, reason: KillReason) -> Wait | GiveUp:
+    def after_kill(self, root: RootStats, reason: KillReason) -> Wait | GiveUp:  # noqa: ARG002 - for subclasses
         """An assumption broke and a region is gone."""
         if root.kills >= self.KILLS:
             return GiveUp(GiveUpReason.KILLS)

@@ -1,0 +1,154 @@
+"""Regions in service: compiling them, linking them into their root's chain, and taking them out again.
+
+Decides nothing. The driver says when; this file keeps the chains, the records, the assumptions and the native memory of
+all regions consistent, and emits an event for each region that comes or goes.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from minijit.cpython import hooks
+from minijit.driver import compiler
+from minijit.driver.compiler import Failure
+from minijit.driver.state import FunctionState, Installed, RootState, exits_of
+from minijit.events import AbortReason, Compiled, Event, Hub, Killed, KillReason
+from minijit.runtime.assume import ABSENT, Assumptions
+
+if TYPE_CHECKING:
+    from minijit.build.builder import Assumption
+    from minijit.config import Config
+    from minijit.driver.natives import Natives
+    from minijit.ir.region import EntryKind
+
+
+@dataclass(slots=True)
+class Service:
+    """All regions in service. `compile_seconds` is what their making has cost so far."""
+
+    config: Config
+    natives: Natives
+    hub: Hub
+    assumptions: Assumptions[Installed] = field(default_factory=Assumptions)
+    compile_seconds: float = 0.0
+    _records: dict[int, tuple[Installed, int]] = field(default_factory=dict)
+
+    def exit_at(self, record: int) -> tuple[Installed, int] | None:
+        """The region and the number of the exit that a native record belongs to."""
+        return self._records.get(record)
+
+    def compile(self, state: RootState, kinds: tuple[EntryKind, ...], *, compile_unseen: bool) -> Installed | Failure:
+        """Compiles a root for these entry kinds and puts the region into service, last in its chain."""
+        namespaces = compiler.namespaces_of(state)
+        if namespaces is None:
+            return Failure(AbortReason.STALE, "the function is gone")
+        started = time.perf_counter()
+        volatile = self.assumptions.volatile()
+        try:
+            result = compiler.compile_root(
+                state, kinds, self.natives, self.config, volatile, namespaces, compile_unseen=compile_unseen
+            )
+        except Exception as error:
+            if self.config.check:
+                raise
+            # A bug of ours must not become one of the program's: it is reported and the function stays interpreted.
+            return Failure(AbortReason.COMPILER, repr(error))
+        finally:
+            self.compile_seconds += time.perf_counter() - started
+        if isinstance(result, Failure):
+            return result
+        installed = result.installed
+        stale = self._put_in_service(installed, result.assumptions)
+        if stale is not None:
+            return Failure(AbortReason.STALE, stale)
+        event = Compiled(
+            function=state.name,
+            offset=state.root.offset,
+            types=", ".join(kind.value for kind in kinds),
+            blocks=installed.blocks,
+            exits=len(installed.exits),
+            size=installed.machine.size,
+            build_ms=1000 * result.build_seconds,
+            llvm_ms=1000 * result.llvm_seconds,
+        )
+        self.emit(state, event)
+        return installed
+
+    def _put_in_service(self, installed: Installed, assumptions: tuple[Assumption, ...]) -> str | None:
+        """Links a region into its root's chain; or the name of what has changed while it was compiled."""
+        state = installed.owner
+        state.versions.append(installed)
+        self._rely(installed, assumptions)
+        for a in assumptions:
+            # Compiling runs Python code, so other threads may have run as well.
+            if a.namespace.get(a.name, ABSENT) is not (ABSENT if a.value is None else a.value.value):
+                self.retire(installed, KillReason.REPLACED)
+                return a.name
+        for index, address in enumerate(installed.records.addresses[: len(installed.exits)]):
+            self._records[address] = (installed, index)
+        self.relink(state)
+        return None
+
+    def _rely(self, installed: Installed, assumptions: tuple[Assumption, ...]) -> None:
+        installed.assumptions = tuple((id(a.namespace), a.name) for a in assumptions)
+        for a in assumptions:
+            assumed = ABSENT if a.value is None else a.value.value
+            if self.assumptions.add((id(a.namespace), a.name), installed, assumed):
+                self.natives.watch.watch_dict_key(a.namespace, a.name)
+
+    def relink(self, state: RootState) -> None:
+        """Makes the chain of a root's versions what the list says."""
+        last = self.natives.stubs["miss"] if isinstance(state, FunctionState) else 0
+        following = [version.address for version in state.versions[1:]] + [last]
+        for version, address in zip(state.versions, following, strict=False):
+            version.words.set("next", address)
+        first = state.versions[0].address if state.versions else 0
+        if isinstance(state, FunctionState):
+            _enter_by_call(state, first)
+        else:
+            state.words.set("entry", first)
+
+    def retire(self, installed: Installed, reason: KillReason, detail: str = "", dying: int = 0) -> None:
+        """Takes a region out of service and frees it; nothing happens if it is out already.
+
+        `dying` is the address of a namespace that is being destroyed.
+        """
+        state = installed.owner
+        if installed not in state.versions:
+            return
+        state.versions.remove(installed)
+        self.relink(state)
+        for key in installed.assumptions:
+            if self.assumptions.remove(key, installed):
+                self.natives.watch.unwatch_dict_key(*key, dying=key[0] == dying)
+        for address in installed.records.addresses:
+            self._records.pop(address, None)
+        state.retired_entries += installed.entries
+        state.retired_exits += exits_of(installed)
+        installed.close()
+        if reason is not KillReason.REPLACED:
+            self.emit(state, Killed(function=state.name, offset=state.root.offset, reason=reason, detail=detail))
+
+    def retire_all(self, state: RootState, reason: KillReason) -> None:
+        """Takes all regions of a root out of service."""
+        for installed in list(state.versions):
+            self.retire(installed, reason)
+
+    def emit(self, state: RootState, event: Event) -> None:
+        """Notes an event in the root's history and hands it on."""
+        state.history.append(event)
+        self.hub.emit(event, state.counters)
+
+
+def _enter_by_call(state: FunctionState, address: int) -> None:
+    """Calls of the function go to machine code at `address`, or to the interpreter if it is 0."""
+    function = state.function
+    state.installed = bool(address)
+    if function is None:
+        return
+    if address:
+        hooks.set_vectorcall(function, address)
+    else:
+        hooks.restore_vectorcall(function)
