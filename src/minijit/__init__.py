@@ -5,9 +5,11 @@ Importing this package changes nothing and costs next to nothing: everything is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # `typing` takes most of the time that importing this package would take
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from minijit.config import Config, ConfigError
     from minijit.driver.api import (
         Session,

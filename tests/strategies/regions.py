@@ -67,6 +67,7 @@ CONSTANTS = {
     Kind.FLOAT: tuple(map(Const, FLOATS)),
     Kind.BOOL: (Const(False), Const(True)),
 }
+ZEROS = (Const(0.0), Const(-0.0))  # equal, and not the same
 OBJECTS = (None, "text", 2**64, -(2**70), math, math.sin, abs, (), Ellipsis, object())
 SCALARS = (Kind.INT, Kind.FLOAT, Kind.BOOL)
 
@@ -289,17 +290,16 @@ class _Maker:
         # Operands are chosen before the arms begin, as choosing one may need another op here.
         ways = [tuple(map(self.operand, self.kinds())) if self.source.chance(30) else () for _ in range(2)]
         kinds = self.kinds()
-        # What is known before makes a parameter that is always the same.
-        common = [self.operand(kind) if self.source.chance(40) else None for kind in kinds]
+        known = [self.known_before(kind) for kind in kinds]
         scope, usable = len(self.scope), len(self.usable_exits)
         heads: list[Edge] = []
         tails: list[tuple[_Open, tuple[Operand, ...]]] = []
-        for args in ways:
+        for arm, args in enumerate(ways):
             heads.append(Edge(self.start([self.fresh(kind_of(arg)) for arg in args]), args))
             if self.source.chance(60):
                 self.related(condition)
             if self.body(depth) and not self.source.chance(20):
-                passed = [self.operand(k) if c is None else c for k, c in zip(kinds, common, strict=True)]
+                passed = [both[arm] if both else self.operand(k) for k, both in zip(kinds, known, strict=True)]
                 tails.append((self.block, tuple(passed)))
             elif self.block.end is None:
                 self.finish()
@@ -311,6 +311,15 @@ class _Maker:
         for tail, passed in tails:
             tail.end = Jump(Edge(joined, passed))
         return True
+
+    def known_before(self, kind: Kind) -> tuple[Operand, Operand] | None:
+        """What the two arms pass to a parameter of the join: the same, nearly the same, or what the arms have."""
+        if kind is Kind.FLOAT and self.source.chance(30):
+            return ZEROS
+        if self.source.chance(40):
+            operand = self.operand(kind)
+            return operand, operand
+        return None
 
     def loop(self, depth: int) -> None:
         """A loop with a counter, carried values, and maybe a poll."""
@@ -407,11 +416,12 @@ class _Maker:
             before.end = Jump(Edge(self.start([param]), (seen,)))
 
     def load_or_poll(self) -> None:
-        for _ in range(1 + self.source.below(4)):
-            if self.source.chance(30):
+        usual = self.source.choose(LOADS)
+        for _ in range(1 + self.source.below(6)):
+            if self.source.chance(40):
                 self.emit("poll", ())
             else:
-                name, kind = self.source.choose(LOADS)
+                name, kind = usual if self.source.chance(70) else self.source.choose(LOADS)
                 self.emit("load_global", (Const(NAMESPACE), Const(name)), kind)
 
     def call(self) -> None:
@@ -420,7 +430,7 @@ class _Maker:
 
     def condition(self) -> Operand:
         asked = [value for value in self.scope if value.kind is Kind.BOOL]
-        if asked and self.source.chance(45):
+        if asked and self.source.chance(30):
             return self.source.choose(asked)
         if self.source.chance(60):
             made = self.op(self.source.choose(("is_int", "is_float", "bool_and", "bool_or", "bool_not")))
@@ -451,6 +461,8 @@ class _Maker:
             return value
         if known and not self.source.chance(25):
             return known[-1 - min(self.source.below(len(known)), self.source.below(len(known)))]
+        if kind is Kind.FLOAT and self.source.chance(30):
+            return self.source.choose(ZEROS)
         return self.source.choose(CONSTANTS[kind])
 
     # Exits

@@ -25,7 +25,7 @@ from minijit.ir.region import Branch, Const, Entry, Jump, Kind, Leave, Operand, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from minijit.ir.region import Block, Edge, Exit, Op, Slot
+    from minijit.ir.region import Block, Edge, Exit, FrameState, Op, Slot
 
 LLVM_TYPES = {Kind.INT: "i64", Kind.FLOAT: "double", Kind.BOOL: "i1"}
 
@@ -175,9 +175,7 @@ def lower(region: Region, target: Target, records: Sequence[int], prologue: Call
         emitter.start(f"b{number}")
         _phis(emitter, number)
         emitter.lines.extend(lines)
-    for exit in emitter.used_exits:
-        emitter.start(f"x{exit}")
-        _exit_body(emitter, region.exits[exit], exit)
+    _exits(emitter)
     head = "define ptr @region(ptr %a, ptr %b, i64 %c, ptr %d) {"
     return "\n".join((target.prelude, head, *emitter.lines, "}", '!0 = !{!"branch_weights", i32 100000, i32 1}', ""))
 
@@ -227,9 +225,23 @@ def _phis(emitter: Emitter, number: int) -> None:
             emitter.line(f"{name(param)} = phi {LLVM_TYPES[param.kind]} {text}")
 
 
-def _exit_body(emitter: Emitter, exit: Exit, number: int) -> None:
-    store_raw(emitter, exit)
-    tail_call(emitter, emitter.target.leave, emitter.records[number])
+def _exits(emitter: Emitter) -> None:
+    """The cold end of the function: exits that share a snapshot share its code, and differ in the record."""
+    shared: dict[FrameState, list[int]] = {}
+    for number in emitter.used_exits:
+        shared.setdefault(emitter.region.exits[number].frame, []).append(number)
+    for numbers in shared.values():
+        record = str(emitter.records[numbers[0]])
+        if len(numbers) > 1:
+            for number in numbers:
+                emitter.start(f"x{number}")
+                emitter.line(f"br label %s{numbers[0]}")
+            emitter.start(f"s{numbers[0]}")
+            record = emitter.let("phi i64 " + ", ".join(f"[ {emitter.records[n]}, %x{n} ]" for n in numbers))
+        else:
+            emitter.start(f"x{numbers[0]}")
+        store_raw(emitter, emitter.region.exits[numbers[0]])
+        tail_call(emitter, emitter.target.leave, record)
 
 
 def store_raw(emitter: Emitter, exit: Exit) -> None:
@@ -257,7 +269,7 @@ def _store(emitter: Emitter, base: str, position: int, typed: str) -> None:
     emitter.line(f"store {typed}, ptr {place}")
 
 
-def tail_call(emitter: Emitter, address: int, record: int) -> None:
+def tail_call(emitter: Emitter, address: int, record: str) -> None:
     """Goes on to a stub, which gets the record in the third argument."""
     result = emitter.let(f"musttail call ptr {pointer(address)}(ptr %a, ptr {emitter.args}, i64 {record}, ptr %d)")
     emitter.line(f"ret ptr {result}")
@@ -267,7 +279,7 @@ def _return(emitter: Emitter, value: Slot, number: int) -> None:
     match plain_return(emitter.region, value):
         case None:
             store_raw(emitter, return_exit(value))
-            tail_call(emitter, emitter.target.leave_return, emitter.records[emitter.return_records[number]])
+            tail_call(emitter, emitter.target.leave_return, str(emitter.records[emitter.return_records[number]]))
             return
         case Const(constant):
             result = pointer(id(constant))

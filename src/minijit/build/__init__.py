@@ -1,0 +1,1 @@
+"""From recorded bytecode to a region: abstract interpretation with block versions."""

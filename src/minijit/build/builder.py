@@ -1,0 +1,353 @@
+"""The builder: abstract interpretation of the recorded bytecode, from the root's entry on, into a region.
+
+In: a decoded code object, its profile (which offsets a recording has seen), a root with the kinds of its entry slots, and the
+namespaces for globals. Out: a `Build`: the region, and the assumptions it rests on.
+
+The walk makes block versions on demand (see `state`): a straight run of instructions is interpreted with the kinds it was
+reached with; at a join, the state's shape decides whether an existing version serves or a new one is made. An edge that no
+recording took ends in an exit. Where a loop is the root, everything outside of the loop is an exit too.
+
+What each instruction does is said by one function an instruction, in `bytecodes`; they call the methods of `Builder` and know
+nothing of blocks. Locals that are not live at a join lose their kind there (`Kind.ANY`), so that temporaries do not multiply
+versions; so do all locals of an offset that has too many versions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from minijit.build.state import Shape, State, arguments, parameters, shape_of
+from minijit.events import ExitReason
+from minijit.ir.ops import TABLE
+from minijit.ir.region import (
+    Block,
+    Branch,
+    Const,
+    Edge,
+    Entry,
+    EntryKind,
+    EntryPoint,
+    Exit,
+    FrameState,
+    Hole,
+    Jump,
+    Kind,
+    Leave,
+    Op,
+    Operand,
+    RangeIterator,
+    Region,
+    Slot,
+    Terminator,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from minijit.ir.bytecode import Code, Instruction
+    from minijit.ir.trace import Profile, Root
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """`namespace[name]` is `value`; None where the name was absent."""
+
+    namespace: dict[str, object]
+    name: str
+    value: Const | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to build. `volatile` names globals that change too often to be assumed, as (id of the namespace, name)."""
+
+    code: Code
+    profile: Profile
+    root: Root
+    entry_kinds: tuple[EntryKind, ...]
+    globals: dict[str, object]
+    builtins: dict[str, object]
+    compile_unseen: bool
+    max_blocks: int
+    max_versions: int
+    volatile: frozenset[tuple[int, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A region and what it rests on."""
+
+    region: Region
+    assumptions: tuple[Assumption, ...]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A block while it grows."""
+
+    params: tuple[Value, ...]
+    ops: list[Op] = field(default_factory=list)
+    end: Terminator | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """A block version: the number of its block, and the state with which it begins."""
+
+    block: int
+    shape: Shape
+
+
+class Builder:
+    """Builds one region. Instructions see `state` (the frame), `request`, and the methods below the line."""
+
+    def __init__(self, request: Request, handlers: Mapping[str, Callable[[Builder, Instruction], None]]) -> None:
+        self.request = request
+        self.state = State([])
+        self._handlers = handlers
+        self._drafts: list[_Draft] = []
+        self._exits: list[Exit] = []
+        self._values = 0
+        self._versions: dict[int, dict[Shape, _Version]] = {}
+        self._work: list[tuple[int, int, State]] = []
+        self._assumptions: dict[tuple[int, str], Assumption] = {}
+        self._block = 0
+        self._postponed = False
+        self._before: FrameState | None = None
+        self._statement_exits: dict[tuple[ExitReason, str], int] = {}
+        loop = request.code.loops.get(request.root.offset)
+        self._inside = loop.body if loop is not None and request.root.point is EntryPoint.LOOP else None
+
+    def build(self) -> Build:
+        """Walks everything that can be reached."""
+        self._start()
+        while self._work:
+            block, offset, state = self._work.pop()
+            self._run(block, offset, state)
+        blocks = tuple(self._finished(draft) for draft in self._drafts)
+        request = self.request
+        region = Region(
+            request.code.code.co_name, request.root.point, request.entry_kinds, blocks, tuple(self._exits)
+        )
+        return Build(region, tuple(self._assumptions.values()))
+
+    def _finished(self, draft: _Draft) -> Block:
+        assert draft.end is not None
+        return Block(draft.params, tuple(draft.ops), draft.end)
+
+    def _start(self) -> None:
+        """The entry block: its parameters are the inputs, and it jumps to the root's first version."""
+        params: list[Value] = []
+        slots = [self._entry_slot(index, kind, params) for index, kind in enumerate(self.request.entry_kinds)]
+        self._drafts.append(_Draft(tuple(params)))
+        count = self.request.code.locals_count
+        slots.extend([Hole.UNBOUND] * (count - len(slots)))
+        self.state = State(slots[:count], slots[count:])
+        self._before = FrameState(self.request.root.offset, tuple(self.state.locals), tuple(self.state.stack))
+        self.end(Jump(self.edge(self.request.root.offset, join=True)))
+
+    def _entry_slot(self, index: int, kind: EntryKind, params: list[Value]) -> Slot:
+        def new(kind: Kind) -> Value:
+            params.append(self.fresh(kind))
+            return params[-1]
+
+        match kind:
+            case EntryKind.INT:
+                return new(Kind.INT)
+            case EntryKind.FLOAT:
+                return new(Kind.FLOAT)
+            case EntryKind.BOOL:
+                return new(Kind.BOOL)
+            case EntryKind.NONE:
+                return Const(None)
+            case EntryKind.RANGE_ITERATOR:
+                return RangeIterator(new(Kind.INT), new(Kind.INT), new(Kind.INT), index)
+            case EntryKind.OBJECT:
+                return Entry(index)
+            case EntryKind.UNBOUND:
+                return Hole.UNBOUND
+
+    def _run(self, block: int, offset: int, state: State) -> None:
+        """Interprets instructions into a block until it ends."""
+        self._block, self.state, self._before = block, state, None
+        code = self.request.code
+        first, self._postponed = True, False
+        while self._drafts[self._block].end is None and not self._postponed:
+            if not first and offset in code.joins:
+                self.end(Jump(self.edge(offset)))
+                return
+            first = False
+            if self._inside is not None and offset not in self._inside:
+                self._leave_at(offset, ExitReason.LEFT_LOOP)
+                return
+            instruction = code.instructions[offset]
+            self._snapshot(offset)
+            handler = self._handlers.get(instruction.name)
+            if handler is None:
+                self.unsupported(instruction.name)
+                return
+            handler(self, instruction)
+            offset = instruction.next
+
+    def _snapshot(self, offset: int) -> None:
+        """Takes the snapshot for the exits to come, where a statement begins: the stack holds nothing but iterators.
+
+        A statement's exits share it: nothing that compiled code does before them has an effect, so that the interpreter
+        can do the whole statement again. Fewer snapshots mean less code and fewer values that must be kept.
+        """
+        if self._before is None or all(isinstance(slot, RangeIterator) for slot in self.state.stack):
+            self._before = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))
+            self._statement_exits = {}
+
+    def _leave_at(self, offset: int, reason: ExitReason, detail: str = "") -> None:
+        frame = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))
+        self._exits.append(Exit(reason, frame, detail))
+        self.end(Leave(len(self._exits) - 1))
+
+    # ---- what instructions use
+
+    def fresh(self, kind: Kind) -> Value:
+        """A new machine value."""
+        self._values += 1
+        return Value(self._values - 1, kind)
+
+    def exit(self, reason: ExitReason, detail: str = "") -> int:
+        """The exit for this reason: the interpreter does the statement again."""
+        key = (reason, detail)
+        if key not in self._statement_exits:
+            assert self._before is not None
+            self._exits.append(Exit(reason, self._before, detail))
+            self._statement_exits[key] = len(self._exits) - 1
+        return self._statement_exits[key]
+
+    def op(
+        self, name: str, *args: Operand, reason: ExitReason | None = None, kind: Kind | None = None, detail: str = ""
+    ) -> Value:
+        """Appends an op and gives its result. `reason` is that of its exit; `kind` that of a result the row leaves open."""
+        row = TABLE[name]
+        exit = None if reason is None else self.exit(reason, detail)
+        result = self.fresh(kind or row.result or Kind.INT)
+        self._drafts[self._block].ops.append(Op(name, args, result, exit))
+        return result
+
+    def effect(self, name: str, *args: Operand, reason: ExitReason) -> None:
+        """Appends an op that has no result."""
+        self._drafts[self._block].ops.append(Op(name, args, None, self.exit(reason)))
+
+    def end(self, end: Terminator) -> None:
+        """Ends the block."""
+        self._drafts[self._block].end = end
+
+    def unsupported(self, detail: str, reason: ExitReason = ExitReason.UNSUPPORTED) -> None:
+        """Ends the block: the interpreter goes on from the statement's beginning."""
+        self.end(Leave(self.exit(reason, detail)))
+
+    def branch(self, condition: Operand, then: tuple[int, State], otherwise: tuple[int, State]) -> None:
+        """Ends the block with a branch to two offsets, each with the state it is reached with."""
+        sides = []
+        for offset, state in (then, otherwise):
+            self.state = state
+            sides.append(self.edge(offset, conditional=True))
+        self.end(Branch(condition, *sides))
+
+    def split(self, condition: Operand) -> tuple[int, int]:
+        """Ends the block with a branch inside one instruction; the blocks of the two sides, to be entered with `resume`."""
+        numbers = tuple(self._new_block(()) for _ in range(2))
+        self.end(Branch(condition, Edge(numbers[0], ()), Edge(numbers[1], ())))
+        return numbers[0], numbers[1]
+
+    def resume(self, block: int) -> None:
+        """Goes on in a block made by `split`, with the current state."""
+        self._block = block
+
+    def later(self, block: int, offset: int, state: State) -> None:
+        """A block made by `split` goes on at an offset; the present walk ends with this instruction."""
+        self._postponed = True
+        if offset not in self.request.code.joins:
+            self._work.append((block, offset, state))
+            return
+        self._block, self.state = block, state
+        self.end(Jump(self.edge(offset)))
+
+    def edge(self, offset: int, *, conditional: bool = False, join: bool = False) -> Edge:
+        """An edge from the current block and state to a bytecode offset."""
+        if conditional and not self._is_known(offset):
+            return self._exit_edge(offset, ExitReason.UNTAKEN)
+        if self._inside is not None and offset not in self._inside:
+            return self._exit_edge(offset, ExitReason.LEFT_LOOP)
+        if len(self._drafts) >= self.request.max_blocks:
+            return self._exit_edge(offset, ExitReason.TOO_MANY_BLOCKS)
+        if not join and offset not in self.request.code.joins:
+            block = self._new_block(())
+            self._work.append((block, offset, self.state.copy()))
+            return Edge(block, ())
+        version = self._version(offset)
+        passed: list[Operand] = []
+        for slot, shape in zip(self.state.locals + self.state.stack, version.shape, strict=True):
+            passed.extend(arguments(slot, shape, self._pack))
+        return Edge(version.block, tuple(passed))
+
+    def assume(self, namespace: dict[str, object], name: str) -> Const | None:
+        """What a namespace holds under a name now; the region assumes that it stays so."""
+        key = (id(namespace), name)
+        if key not in self._assumptions:
+            value = Const(namespace[name]) if name in namespace else None
+            self._assumptions[key] = Assumption(namespace, name, value)
+        return self._assumptions[key].value
+
+    # ---- blocks and versions
+
+    def _is_known(self, offset: int) -> bool:
+        if self.request.compile_unseen or offset in self.request.profile.seen:
+            return True
+        return self._inside is not None and offset not in self._inside
+
+    def _new_block(self, params: tuple[Value, ...]) -> int:
+        self._drafts.append(_Draft(params))
+        return len(self._drafts) - 1
+
+    def _exit_edge(self, offset: int, reason: ExitReason) -> Edge:
+        """An edge to a block that leaves at once."""
+        here, block = self._block, self._new_block(())
+        self._block = block
+        self._leave_at(offset, reason)
+        self._block = here
+        return Edge(block, ())
+
+    def _version(self, offset: int) -> _Version:
+        versions = self._versions.setdefault(offset, {})
+        live = self.request.code.live[offset]
+        shape = shape_of(self.state, lambda index: not live >> index & 1)
+        if shape not in versions and len(versions) >= self.request.max_versions:
+            shape = shape_of(self.state, lambda index: True)
+        if shape not in versions:
+            versions[shape] = self._new_version(offset, shape)
+        return versions[shape]
+
+    def _new_version(self, offset: int, shape: Shape) -> _Version:
+        params: list[Value] = []
+
+        def fresh(kind: Kind) -> Value:
+            params.append(self.fresh(kind))
+            return params[-1]
+
+        state = self.state
+        slots = [parameters(s, part, fresh) for s, part in zip(state.locals + state.stack, shape, strict=True)]
+        count = len(state.locals)
+        block = self._new_block(tuple(params))
+        self._work.append((block, offset, State(slots[:count], slots[count:])))
+        return _Version(block, shape)
+
+    def _pack(self, slot: Slot) -> Value:
+        """The slot as a value of kind `any`."""
+        if isinstance(slot, Value) and slot.kind is Kind.ANY:
+            return slot
+        if slot is Hole.UNBOUND:
+            return self.op("pack_unbound")
+        if isinstance(slot, Const) and slot.value is None:
+            return self.op("pack_none")
+        assert isinstance(slot, Value | Const)
+        assert slot.kind is not None
+        return self.op(f"pack_{slot.kind.value}", slot)

@@ -1,0 +1,269 @@
+"""Calls of builtin functions and of `math`, recognised by the identity of the function object.
+
+Each rule is a small function over the argument slots that answers with the result's slot, or None where this call is not
+compiled. What has no rule but is known to depend on nothing but its arguments is called through the C API (`call_pure`), with
+the kind of result that recordings saw.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import TYPE_CHECKING
+
+from minijit.build import numbers
+from minijit.build.numbers import Scalar, scalar, to_float, to_int
+from minijit.events import ExitReason
+from minijit.ir.ops import LIBM_1
+from minijit.ir.region import Const, Kind, Slot, VirtualRange, VirtualTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from minijit.build.builder import Builder
+
+Rule = "Callable[[Builder, Sequence[Slot]], Slot | None]"
+RULES: dict[int, tuple[object, Callable[[Builder, Sequence[Slot]], Slot | None]]] = {}
+"""By the function's id; the function itself stands beside its rule so that it stays alive."""
+
+
+def rule(
+    *functions: object,
+) -> Callable[[Callable[[Builder, Sequence[Slot]], Slot | None]], Callable[[Builder, Sequence[Slot]], Slot | None]]:
+    """Registers the rule for some functions."""
+
+    def register(
+        function: Callable[[Builder, Sequence[Slot]], Slot | None],
+    ) -> Callable[[Builder, Sequence[Slot]], Slot | None]:
+        for called in functions:
+            RULES[id(called)] = (called, function)
+        return function
+
+    return register
+
+
+def call(b: Builder, function: object, arguments: Sequence[Slot], observed: Kind | None) -> Slot | None:
+    """The result of calling `function`; `observed` is the kind that recordings saw. None if it is not compiled."""
+    found = RULES.get(id(function))
+    result = found[1](b, arguments) if found is not None else None
+    if result is None and id(function) in _PURE:
+        result = _call_pure(b, function, arguments, observed)
+    return result
+
+
+def _call_pure(b: Builder, function: object, arguments: Sequence[Slot], observed: Kind | None) -> Slot | None:
+    scalars = [scalar(a) for a in arguments]
+    if observed is None or any(s is None for s in scalars):
+        return None
+    given = [s for s in scalars if s is not None]
+    return b.op("call_pure", Const(function), *given, reason=ExitReason.DOMAIN, kind=observed)
+
+
+def _one(arguments: Sequence[Slot]) -> Scalar | None:
+    return scalar(arguments[0]) if len(arguments) == 1 else None
+
+
+def _two(arguments: Sequence[Slot]) -> tuple[Scalar, Scalar] | None:
+    if len(arguments) != 2:  # noqa: PLR2004
+        return None
+    left, right = scalar(arguments[0]), scalar(arguments[1])
+    return None if left is None or right is None else (left, right)
+
+
+# Builtins
+
+
+@rule(abs)
+def _abs(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    operand = _one(arguments)
+    if operand is None:
+        return None
+    if operand.kind is Kind.FLOAT:
+        return b.op("float_abs", operand)
+    return b.op("int_abs", to_int(b, operand), reason=ExitReason.OVERFLOW)
+
+
+def _extreme(better: str, int_op: str) -> Callable[[Builder, Sequence[Slot]], Slot | None]:
+    """`min` or `max` of several numbers of one kind: the first of equal ones, as CPython keeps it."""
+
+    def extreme(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+        operands = [scalar(a) for a in arguments]
+        if len(operands) < 2:  # noqa: PLR2004 - of an iterable
+            return None
+        kinds = {o.kind if o is not None else None for o in operands}
+        best = operands[0]
+        for operand in operands[1:]:
+            assert best is not None
+            if operand is None or kinds - {Kind.INT, Kind.FLOAT} or len(kinds) > 1:
+                return None
+            if operand.kind is Kind.INT:
+                best = b.op(int_op, best, operand)
+            else:
+                replaces = b.op(f"float_{better}", operand, best)
+                best = b.op("float_select", replaces, operand, best)
+        return best
+
+    return extreme
+
+
+rule(min)(_extreme("lt", "int_min"))
+rule(max)(_extreme("gt", "int_max"))
+
+
+@rule(int)
+def _int(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    if not arguments:
+        return Const(0)
+    operand = _one(arguments)
+    if operand is None:
+        return None
+    if operand.kind is Kind.FLOAT:
+        return b.op("float_to_int", operand, reason=ExitReason.NOT_AN_INT)
+    return to_int(b, operand)
+
+
+@rule(float)
+def _float(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    if not arguments:
+        return Const(0.0)
+    operand = _one(arguments)
+    return None if operand is None else to_float(b, operand)
+
+
+@rule(bool)
+def _bool(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    if not arguments:
+        return Const(False)
+    return numbers.truth(b, arguments[0]) if len(arguments) == 1 else None
+
+
+@rule(round)
+def _round(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    operand = _one(arguments)
+    if operand is None:
+        return None
+    if operand.kind is Kind.FLOAT:
+        return b.op("float_round", operand, reason=ExitReason.NOT_AN_INT)
+    return to_int(b, operand)
+
+
+@rule(pow)
+def _pow(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    pair = _two(arguments)
+    return None if pair is None else numbers.binary(b, "**", *pair)
+
+
+@rule(divmod)
+def _divmod(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    pair = _two(arguments)
+    if pair is None:
+        return None
+    quotient, rest = numbers.binary(b, "//", *pair), numbers.binary(b, "%", *pair)
+    return None if quotient is None or rest is None else VirtualTuple((quotient, rest))
+
+
+@rule(range)
+def _range(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    operands = [scalar(a) for a in arguments]
+    if not 1 <= len(operands) <= 3 or any(o is None or o.kind is not Kind.INT for o in operands):  # noqa: PLR2004
+        return None
+    ints = [o for o in operands if o is not None]
+    if len(ints) == 1:
+        return VirtualRange(Const(0), ints[0], Const(1))
+    step = ints[2] if len(ints) == 3 else Const(1)  # noqa: PLR2004
+    if isinstance(step, Const):
+        return VirtualRange(ints[0], ints[1], step) if step.value else None
+    b.effect("guard_true", b.op("int_to_bool", step), reason=ExitReason.ZERO_DIVISION)
+    return VirtualRange(ints[0], ints[1], step)
+
+
+@rule(len)
+def _len(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    if len(arguments) == 1 and isinstance(arguments[0], VirtualTuple):
+        return Const(len(arguments[0].items))
+    return None
+
+
+# math
+
+
+def _float_function(name: str, reason: ExitReason | None) -> Callable[[Builder, Sequence[Slot]], Slot | None]:
+    """A function of one float."""
+
+    def function(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+        operand = _one(arguments)
+        return None if operand is None else b.op(name, to_float(b, operand), reason=reason)
+
+    return function
+
+
+def _float_function_2(name: str, reason: ExitReason | None) -> Callable[[Builder, Sequence[Slot]], Slot | None]:
+    """A function of two floats."""
+
+    def function(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+        pair = _two(arguments)
+        return None if pair is None else b.op(name, *(to_float(b, x) for x in pair), reason=reason)
+
+    return function
+
+
+for _name in (*LIBM_1, "log", "log2", "log10"):
+    rule(getattr(math, _name))(_float_function(f"math_{_name}", ExitReason.DOMAIN))
+rule(math.fabs)(_float_function("float_abs", None))
+rule(math.isnan)(_float_function("float_is_nan", None))
+rule(math.isinf)(_float_function("float_is_inf", None))
+rule(math.isfinite)(_float_function("float_is_finite", None))
+rule(math.copysign)(_float_function_2("float_copysign", None))
+rule(math.fmod)(_float_function_2("math_fmod", ExitReason.DOMAIN))
+rule(math.pow)(_float_function_2("math_pow", ExitReason.DOMAIN))
+rule(math.atan2)(_float_function_2("math_atan2", None))
+
+
+def _to_integral(name: str) -> Callable[[Builder, Sequence[Slot]], Slot | None]:
+    """A function from a number to an int that leaves ints as they are."""
+
+    def function(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+        operand = _one(arguments)
+        if operand is None:
+            return None
+        if operand.kind is Kind.FLOAT:
+            return b.op(name, operand, reason=ExitReason.NOT_AN_INT)
+        return to_int(b, operand)
+
+    return function
+
+
+rule(math.floor)(_to_integral("float_floor"))
+rule(math.ceil)(_to_integral("float_ceil"))
+rule(math.trunc)(_to_integral("float_to_int"))
+
+
+def _scaled(factor: float) -> Callable[[Builder, Sequence[Slot]], Slot | None]:
+    def function(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+        operand = _one(arguments)
+        return None if operand is None else b.op("float_mul", to_float(b, operand), Const(factor))
+
+    return function
+
+
+rule(math.degrees)(_scaled(180.0 / math.pi))
+rule(math.radians)(_scaled(math.pi / 180.0))
+
+
+@rule(math.gcd)
+def _gcd(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    pair = _two(arguments)
+    if pair is None or Kind.FLOAT in (pair[0].kind, pair[1].kind):
+        return None
+    return b.op("int_gcd", *(to_int(b, x) for x in pair), reason=ExitReason.OVERFLOW)
+
+
+def _pure_functions() -> dict[int, object]:
+    """Builtin functions whose only effect on numbers is their result."""
+    found = [value for name, value in vars(math).items() if callable(value) and not name.startswith("_")]
+    found += [builtins.round, builtins.pow, builtins.int, builtins.float, builtins.divmod, builtins.hash]
+    return {id(value): value for value in found}
+
+
+_PURE = _pure_functions()
+

@@ -1,0 +1,141 @@
+"""Abstract frames: what each local and stack slot holds at one point, and how a join makes a block version of it.
+
+A block version is a basic block of the bytecode specialised to the *shape* of the state that reaches it (Chevalier-Boisvert
+and Feeley, "Simple and effective type check removal through lazy basic block versioning", ECOOP 2015). `generalise` splits a
+state into its shape, which is the version's key, and the operands that become the arguments of the edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
+
+from minijit.ir.region import (
+    Const,
+    Entry,
+    Hole,
+    Kind,
+    Operand,
+    RangeIterator,
+    Slot,
+    Value,
+    VirtualRange,
+    VirtualTuple,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Shape = tuple[object, ...]
+
+
+@dataclass(slots=True)
+class State:
+    """A frame while it is interpreted abstractly. Mutable; `copy` before branching."""
+
+    locals: list[Slot]
+    stack: list[Slot] = field(default_factory=list)
+
+    def copy(self) -> State:
+        return State(list(self.locals), list(self.stack))
+
+    def push(self, slot: Slot) -> None:
+        self.stack.append(slot)
+
+    def pop(self) -> Slot:
+        return self.stack.pop()
+
+    def pop_many(self, count: int) -> list[Slot]:
+        """The `count` topmost slots, the deepest first."""
+        taken = self.stack[len(self.stack) - count :]
+        del self.stack[len(self.stack) - count :]
+        return taken
+
+
+ANY = Kind.ANY
+"""In a shape: a scalar, None or nothing, of a kind that is known at run time only."""
+
+
+def is_scalar(slot: Slot) -> bool:
+    """Whether the slot can be a machine value."""
+    return isinstance(slot, Value | Const) and slot.kind is not None
+
+
+def can_be_any(slot: Slot) -> bool:
+    """Whether the slot can become a value of kind `any`."""
+    return is_scalar(slot) or slot is Hole.UNBOUND or (isinstance(slot, Const) and slot.value is None)
+
+
+def shape_of(state: State, widens: Callable[[int], bool]) -> Shape:
+    """The key under which a state's version is kept. `widens(index)` tells which locals lose their kind."""
+    parts: list[object] = []
+    for index, slot in enumerate(state.locals):
+        parts.append(ANY if widens(index) and can_be_any(slot) else _shape(slot))
+    parts.extend(_shape(slot) for slot in state.stack)
+    return tuple(parts)
+
+
+def _shape(slot: Slot) -> object:
+    match slot:
+        case Value(_, kind):
+            return kind
+        case Const():
+            # Numbers that differ from path to path become parameters; other constants are part of the version.
+            return slot.kind or slot
+        case Hole() | Entry():
+            return slot
+        case VirtualTuple(items):
+            return ("tuple", *map(_shape, items))
+        case VirtualRange():
+            return "range"
+        case RangeIterator(_, _, _, home):
+            return ("range_iterator", home)
+        case _:
+            assert_never(slot)
+
+
+def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value]) -> Slot:
+    """The slot as a version sees it: machine values replaced by fresh block parameters."""
+    if shape is ANY:
+        return fresh(ANY)
+    match slot:
+        case Value(_, kind):
+            return fresh(kind)
+        case Const():
+            return slot if slot.kind is None else fresh(slot.kind)
+        case Hole() | Entry():
+            return slot
+        case VirtualTuple(items):
+            assert isinstance(shape, tuple)
+            return VirtualTuple(tuple(parameters(i, s, fresh) for i, s in zip(items, shape[1:], strict=True)))
+        case VirtualRange():
+            return VirtualRange(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT))
+        case RangeIterator(_, _, _, home):
+            return RangeIterator(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), home)
+        case _:
+            assert_never(slot)
+
+
+def arguments(slot: Slot, shape: object, pack: Callable[[Slot], Value]) -> Iterator[Operand]:
+    """What an edge passes for the slot, in the order of `parameters`."""
+    if shape is ANY:
+        yield pack(slot)
+        return
+    match slot:
+        case Value():
+            yield slot
+        case Const():
+            if slot.kind is not None:
+                yield slot
+        case Hole() | Entry():
+            return
+        case VirtualTuple(items):
+            assert isinstance(shape, tuple)
+            for item, part in zip(items, shape[1:], strict=True):
+                yield from arguments(item, part, pack)
+        case VirtualRange(start, stop, step):
+            yield from (start, stop, step)
+        case RangeIterator(start, step, length, _):
+            yield from (start, step, length)
+        case _:
+            assert_never(slot)
