@@ -23,7 +23,7 @@ from minijit.backend.snapshots import plain_return, raw_layout, return_exit, stu
 from minijit.ir.region import Branch, Const, Entry, Jump, Kind, Leave, Operand, Region, Return, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from minijit.ir.region import Block, Edge, Exit, FrameState, Op, Slot
 
@@ -36,7 +36,8 @@ class Target:
 
     `raw` is the buffer through which exits hand over machine values, `raw_cell` a word that holds its address;
     `leave` and `leave_return` are stubs with the prototype of a region; `eval_breaker` is the interpreter's flag;
-    `symbol` finds C functions by name; `prelude` is the text that every module begins with.
+    `symbol` finds C functions by name, `helpers` has the addresses
+    of `prelude.HELPERS`; `prelude` is the text that every module begins with.
     """
 
     raw: int
@@ -45,6 +46,7 @@ class Target:
     leave_return: int
     eval_breaker: int
     prelude: str
+    helpers: Mapping[str, int]
     symbol: Callable[[str], int]
 
 
@@ -117,6 +119,9 @@ class Emitter:
 
     def function(self, symbol: str) -> str:
         return pointer(self.target.symbol(symbol))
+
+    def helper(self, name: str) -> str:
+        return pointer(self.target.helpers[name])
 
     # Control
 

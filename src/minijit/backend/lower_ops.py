@@ -191,7 +191,7 @@ def _int_truediv(e: Emitter, op: Op) -> None:
 def _int_pow(e: Emitter, op: Op) -> None:
     base, exponent = (e.use(x) for x in op.args)
     e.leave_unless(e.let(f"icmp sge i64 {exponent}, 0"), op)
-    pair = e.let(f"call {{i64, i1}} @int_power(i64 {base}, i64 {exponent})")
+    pair = e.let(f"call {{i64, i1}} {e.helper('int_power')}(i64 {base}, i64 {exponent})")
     e.leave_unless(e.let(f"extractvalue {{i64, i1}} {pair}, 1"), op)
     e.define(op, f"extractvalue {{i64, i1}} {pair}, 0")
 
@@ -222,7 +222,7 @@ def _int_rshift(e: Emitter, op: Op) -> None:
 
 @lowers("int_gcd")
 def _int_gcd(e: Emitter, op: Op) -> None:
-    result = e.let(f"call i64 @int_gcd({e.typed(op.args[0])}, {e.typed(op.args[1])})")
+    result = e.let(f"call i64 {e.helper('int_gcd')}({e.typed(op.args[0])}, {e.typed(op.args[1])})")
     e.leave_unless(e.let(f"icmp sge i64 {result}, 0"), op)
     e.define(op, f"add i64 {result}, 0")
 
@@ -618,7 +618,7 @@ def _call_pure(e: Emitter, op: Op) -> None:
         e.line(f"call void {e.function('Py_DecRef')}(ptr {box})")
     kind = op.result.kind
     pair_type = {Kind.INT: "{i64, i1}", Kind.FLOAT: "{double, i1}", Kind.BOOL: "{i1, i1}"}[kind]
-    pair = e.let(f"call {pair_type} @take_{kind.value}(ptr {result})")
+    pair = e.let(f"call {pair_type} {e.helper(f'take_{kind.value}')}(ptr {result})")
     e.leave_unless(e.let(f"extractvalue {pair_type} {pair}, 1"), op)
     e.define(op, f"extractvalue {pair_type} {pair}, 0")
 

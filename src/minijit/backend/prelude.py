@@ -1,6 +1,8 @@
-"""LLVM functions that every region's module begins with; LLVM inlines what is used and drops the rest.
+"""LLVM text that several modules share: declarations, small inline functions, and the helpers that regions call.
 
-Layouts come from `cpython.abi`; addresses of types are those of this process.
+Every region's module begins with `prelude`, which is short, since LLVM reads it each time. What is longer than a few
+instructions is a *helper*: compiled once, in the module of the stubs, and called through its address. Layouts come from
+`cpython.abi`; addresses of types are those of this process.
 """
 
 from __future__ import annotations
@@ -10,15 +12,22 @@ from typing import TYPE_CHECKING
 from minijit.cpython import abi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 INLINE = "alwaysinline nounwind"
+HELPERS = ("unbox_large", "int_power", "int_gcd", "take_int", "take_float", "take_bool")
+"""The helpers' names."""
 
 
-def prelude(symbol: Callable[[str], int]) -> str:
-    """The text of the prelude. `symbol` finds C functions."""
+def prelude(helpers: Mapping[str, int]) -> str:
+    """The text that a region's module begins with, given the addresses of the helpers."""
+    return COMMON + _UNBOX_INT.replace("@unbox_large", f"inttoptr (i64 {helpers['unbox_large']} to ptr)")
+
+
+def helper_text(symbol: Callable[[str], int]) -> str:
+    """The text of the helpers, for the module of the stubs. `symbol` finds C functions."""
     clear, decref = symbol("PyErr_Clear"), symbol("Py_DecRef")
-    return SCALARS + "".join(_take(*row, clear, decref) for row in _TAKES)
+    return _UNBOX_INT + _HELPERS + "".join(_take(*row, clear, decref) for row in _TAKES)
 
 
 _FLOAT_VALUE = f"""
@@ -42,7 +51,7 @@ _TAKES = (
 def _take(kind: str, pair: str, python_type: int, value: str, clear: int, decref: int) -> str:
     """A function that unboxes a call's result and gives the reference back; a NULL clears the exception."""
     return f"""
-define internal {pair} @take_{kind}(ptr %object) noinline nounwind {{
+define {pair} @take_{kind}(ptr %object) nounwind {{
   %missing = icmp eq ptr %object, null
   br i1 %missing, label %raised, label %given
 raised:
@@ -63,7 +72,7 @@ other:
 """
 
 
-SCALARS = f"""
+COMMON = f"""
 declare {{i64, i1}} @llvm.sadd.with.overflow.i64(i64, i64)
 declare {{i64, i1}} @llvm.ssub.with.overflow.i64(i64, i64)
 declare {{i64, i1}} @llvm.smul.with.overflow.i64(i64, i64)
@@ -90,6 +99,37 @@ done:
   ret void
 }}
 
+; How an int compares to a float, exactly: -1, 0, 1, or 2 where the float is nan.
+define internal i32 @int_float_order(i64 %i, double %f) {INLINE} {{
+  %nan = fcmp uno double %f, %f
+  br i1 %nan, label %unordered, label %ordered
+unordered:
+  ret i32 2
+ordered:
+  %huge = fcmp oge double %f, 0x43E0000000000000
+  br i1 %huge, label %below, label %finite
+below:
+  ret i32 -1
+finite:
+  %tiny = fcmp olt double %f, 0xC3E0000000000000
+  br i1 %tiny, label %above, label %fits
+above:
+  ret i32 1
+fits:
+  ; The float is floored to an int: below it, the int part decides; at it, the fraction does.
+  %floored = call double @llvm.floor.f64(double %f)
+  %whole = fptosi double %floored to i64
+  %fraction = fcmp ogt double %f, %floored
+  %less = icmp slt i64 %i, %whole
+  %equal = icmp eq i64 %i, %whole
+  %atleast = select i1 %less, i32 -1, i32 1
+  %tie = select i1 %fraction, i32 -1, i32 0
+  %order = select i1 %equal, i32 %tie, i32 %atleast
+  ret i32 %order
+}}
+"""
+
+_UNBOX_INT = f"""
 ; The value of an exact int object, and whether it fits 64 bits.
 define internal {{i64, i1}} @unbox_int(ptr %object) {INLINE} {{
   %tagp = getelementptr i8, ptr %object, i64 {abi.LONG.lv_tag}
@@ -110,9 +150,11 @@ more:
   %large = call {{i64, i1}} @unbox_large(ptr %digits, i64 %tag, i64 %first, i64 %sign)
   ret {{i64, i1}} %large
 }}
+"""
 
+_HELPERS = f"""
 ; The same for ints of two digits and more.
-define internal {{i64, i1}} @unbox_large(ptr %digits, i64 %tag, i64 %first, i64 %sign) noinline nounwind {{
+define {{i64, i1}} @unbox_large(ptr %digits, i64 %tag, i64 %first, i64 %sign) nounwind {{
 entry:
   %secondp = getelementptr i32, ptr %digits, i64 1
   %second32 = load i32, ptr %secondp
@@ -151,37 +193,8 @@ no:
   ret {{i64, i1}} %n2
 }}
 
-; How an int compares to a float, exactly: -1, 0, 1, or 2 where the float is nan.
-define internal i32 @int_float_order(i64 %i, double %f) {INLINE} {{
-  %nan = fcmp uno double %f, %f
-  br i1 %nan, label %unordered, label %ordered
-unordered:
-  ret i32 2
-ordered:
-  %huge = fcmp oge double %f, 0x43E0000000000000
-  br i1 %huge, label %below, label %finite
-below:
-  ret i32 -1
-finite:
-  %tiny = fcmp olt double %f, 0xC3E0000000000000
-  br i1 %tiny, label %above, label %fits
-above:
-  ret i32 1
-fits:
-  ; The float is floored to an int: below it, the int part decides; at it, the fraction does.
-  %floored = call double @llvm.floor.f64(double %f)
-  %whole = fptosi double %floored to i64
-  %fraction = fcmp ogt double %f, %floored
-  %less = icmp slt i64 %i, %whole
-  %equal = icmp eq i64 %i, %whole
-  %atleast = select i1 %less, i32 -1, i32 1
-  %tie = select i1 %fraction, i32 -1, i32 0
-  %order = select i1 %equal, i32 %tie, i32 %atleast
-  ret i32 %order
-}}
-
 ; base ** exponent for an exponent of at least 0, and whether it fits.
-define internal {{i64, i1}} @int_power(i64 %base, i64 %exponent) nounwind {{
+define {{i64, i1}} @int_power(i64 %base, i64 %exponent) nounwind {{
 entry:
   br label %loop
 loop:
@@ -217,7 +230,7 @@ no:
 }}
 
 ; Euclid's algorithm on magnitudes; the result of two times -2**63 is 2**63, as an unsigned number.
-define internal i64 @int_gcd(i64 %a, i64 %b) nounwind {{
+define i64 @int_gcd(i64 %a, i64 %b) nounwind {{
 entry:
   %a1 = call i64 @llvm.abs.i64(i64 %a, i1 false)
   %b1 = call i64 @llvm.abs.i64(i64 %b, i1 false)

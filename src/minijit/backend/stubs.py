@@ -9,6 +9,8 @@
 | `leave_loop` | an exit of a region entered in a live frame | rewrites that frame |
 | `leave_return` | a return of an object that must be made | makes it |
 
+The helpers of `prelude`, which regions call, are compiled along with them.
+
 **Leaving a call** (the teleport): a frame is pushed on the thread's data stack as the interpreter's own call does it,
 filled from the snapshot, and given to `_PyEval_EvalFrameDefault`, which goes on with the instruction that the record
 names and pops the frame when it is done. No event is needed and nothing runs in between. See docs/decisions/0002.
@@ -29,7 +31,7 @@ from typing import TYPE_CHECKING
 
 from minijit.backend.entry import FOREIGN_WORD
 from minijit.backend.map_stub import LOOKUP_IR
-from minijit.backend.prelude import SCALARS
+from minijit.backend.prelude import COMMON, HELPERS, helper_text
 from minijit.backend.snapshots import KEEP_SLOT, RECORD_WORDS, TAGS, Make
 from minijit.cpython import abi
 
@@ -51,7 +53,7 @@ class Call(enum.IntEnum):
 
 SITE_WORDS = ("count", "hot_at", "entry", "misses", "miss_hot_at")
 CHAIN_WORDS = ("misses", "miss_hot_at")
-STUBS = ("on_start", "on_jump", "miss", "watched", "bind", "leave_call", "leave_loop", "leave_return")
+STUBS = (*HELPERS, "on_start", "on_jump", "miss", "watched", "bind", "leave_call", "leave_loop", "leave_return")
 
 SHALLOW = 3000
 """Up to this recursion depth a frame below one of our stubs counts no C recursion, as it would not without us: the C
@@ -86,7 +88,17 @@ def _word(words: tuple[str, ...], name: str) -> int:
 
 def stub_text(at: StubAddresses) -> str:
     """The LLVM text of all stubs."""
-    parts = (SCALARS, LOOKUP_IR, _helpers(at), _events(), _calls(at), _bind(at), _make(at), _leave(at))
+    parts = (
+        COMMON,
+        helper_text(at.symbol),
+        LOOKUP_IR,
+        _helpers(at),
+        _events(),
+        _calls(at),
+        _bind(at),
+        _make(at),
+        _leave(at),
+    )
     return "\n".join(parts)
 
 

@@ -128,9 +128,7 @@ class Builder:
             self._run(block, offset, state)
         blocks = tuple(self._finished(draft) for draft in self._drafts)
         request = self.request
-        region = Region(
-            request.code.code.co_name, request.root.point, request.entry_kinds, blocks, tuple(self._exits)
-        )
+        region = Region(request.code.code.co_name, request.root.point, request.entry_kinds, blocks, tuple(self._exits))
         return Build(region, tuple(self._assumptions.values()))
 
     def _finished(self, draft: _Draft) -> Block:

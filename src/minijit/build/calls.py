@@ -266,4 +266,3 @@ def _pure_functions() -> dict[int, object]:
 
 
 _PURE = _pure_functions()
-

@@ -77,7 +77,7 @@ class Natives:
         code = self.engine.compile(text, name="minijit stubs")
         self._code.append(code)
         self.stubs = {name: code.address(name) for name in STUBS}
-        start = prelude(raw.symbol)
+        start = prelude(self.stubs)
         leaves = {EntryPoint.CALL: "leave_call", EntryPoint.LOOP: "leave_loop"}
         self.target = {
             point: Target(
@@ -87,6 +87,7 @@ class Natives:
                 leave_return=self.stubs["leave_return"],
                 eval_breaker=self.interpreter.eval_breaker,
                 prelude=start,
+                helpers=self.stubs,
                 symbol=raw.symbol,
             )
             for point, leave in leaves.items()
