@@ -43,6 +43,10 @@ class Patient(minijit.Policy):
     def after_exit(self, exit: Any) -> Resume:
         return Resume(max(exit.count, 100))
 
+    def after_abort(self, root: Any) -> Wait:
+        answer = super().after_abort(root)
+        return Wait(1000) if isinstance(answer, GiveUp) else answer
+
     def after_miss(self, miss: Any) -> Record | Wait:
         answer = super().after_miss(miss)
         return Wait(10 * miss.misses) if isinstance(answer, GiveUp) else answer

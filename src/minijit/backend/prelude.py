@@ -152,9 +152,9 @@ more:
 }}
 """
 
-_HELPERS = f"""
+_HELPERS = """
 ; The same for ints of two digits and more.
-define {{i64, i1}} @unbox_large(ptr %digits, i64 %tag, i64 %first, i64 %sign) nounwind {{
+define {i64, i1} @unbox_large(ptr %digits, i64 %tag, i64 %first, i64 %sign) nounwind {
 entry:
   %secondp = getelementptr i32, ptr %digits, i64 1
   %second32 = load i32, ptr %secondp
@@ -178,23 +178,23 @@ edge:
   %negative = icmp eq i64 %sign, -1
   %both = and i1 %eight, %least
   %fits = and i1 %both, %negative
-  %e1 = insertvalue {{i64, i1}} undef, i64 -9223372036854775808, 0
-  %e2 = insertvalue {{i64, i1}} %e1, i1 %fits, 1
-  ret {{i64, i1}} %e2
+  %e1 = insertvalue {i64, i1} undef, i64 -9223372036854775808, 0
+  %e2 = insertvalue {i64, i1} %e1, i1 %fits, 1
+  ret {i64, i1} %e2
 done:
   %magnitude = phi i64 [ %two, %entry ], [ %all, %three ]
   %value = mul i64 %magnitude, %sign
-  %d1 = insertvalue {{i64, i1}} undef, i64 %value, 0
-  %d2 = insertvalue {{i64, i1}} %d1, i1 true, 1
-  ret {{i64, i1}} %d2
+  %d1 = insertvalue {i64, i1} undef, i64 %value, 0
+  %d2 = insertvalue {i64, i1} %d1, i1 true, 1
+  ret {i64, i1} %d2
 no:
-  %n1 = insertvalue {{i64, i1}} undef, i64 0, 0
-  %n2 = insertvalue {{i64, i1}} %n1, i1 false, 1
-  ret {{i64, i1}} %n2
-}}
+  %n1 = insertvalue {i64, i1} undef, i64 0, 0
+  %n2 = insertvalue {i64, i1} %n1, i1 false, 1
+  ret {i64, i1} %n2
+}
 
 ; base ** exponent for an exponent of at least 0, and whether it fits.
-define {{i64, i1}} @int_power(i64 %base, i64 %exponent) nounwind {{
+define {i64, i1} @int_power(i64 %base, i64 %exponent) nounwind {
 entry:
   br label %loop
 loop:
@@ -205,9 +205,9 @@ loop:
   %odd = icmp ne i64 %bit, 0
   br i1 %odd, label %multiply, label %next
 multiply:
-  %product = call {{i64, i1}} @llvm.smul.with.overflow.i64(i64 %result, i64 %factor)
-  %over = extractvalue {{i64, i1}} %product, 1
-  %value = extractvalue {{i64, i1}} %product, 0
+  %product = call {i64, i1} @llvm.smul.with.overflow.i64(i64 %result, i64 %factor)
+  %over = extractvalue {i64, i1} %product, 1
+  %value = extractvalue {i64, i1} %product, 0
   br i1 %over, label %no, label %next
 next:
   %result2 = phi i64 [ %result, %loop ], [ %value, %multiply ]
@@ -215,22 +215,22 @@ next:
   %done = icmp eq i64 %half, 0
   br i1 %done, label %yes, label %square
 square:
-  %squared = call {{i64, i1}} @llvm.smul.with.overflow.i64(i64 %factor, i64 %factor)
-  %over2 = extractvalue {{i64, i1}} %squared, 1
-  %factor2 = extractvalue {{i64, i1}} %squared, 0
+  %squared = call {i64, i1} @llvm.smul.with.overflow.i64(i64 %factor, i64 %factor)
+  %over2 = extractvalue {i64, i1} %squared, 1
+  %factor2 = extractvalue {i64, i1} %squared, 0
   br i1 %over2, label %no, label %loop
 yes:
-  %y1 = insertvalue {{i64, i1}} undef, i64 %result2, 0
-  %y2 = insertvalue {{i64, i1}} %y1, i1 true, 1
-  ret {{i64, i1}} %y2
+  %y1 = insertvalue {i64, i1} undef, i64 %result2, 0
+  %y2 = insertvalue {i64, i1} %y1, i1 true, 1
+  ret {i64, i1} %y2
 no:
-  %n1 = insertvalue {{i64, i1}} undef, i64 0, 0
-  %n2 = insertvalue {{i64, i1}} %n1, i1 false, 1
-  ret {{i64, i1}} %n2
-}}
+  %n1 = insertvalue {i64, i1} undef, i64 0, 0
+  %n2 = insertvalue {i64, i1} %n1, i1 false, 1
+  ret {i64, i1} %n2
+}
 
 ; Euclid's algorithm on magnitudes; the result of two times -2**63 is 2**63, as an unsigned number.
-define i64 @int_gcd(i64 %a, i64 %b) nounwind {{
+define i64 @int_gcd(i64 %a, i64 %b) nounwind {
 entry:
   %a1 = call i64 @llvm.abs.i64(i64 %a, i1 false)
   %b1 = call i64 @llvm.abs.i64(i64 %b, i1 false)
@@ -245,5 +245,5 @@ step:
   br label %loop
 end:
   ret i64 %x
-}}
+}
 """

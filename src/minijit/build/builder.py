@@ -1,15 +1,15 @@
 """The builder: abstract interpretation of the recorded bytecode, from the root's entry on, into a region.
 
-In: a decoded code object, its profile (which offsets a recording has seen), a root with the kinds of its entry slots, and the
+In: a decoded code object, its profile (which offsets a recording has seen), a root with its entry kinds, and the
 namespaces for globals. Out: a `Build`: the region, and the assumptions it rests on.
 
-The walk makes block versions on demand (see `state`): a straight run of instructions is interpreted with the kinds it was
-reached with; at a join, the state's shape decides whether an existing version serves or a new one is made. An edge that no
-recording took ends in an exit. Where a loop is the root, everything outside of the loop is an exit too.
+The walk makes block versions on demand (see `state`): a straight run of instructions is interpreted with the kinds it
+was reached with; at a join, the state's shape decides whether an existing version serves or a new one is made. An
+edge that no recording took ends in an exit. Where a loop is the root, everything outside of the loop is an exit too.
 
-What each instruction does is said by one function an instruction, in `bytecodes`; they call the methods of `Builder` and know
-nothing of blocks. Locals that are not live at a join lose their kind there (`Kind.ANY`), so that temporaries do not multiply
-versions; so do all locals of an offset that has too many versions.
+What each instruction does is said by one function an instruction, in `bytecodes`; they call the methods of `Builder`
+and know nothing of blocks. Locals that are not live at a join lose their kind there (`Kind.ANY`), so that temporaries
+do not multiply versions; so do all locals of an offset that has too many versions.
 """
 
 from __future__ import annotations
@@ -223,7 +223,8 @@ class Builder:
     def op(
         self, name: str, *args: Operand, reason: ExitReason | None = None, kind: Kind | None = None, detail: str = ""
     ) -> Value:
-        """Appends an op and gives its result. `reason` is that of its exit; `kind` that of a result the row leaves open."""
+        """Appends an op and gives its result. `reason` is that of its exit; `kind` that of a result the row leaves
+        open."""
         row = TABLE[name]
         exit = None if reason is None else self.exit(reason, detail)
         result = self.fresh(kind or row.result or Kind.INT)
@@ -251,7 +252,8 @@ class Builder:
         self.end(Branch(condition, *sides))
 
     def split(self, condition: Operand) -> tuple[int, int]:
-        """Ends the block with a branch inside one instruction; the blocks of the two sides, to be entered with `resume`."""
+        """Ends the block with a branch inside one instruction; the blocks of the two sides, to be entered with
+        `resume`."""
         numbers = tuple(self._new_block(()) for _ in range(2))
         self.end(Branch(condition, Edge(numbers[0], ()), Edge(numbers[1], ())))
         return numbers[0], numbers[1]
@@ -319,7 +321,7 @@ class Builder:
         live = self.request.code.live[offset]
         shape = shape_of(self.state, lambda index: not live >> index & 1)
         if shape not in versions and len(versions) >= self.request.max_versions:
-            shape = shape_of(self.state, lambda index: True)
+            shape = shape_of(self.state, lambda _: True)
         if shape not in versions:
             versions[shape] = self._new_version(offset, shape)
         return versions[shape]

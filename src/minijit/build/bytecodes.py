@@ -1,8 +1,8 @@
 """What each bytecode instruction does to an abstract frame: one small function an instruction, in a table by name.
 
-A function reads and changes `b.state`, appends ops, and ends the block where control goes elsewhere. An instruction that is not
-in the table, or meets operands it does not know, ends the region there in an exit (`b.unsupported`). The rule for all of them:
-leave *before* anything is done, since the interpreter does the whole statement again.
+A function reads and changes `b.state`, appends ops, and ends the block where control goes elsewhere. An instruction
+that is not in the table, or meets operands it does not know, ends the region there in an exit (`b.unsupported`). The
+rule for all of them: leave *before* anything is done, since the interpreter does the whole statement again.
 """
 
 from __future__ import annotations

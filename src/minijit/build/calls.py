@@ -1,8 +1,8 @@
 """Calls of builtin functions and of `math`, recognised by the identity of the function object.
 
-Each rule is a small function over the argument slots that answers with the result's slot, or None where this call is not
-compiled. What has no rule but is known to depend on nothing but its arguments is called through the C API (`call_pure`), with
-the kind of result that recordings saw.
+Each rule is a small function over the argument slots that answers with the result's slot, or None where this call is
+not compiled. What has no rule but is known to depend on nothing but its arguments is called through the C API
+(`call_pure`), with the kind of result that recordings saw.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _one(arguments: Sequence[Slot]) -> Scalar | None:
 
 
 def _two(arguments: Sequence[Slot]) -> tuple[Scalar, Scalar] | None:
-    if len(arguments) != 2:  # noqa: PLR2004
+    if len(arguments) != 2:
         return None
     left, right = scalar(arguments[0]), scalar(arguments[1])
     return None if left is None or right is None else (left, right)
@@ -88,7 +88,7 @@ def _extreme(better: str, int_op: str) -> Callable[[Builder, Sequence[Slot]], Sl
 
     def extreme(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
         operands = [scalar(a) for a in arguments]
-        if len(operands) < 2:  # noqa: PLR2004 - of an iterable
+        if len(operands) < 2:
             return None
         kinds = {o.kind if o is not None else None for o in operands}
         best = operands[0]
@@ -165,12 +165,12 @@ def _divmod(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
 @rule(range)
 def _range(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
     operands = [scalar(a) for a in arguments]
-    if not 1 <= len(operands) <= 3 or any(o is None or o.kind is not Kind.INT for o in operands):  # noqa: PLR2004
+    if not 1 <= len(operands) <= 3 or any(o is None or o.kind is not Kind.INT for o in operands):
         return None
     ints = [o for o in operands if o is not None]
     if len(ints) == 1:
         return VirtualRange(Const(0), ints[0], Const(1))
-    step = ints[2] if len(ints) == 3 else Const(1)  # noqa: PLR2004
+    step = ints[2] if len(ints) == 3 else Const(1)
     if isinstance(step, Const):
         return VirtualRange(ints[0], ints[1], step) if step.value else None
     b.effect("guard_true", b.op("int_to_bool", step), reason=ExitReason.ZERO_DIVISION)

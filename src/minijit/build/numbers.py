@@ -1,8 +1,8 @@
 """Operators on numbers: which op stands for a Python operator, given the kinds of its operands.
 
-Every function gets slots and answers with a slot, or None where the operation is not compiled. Two constants are computed
-here and now, by Python itself. The rules are those of `int`, `float` and `bool` in CPython: `True + True` is an int,
-`True & True` a bool; int meets float by conversion, except in comparisons, which are exact.
+Every function gets slots and answers with a slot, or None where the operation is not compiled. Two constants are
+computed here and now, by Python itself. The rules are those of `int`, `float` and `bool` in CPython: `True + True` is
+an int, `True & True` a bool; int meets float by conversion, except in comparisons, which are exact.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _int_power(b: Builder, base: Operand, exponent: Operand) -> Slot:
         if exponent.value < 0:
             reason = ExitReason.DOMAIN
             return b.op("float_pow", b.op("int_to_float", base), Const(float(exponent.value)), reason=reason)
-        if exponent.value == 2:  # noqa: PLR2004 - squares are worth a plain product
+        if exponent.value == 2:
             return b.op("int_mul", base, base, reason=ExitReason.OVERFLOW)
     return b.op("int_pow", base, exponent, reason=ExitReason.OVERFLOW)
 

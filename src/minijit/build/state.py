@@ -1,8 +1,9 @@
 """Abstract frames: what each local and stack slot holds at one point, and how a join makes a block version of it.
 
-A block version is a basic block of the bytecode specialised to the *shape* of the state that reaches it (Chevalier-Boisvert
-and Feeley, "Simple and effective type check removal through lazy basic block versioning", ECOOP 2015). `generalise` splits a
-state into its shape, which is the version's key, and the operands that become the arguments of the edge.
+A block version is a basic block of the bytecode specialised to the *shape* of the state that reaches it
+(Chevalier-Boisvert and Feeley, "Simple and effective type check removal through lazy basic block versioning", ECOOP
+2015). `generalise` splits a state into its shape, which is the version's key, and the operands that become the
+arguments of the edge.
 """
 
 from __future__ import annotations
