@@ -129,7 +129,7 @@ class Source:
 def build_case(data: bytes) -> Case:
     """The region and the inputs that bytes stand for."""
     source = Source(data)
-    leave_at = source.below(8)
+    leave_at = max(0, source.below(20) - 12)
     choices = [source.below(256) for _ in range(12)]
     region = _Maker(source).region()
     inputs = tuple(_input(field, value.kind, choices) for _, field, value in region.inputs())
@@ -187,7 +187,10 @@ CHAIN = (
     "int_and",
     "int_floordiv",
 )
-FACTS = tuple(name for name, row in TABLE.items() if row.result is Kind.BOOL or name.startswith(("unpack_", "guard_")))
+# Most guards on random values fail, so they are not made as often as they might be.
+PURE = tuple(name for name in ORDINARY if TABLE[name].effect is Effect.PURE)
+QUESTIONS = tuple(name for name in PURE if TABLE[name].result is Kind.BOOL)
+DEMANDS = tuple(name for name in ORDINARY if name.startswith(("unpack_", "guard_")))
 
 
 class _Maker:
@@ -206,7 +209,7 @@ class _Maker:
         self.point = EntryPoint.LOOP if source.chance(20) else EntryPoint.CALL
         kinds = (EntryKind.INT, EntryKind.INT, EntryKind.FLOAT, EntryKind.FLOAT, *EntryKind)
         self.entry_kinds = tuple(source.choose(kinds) for _ in range(source.below(5)))
-        self.locals = len(self.entry_kinds) + source.below(2)
+        self.locals = max(len(self.entry_kinds), 1 + source.below(6))
 
     def region(self) -> Region:
         params: list[Value] = []
@@ -252,9 +255,9 @@ class _Maker:
             if choice < 5:
                 self.op(self.source.choose(USUAL))
             elif choice < 8:
-                self.op(self.source.choose(ORDINARY))
+                self.op(self.source.choose(PURE if self.source.chance(60) else ORDINARY))
             elif choice < 10:
-                self.op(self.source.choose(FACTS))
+                self.op(self.source.choose(QUESTIONS if self.source.chance(70) else DEMANDS))
             elif choice < 12:
                 self.again()
             elif choice < 14:
@@ -273,7 +276,9 @@ class _Maker:
     def finish(self) -> None:
         """Ends the path: it returns, or leaves."""
         if self.point is EntryPoint.CALL and not self.source.chance(15):
-            self.block.end = Return(self.slot(depth=1, is_local=False))
+            known = [value for value in self.scope if value not in self.may_be_unbound]
+            show_all = VirtualTuple(tuple(known[-12:]))
+            self.block.end = Return(show_all if self.source.chance(60) else self.slot(depth=1, is_local=False))
         else:
             self.block.end = Leave(self.exit())
 
@@ -446,7 +451,7 @@ class _Maker:
             names = ("is_int", "is_float", "is_none", "unpack_int", "unpack_float", "unpack_bool")
             told = self.emit(self.source.choose(names), args)
             args, kind = (told or Const(True),), told and told.kind
-        if kind is Kind.BOOL:
+        if kind is Kind.BOOL and self.source.chance(60):
             self.emit(self.source.choose(("guard_true", "guard_false")), (self.source.choose(args),))
 
     def operand(self, kind: Kind) -> Operand:

@@ -768,13 +768,6 @@ no:
   ret ptr null
 link:
   %old = load ptr, ptr %chunk_place
-  %old_data = call ptr @at(ptr %old, i64 {abi.STACK_CHUNK.data})
-  %top_word = ptrtoint ptr %top to i64
-  %data_word = ptrtoint ptr %old_data to i64
-  %used_bytes = sub i64 %top_word, %data_word
-  %used = ashr i64 %used_bytes, 3
-  %old_top_place = call ptr @at(ptr %old, i64 {abi.STACK_CHUNK.top})
-  store i64 %used, ptr %old_top_place
   %previous_place = call ptr @at(ptr %new, i64 {abi.STACK_CHUNK.previous})
   store ptr %old, ptr %previous_place
   %size_place = call ptr @at(ptr %new, i64 {abi.STACK_CHUNK.size})
@@ -784,9 +777,24 @@ link:
   store ptr %new, ptr %chunk_place
   %new_limit = call ptr @at(ptr %new, i64 %whole)
   store ptr %new_limit, ptr %limit_place
-  %frame = call ptr @at(ptr %new, i64 {abi.STACK_CHUNK.data})
+  %data = call ptr @at(ptr %new, i64 {abi.STACK_CHUNK.data})
+  ; A thread's first chunk is never popped: its first word stays unused, so that no frame is the chunk's beginning.
+  %is_first = icmp eq ptr %old, null
+  %second = getelementptr ptr, ptr %data, i64 1
+  %frame = select i1 %is_first, ptr %second, ptr %data
   %frame_end = getelementptr ptr, ptr %frame, i64 %size
   store ptr %frame_end, ptr %top_place
+  br i1 %is_first, label %done, label %save
+save:
+  %old_data = call ptr @at(ptr %old, i64 {abi.STACK_CHUNK.data})
+  %top_word = ptrtoint ptr %top to i64
+  %data_word = ptrtoint ptr %old_data to i64
+  %used_bytes = sub i64 %top_word, %data_word
+  %used = ashr i64 %used_bytes, 3
+  %old_top_place = call ptr @at(ptr %old, i64 {abi.STACK_CHUNK.top})
+  store i64 %used, ptr %old_top_place
+  br label %done
+done:
   ret ptr %frame
 }}
 

@@ -102,12 +102,18 @@ def _start(config: Config) -> None:
         return
     _process.hub.log = config.log == "trace"
     try:
-        _process.driver = Driver(config, found, _process.hub)
+        _process.driver = Driver(config, found, _process.hub, _withdraw)
     except hooks.ToolTaken as taken:
         _refuse(f"the monitoring tool id for optimisers belongs to {taken}")
         return
     for function, options in list(_process.decorated.items()):
         _take_on(function, options)
+
+
+def _withdraw(why: str) -> None:
+    """The driver found out that it cannot work after all, and has cleaned up after itself."""
+    _process.driver = None
+    _refuse(why)
 
 
 def _refuse(why: str) -> None:

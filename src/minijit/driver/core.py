@@ -13,9 +13,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
 
+from minijit.backend.engine import CompileError
 from minijit.backend.stubs import Call, site_key
-from minijit.cpython import frames, hooks
-from minijit.cpython.watch import DictEvent, FunctionEvent, Watched
+from minijit.cpython import frames, hooks, raw
+from minijit.cpython.watch import DictEvent, FunctionEvent, Watched, WatcherIdsTaken
 from minijit.driver import compiler
 from minijit.driver.compiler import Failure
 from minijit.driver.entries import call_kinds, loop_kinds
@@ -66,11 +67,15 @@ _UNKNOWN = object()
 
 @dataclass(slots=True)
 class Driver:
-    """One a process. Registers with `sys.monitoring` at once; makes anything native when the first function runs."""
+    """One a process. Registers with `sys.monitoring` at once; makes anything native when the first function runs.
+
+    `refuse` is told why that cannot be done, if it cannot; everything is as it was found then.
+    """
 
     config: Config
     interpreter: Interpreter
     hub: Hub
+    refuse: Callable[[str], None]
     codes: dict[int, CodeState] = field(default_factory=dict)
     functions: dict[int, FunctionState] = field(default_factory=dict)
     monitoring: hooks.Monitoring = field(init=False)
@@ -147,7 +152,12 @@ class Driver:
         """The first of our functions runs: makes the native part, which takes over the counting."""
         if self._service is not None:
             return
-        natives = Natives(self.config, self.interpreter, self.dispatch, self.on_watch)
+        try:
+            natives = Natives(self.config, self.interpreter, self.dispatch, self.on_watch)
+        except (ImportError, OSError, LookupError, CompileError, WatcherIdsTaken) as error:
+            self.monitoring.close()
+            self.refuse(f"{type(error).__name__}: {error}")
+            return
         self._service = Service(self.config, natives, self.hub)
         for state in list(self.functions.values()):
             self._adopt(state)
@@ -169,19 +179,19 @@ class Driver:
     def dispatch(self, kind: int, a: int, b: int) -> None:
         """A stub reached a threshold."""
         try:
-            self._dispatch(Call(kind), a, b, frames.current(1))
+            self._dispatch(Call(kind), a, b)
         except KeyboardInterrupt:
             # Ctrl-C while compiling belongs to the program: it comes again at its next instruction.
             _thread.interrupt_main()
 
-    def _dispatch(self, kind: Call, a: int, b: int, frame: frames.Frame) -> None:
+    def _dispatch(self, kind: Call, a: int, b: int) -> None:
         match kind:
             case Call.START:
-                self._hot_start(self.codes.get(a), frame)
+                self._hot_start(self.codes.get(a), frames.current(2))
             case Call.LOOP:
-                self._hot_loop(self._loops_by_site.get(b), frame)
+                self._hot_loop(self._loops_by_site.get(b), frames.current(2))
             case Call.LOOP_MISS:
-                self._missed_loop(self._loops_by_site.get(b), frame)
+                self._missed_loop(self._loops_by_site.get(b), frames.current(2))
             case Call.EXIT:
                 self._hot_exit(a)
             case Call.MISS:
@@ -189,7 +199,7 @@ class Driver:
             case Call.WATCHED:
                 self._park(self.functions.get(a))
             case Call.STALE:
-                self.monitoring.rearm(self.codes[a].code.code)
+                self.monitoring.rearm(raw.borrow(a))
             case _:
                 assert_never(kind)
 
@@ -205,16 +215,15 @@ class Driver:
             recording.frame = frame.address
         if recording.frame != frame.address:
             return None
-        verdict = recording.step(offset, self._top(code, frame, offset))
-        match verdict:
+        match recording.step(offset, self._top(code, frame, offset)):
             case Verdict.SILENCE:
                 return hooks.DISABLE
             case Verdict.LISTEN:
                 return None
             case Verdict.DONE:
                 self._recorded(code)
-            case AbortReason():
-                self._drop_recording(code, verdict)
+            case AbortReason() as reason:
+                self._drop_recording(code, reason)
         return hooks.DISABLE
 
     def _top(self, code: CodeState, frame: frames.Frame, offset: int) -> str:
@@ -452,6 +461,8 @@ class Driver:
     def compile_types(self, state: FunctionState, kinds: tuple[EntryKind, ...]) -> bool:
         """Compiles a function for arguments of these kinds, recorded or not; whether there is a region for them now."""
         self._ignite(state.code.code.code, 0)
+        if self._service is None:
+            return False
         if state.is_out or any(version.kinds == kinds for version in state.versions):
             return not state.is_out
         return self._compile_now(state, kinds, compile_unseen=True) is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from minijit.backend.engine import Engine
@@ -27,7 +28,6 @@ from minijit.ir.region import EntryPoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minijit.backend.engine import Code as MachineCode
     from minijit.backend.lower import Emitter
     from minijit.config import Config
     from minijit.driver.state import RootState
@@ -42,47 +42,35 @@ class RegionTooLarge(Exception):
 
 
 @dataclass(slots=True)
-class Natives:
-    """Stubs, maps, watchers; compiles regions into `Installed`."""
+class Machinery:
+    """What stays as long as the process: engine, stubs, watcher callbacks, and the memory that they refer to."""
 
-    config: Config
+    optimise: int
     interpreter: abi.Interpreter
-    handler: Callable[[int, int, int], None]
-    watch_handler: Callable[[int, int, int, object, object], None]
     engine: Engine = field(init=False)
-    watch: Watch = field(init=False)
     sites: NativeMap = field(default_factory=NativeMap)
     functions: NativeMap = field(default_factory=NativeMap)
+    filters: Filters = field(default_factory=Filters)
+    handlers: Words = field(default_factory=lambda: Words(("handler", "watch_handler", "raw")))
     stubs: dict[str, int] = field(init=False)
+    callbacks: dict[str, int] = field(init=False)
     target: dict[EntryPoint, Target] = field(init=False)
-    _state: Words = field(default_factory=lambda: Words(("handler", "watch_handler", "raw")))
     _bound: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * MAX_BOUND))
     _raw: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * RAW_WORDS))
-    _code: list[MachineCode] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.engine = Engine(self.config.optimise)
-        text = stub_text(
-            StubAddresses(
-                handler=self._state.address,
-                sites=self.sites.address,
-                functions=self.functions.address,
-                bound=self._bound.address,
-                raw=self._raw.address,
-                monitoring_version=self.interpreter.monitoring_version,
-                symbol=raw.symbol,
-            )
-        )
-        self._state.set("raw", self._raw.address)
-        code = self.engine.compile(text, name="minijit stubs")
-        self._code.append(code)
-        self.stubs = {name: code.address(name) for name in STUBS}
+        self.engine = Engine(self.optimise)
+        self.handlers.set("raw", self._raw.address)
+        stubs = self.engine.compile(stub_text(self._stub_addresses()), name="minijit stubs")
+        self.stubs = {name: stubs.address(name) for name in STUBS}
+        watchers = self.engine.compile(watcher_text(self._watch_addresses()), name="minijit watchers")
+        self.callbacks = {name: watchers.address(name) for name in CALLBACKS}
         start = prelude(self.stubs)
         leaves = {EntryPoint.CALL: "leave_call", EntryPoint.LOOP: "leave_loop"}
         self.target = {
             point: Target(
                 raw=self._raw.address,
-                raw_cell=self._state.place("raw"),
+                raw_cell=self.handlers.place("raw"),
                 leave=self.stubs[leave],
                 leave_return=self.stubs["leave_return"],
                 eval_breaker=self.interpreter.eval_breaker,
@@ -92,28 +80,66 @@ class Natives:
             )
             for point, leave in leaves.items()
         }
-        self.watch = self._watchers()
+
+    def _stub_addresses(self) -> StubAddresses:
+        return StubAddresses(
+            handler=self.handlers.place("handler"),
+            sites=self.sites.address,
+            functions=self.functions.address,
+            bound=self._bound.address,
+            raw=self._raw.address,
+            monitoring_version=self.interpreter.monitoring_version,
+            symbol=raw.symbol,
+        )
+
+    def _watch_addresses(self) -> WatchAddresses:
+        return WatchAddresses(
+            handler=self.handlers.place("watch_handler"),
+            dict_keys=self.filters.dict_keys.address,
+            functions=self.filters.functions.address,
+            codes=self.filters.codes.address,
+            symbol=raw.symbol,
+        )
+
+
+@cache
+def machinery(optimise: int, interpreter: abi.Interpreter) -> Machinery:
+    """The process's machinery, made at first use."""
+    return Machinery(optimise, interpreter)
+
+
+@dataclass(slots=True)
+class Natives:
+    """The machinery in use by one driver: its handlers are called, its watchers are registered."""
+
+    config: Config
+    interpreter: abi.Interpreter
+    handler: Callable[[int, int, int], None]
+    watch_handler: Callable[[int, int, int, object, object], None]
+    machinery: Machinery = field(init=False)
+    watch: Watch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.machinery = machinery(self.config.optimise, self.interpreter)
+        self.watch = Watch(self.machinery.filters, self.machinery.callbacks)
         self.connect()
 
-    def _watchers(self) -> Watch:
-        filters = Filters()
-        text = watcher_text(
-            WatchAddresses(
-                handler=self._state.place("watch_handler"),
-                dict_keys=filters.dict_keys.address,
-                functions=filters.functions.address,
-                codes=filters.codes.address,
-                symbol=raw.symbol,
-            )
-        )
-        code = self.engine.compile(text, name="minijit watchers")
-        self._code.append(code)
-        return Watch(filters, {name: code.address(name) for name in CALLBACKS})
+    @property
+    def stubs(self) -> dict[str, int]:
+        return self.machinery.stubs
+
+    @property
+    def sites(self) -> NativeMap:
+        return self.machinery.sites
+
+    @property
+    def functions(self) -> NativeMap:
+        return self.machinery.functions
 
     def connect(self) -> None:
         """Lets the stubs call the handler, and the watchers theirs."""
-        self._state.set("handler", raw.own(self.handler))
-        self._state.set("watch_handler", raw.own(self.watch_handler))
+        self.machinery.handlers.set("handler", raw.own(self.handler))
+        self.machinery.handlers.set("watch_handler", raw.own(self.watch_handler))
 
     def install(
         self,
@@ -130,8 +156,8 @@ class Natives:
         words = Words(VERSION_WORDS)
         records = make_records(region, code, id(code) + abi.CODE.co_code_adaptive, self.config.exit_threshold)
         prologue = self._prologue(owner, words, namespaces)
-        text = lower(region, self.target[region.point], records.addresses, prologue)
-        machine = self.engine.compile(text, name=f"minijit:{owner.name}", dump=dump)
+        text = lower(region, self.machinery.target[region.point], records.addresses, prologue)
+        machine = self.machinery.engine.compile(text, name=f"minijit:{owner.name}", dump=dump)
         if self.config.perf_map:
             write_perf_map_entry(machine.address("region"), machine.size, f"minijit:{owner.name}@{owner.root.offset}")
         return Installed(
@@ -175,7 +201,7 @@ class Natives:
     def close(self) -> None:
         """Cuts all ties; the stubs themselves stay, since a thread may be in one."""
         for word in ("handler", "watch_handler"):
-            handler = self._state.get(word)
-            self._state.set(word, 0)
+            handler = self.machinery.handlers.get(word)
+            self.machinery.handlers.set(word, 0)
             raw.give_back(handler)
         self.watch.close()
