@@ -111,6 +111,7 @@ class Builder:
         self._exits: list[Exit] = []
         self._values = 0
         self._versions: dict[int, dict[Shape, _Version]] = {}
+        self._latches: dict[int, int] = {}
         self._work: list[tuple[int, int, State]] = []
         self._assumptions: dict[tuple[int, str], Assumption] = {}
         self._block = 0
@@ -284,10 +285,16 @@ class Builder:
             self._work.append((block, offset, self.state.copy()))
             return Edge(block, ())
         version = self._version(offset)
-        passed: list[Operand] = []
-        for slot, shape in zip(self.state.locals + self.state.stack, version.shape, strict=True):
-            passed.extend(arguments(slot, shape, self._pack))
-        return Edge(version.block, tuple(passed))
+        return Edge(version.block, self._arguments(version))
+
+    def back_edge(self, header: int) -> Edge:
+        """An edge back to a loop header, by way of its latch, which polls: one for all back edges of a version."""
+        if self._inside is not None and header not in self._inside:
+            return self._exit_edge(header, ExitReason.LEFT_LOOP)
+        version = self._version(header)
+        if version.block not in self._latches:
+            self._latches[version.block] = self._new_latch(header, version)
+        return Edge(self._latches[version.block], self._arguments(version))
 
     def assume(self, namespace: dict[str, object], name: str) -> Const | None:
         """What a namespace holds under a name now; the region assumes that it stays so."""
@@ -327,18 +334,38 @@ class Builder:
         return versions[shape]
 
     def _new_version(self, offset: int, shape: Shape) -> _Version:
+        params, state = self._parameters(shape)
+        block = self._new_block(params)
+        self._work.append((block, offset, state))
+        return _Version(block, shape)
+
+    def _new_latch(self, header: int, version: _Version) -> int:
+        """A block that polls with the header's state and goes on to the header."""
+        params, state = self._parameters(version.shape)
+        self._exits.append(Exit(ExitReason.POLL, FrameState(header, tuple(state.locals), tuple(state.stack))))
+        latch = _Draft(params, [Op("poll", (), None, len(self._exits) - 1)], Jump(Edge(version.block, params)))
+        self._drafts.append(latch)
+        return len(self._drafts) - 1
+
+    def _parameters(self, shape: Shape) -> tuple[tuple[Value, ...], State]:
+        """Fresh block parameters for a shape of the current state, and the state that is made of them."""
         params: list[Value] = []
 
         def fresh(kind: Kind) -> Value:
             params.append(self.fresh(kind))
             return params[-1]
 
-        state = self.state
-        slots = [parameters(s, part, fresh) for s, part in zip(state.locals + state.stack, shape, strict=True)]
-        count = len(state.locals)
-        block = self._new_block(tuple(params))
-        self._work.append((block, offset, State(slots[:count], slots[count:])))
-        return _Version(block, shape)
+        count = len(self.state.locals)
+        old = self.state.locals + self.state.stack
+        slots = [parameters(slot, part, fresh) for slot, part in zip(old, shape, strict=True)]
+        return tuple(params), State(slots[:count], slots[count:])
+
+    def _arguments(self, version: _Version) -> tuple[Operand, ...]:
+        """What the current state passes to a version."""
+        passed: list[Operand] = []
+        for slot, shape in zip(self.state.locals + self.state.stack, version.shape, strict=True):
+            passed.extend(arguments(slot, shape, self._pack))
+        return tuple(passed)
 
     def _pack(self, slot: Slot) -> Value:
         """The slot as a value of kind `any`."""

@@ -238,8 +238,7 @@ def _jump_forward(b: Builder, i: Instruction) -> None:
 @handles("JUMP_BACKWARD")
 def _jump_backward(b: Builder, i: Instruction) -> None:
     assert i.target is not None
-    b.effect("poll", reason=ExitReason.POLL)
-    b.end(Jump(b.edge(i.target)))
+    b.end(Jump(b.back_edge(i.target)))
 
 
 @handles("RETURN_VALUE")
@@ -302,7 +301,18 @@ def _next_value(b: Builder, iterator: RangeIterator, done: State) -> State:
 @handles("BUILD_TUPLE")
 def _build_tuple(b: Builder, i: Instruction) -> None:
     items = b.state.pop_many(i.arg)
+    if any(_depth(item) >= MAX_TUPLE_DEPTH for item in items):
+        b.unsupported(f"{i.name}: nested too deeply")
+        return
     b.state.push(VirtualTuple(tuple(items)) if items else Const(()))
+
+
+MAX_TUPLE_DEPTH = 4
+"""How deep virtual tuples nest: one that grows round a loop would make a version for each depth."""
+
+
+def _depth(slot: Slot) -> int:
+    return 1 + max(map(_depth, slot.items)) if isinstance(slot, VirtualTuple) else 0
 
 
 @handles("UNPACK_SEQUENCE")

@@ -87,15 +87,13 @@ def _extreme(better: str, int_op: str) -> Callable[[Builder, Sequence[Slot]], Sl
     """`min` or `max` of several numbers of one kind: the first of equal ones, as CPython keeps it."""
 
     def extreme(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
-        operands = [scalar(a) for a in arguments]
-        if len(operands) < 2:
+        operands = [s for a in arguments if (s := scalar(a)) is not None]
+        kinds = {o.kind for o in operands}
+        # One argument alone is an iterable.
+        if len(operands) < max(len(arguments), 2) or len(kinds) > 1 or kinds - {Kind.INT, Kind.FLOAT}:
             return None
-        kinds = {o.kind if o is not None else None for o in operands}
         best = operands[0]
         for operand in operands[1:]:
-            assert best is not None
-            if operand is None or kinds - {Kind.INT, Kind.FLOAT} or len(kinds) > 1:
-                return None
             if operand.kind is Kind.INT:
                 best = b.op(int_op, best, operand)
             else:
@@ -261,7 +259,8 @@ def _gcd(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
 def _pure_functions() -> dict[int, object]:
     """Builtin functions whose only effect on numbers is their result."""
     found = [value for name, value in vars(math).items() if callable(value) and not name.startswith("_")]
-    found += [builtins.round, builtins.pow, builtins.int, builtins.float, builtins.divmod, builtins.hash]
+    # Not hash: that of nan is the object's address.
+    found += [builtins.round, builtins.pow, builtins.int, builtins.float, builtins.divmod]
     return {id(value): value for value in found}
 
 
