@@ -1,8 +1,8 @@
 """The passes in their order.
 
 In: a valid region. Out: a valid region that does the same, and the stages on the way if asked for. `params`
-comes first, since it makes operands equal for `imply`; `wrap` after `imply`, since a guard that is gone sees
-nothing any more; `prune` last, to sweep up.
+comes first, since it makes operands equal for `imply`; `count` and `wrap` after `imply`, since a guard that is
+gone sees nothing any more; `prune` last, to sweep up.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.ir.check import require_valid
+from minijit.opt.count import count
 from minijit.opt.imply import imply
 from minijit.opt.params import params
 from minijit.opt.prune import prune
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PASSES: tuple[tuple[str, Callable[[Region], Region]], ...] = (
     ("params", params),
     ("imply", imply),
+    ("count", count),
     ("wrap", wrap),
     ("prune", prune),
 )
