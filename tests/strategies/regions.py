@@ -216,8 +216,8 @@ class _Maker:
         for kind in self.entry_kinds:
             if kind is EntryKind.RANGE_ITERATOR:
                 params += [self.fresh(Kind.INT) for _ in range(3)]
-            elif kind.value in TABLE_KINDS:
-                params.append(self.fresh(TABLE_KINDS[kind.value]))
+            elif kind.label in TABLE_KINDS:
+                params.append(self.fresh(TABLE_KINDS[kind.label]))
         self.open(params)
         if self.body(depth=3):
             self.finish()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from minijit.backend.lower import name, pointer
 from minijit.backend.lower_ops import unbox
 from minijit.cpython import abi
-from minijit.ir.region import EntryKind, Kind
+from minijit.ir.region import SMALL, EntryKind, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,12 @@ FOREIGN_TOOLS = 0xFF & ~(1 << 5)
 """The bits of all monitoring tools but ours (`sys.monitoring.OPTIMIZER_ID` is 5)."""
 FOREIGN_WORD = int.from_bytes(bytes([FOREIGN_TOOLS]) * 8, "little", signed=True)
 
-_SCALARS = {EntryKind.INT: Kind.INT, EntryKind.FLOAT: Kind.FLOAT, EntryKind.BOOL: Kind.BOOL}
+_SCALARS = {
+    EntryKind.INT: Kind.INT,
+    EntryKind.SMALL_INT: Kind.INT,
+    EntryKind.FLOAT: Kind.FLOAT,
+    EntryKind.BOOL: Kind.BOOL,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,12 @@ def _input(e: Emitter, slot: int, kind: EntryKind, object: str, check: Callable[
     match kind:
         case EntryKind.INT | EntryKind.FLOAT | EntryKind.BOOL:
             _define(e, values["value"], unbox(e, _SCALARS[kind], object, check))
+        case EntryKind.SMALL_INT:
+            value = unbox(e, Kind.INT, object, check)
+            # -SMALL < value < SMALL as one unsigned comparison.
+            moved = e.let(f"add i64 {value}, {SMALL - 1}")
+            check(e.let(f"icmp ult i64 {moved}, {2 * SMALL - 1}"))
+            _define(e, values["value"], value)
         case EntryKind.NONE:
             check(e.let(f"icmp eq ptr {object}, {pointer(id(None))}"))
         case EntryKind.UNBOUND:

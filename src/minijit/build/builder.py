@@ -153,7 +153,7 @@ class Builder:
             return params[-1]
 
         match kind:
-            case EntryKind.INT:
+            case EntryKind.INT | EntryKind.SMALL_INT:
                 return new(Kind.INT)
             case EntryKind.FLOAT:
                 return new(Kind.FLOAT)

@@ -75,10 +75,10 @@ def type_name(object: int) -> str:
     return _NAMES.get(type_address(object), "?")
 
 
-def fits_machine_int(object: int) -> bool:
-    """Whether an exact int object fits 64 bits."""
-    value = raw.borrow(object)
-    return -(2**63) <= value < 2**63  # type: ignore[no-any-return]
+def int_value(object: int) -> int:
+    """The value of an exact int object."""
+    value: int = raw.borrow(object)
+    return value
 
 
 def is_unshared(object: int) -> bool:

@@ -58,8 +58,14 @@ def read_bytes(address: int, size: int) -> bytes:
     return ctypes.string_at(address, size)
 
 
+copy: Callable[[int, bytes | int, int], object] = ctypes.PYFUNCTYPE(
+    ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
+)(("memmove", ctypes.PyDLL(None)))
+"""`copy(target, source, size)` with the GIL held: `ctypes.memmove` lets go of it, so that others see half a copy."""
+
+
 def write_bytes(address: int, content: bytes) -> None:
-    ctypes.memmove(address, content, len(content))
+    copy(address, content, len(content))
 
 
 def borrow(address: int) -> Any:

@@ -2,7 +2,11 @@
 
 The callbacks are machine code (`backend.watch_stubs`) and look into the filters kept here, so that Python is called
 only for what is watched. Everything is counted: what was asked for twice is watched until it was given up twice.
-Objects are known by address and never kept alive; the watchers themselves tell when one dies.
+Objects are known by address and never kept alive. The end of a dict, a function or a code object is reported, and
+whoever watched it gives it up then, by address; a class just drops out.
+
+Threads and collections may interrupt anything here, and their handlers come back in. So a count and what depends on it
+change without a call in between (see `native_map`), and what is asked for is counted before it is asked of CPython.
 
 A watcher that is left registered when the interpreter ends crashes it: the owner closes this by `atexit` at the latest.
 """
@@ -11,14 +15,16 @@ from __future__ import annotations
 
 import ctypes
 import enum
-from collections import Counter
+import weakref
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from minijit.cpython.native_map import NativeMap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import CodeType, FunctionType
 
 CALLBACKS = {"on_dict": "PyDict", "on_function": "PyFunction", "on_type": "PyType", "on_code": "PyCode"}
@@ -74,11 +80,16 @@ def dict_filter_key(address: int, name: str) -> int:
     return (address ^ hash(name) & _WORD) | 1
 
 
-def _call(name: str, *arguments: object) -> int:
-    function = getattr(ctypes.pythonapi, name)
-    function.restype = ctypes.c_int
-    result: int = function(*arguments)
-    return result
+def _function(name: str, *arguments: object) -> Callable[..., int]:
+    prototype: Callable[[object], Callable[..., int]] = ctypes.PYFUNCTYPE(ctypes.c_int, *arguments)  # type: ignore[arg-type]
+    return prototype((name, ctypes.pythonapi))
+
+
+_watch_dict = _function("PyDict_Watch", ctypes.c_int, ctypes.py_object)
+_unwatch_dict = _function("PyDict_Unwatch", ctypes.c_int, ctypes.c_void_p)
+_watch_type = _function("PyType_Watch", ctypes.c_int, ctypes.py_object)
+_unwatch_type = _function("PyType_Unwatch", ctypes.c_int, ctypes.c_void_p)
+_assign_version_tag = _function("PyUnstable_Type_AssignVersionTag", ctypes.py_object)
 
 
 @dataclass(slots=True)
@@ -100,15 +111,15 @@ class Watch:
     filters: Filters
     callbacks: Mapping[str, int]
     _ids: dict[str, int] = field(default_factory=dict)
-    _names: Counter[tuple[int, str]] = field(default_factory=Counter)
-    _dicts: Counter[int] = field(default_factory=Counter)
-    _types: Counter[int] = field(default_factory=Counter)
-    _counts: Counter[tuple[str, int]] = field(default_factory=Counter)
+    _dicts: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    _types: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    _ends: dict[int, weakref.ref[type]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for callback, prefix in CALLBACKS.items():
+            add = _function(f"{prefix}_AddWatcher", ctypes.c_void_p)
             try:
-                self._ids[callback] = _call(f"{prefix}_AddWatcher", ctypes.c_void_p(self.callbacks[callback]))
+                self._ids[callback] = add(self.callbacks[callback])
             except RuntimeError as error:
                 self.close()
                 raise WatcherIdsTaken(f"{prefix}_AddWatcher: {error}") from None
@@ -116,85 +127,77 @@ class Watch:
     def watch_dict_key(self, namespace: dict[str, object], name: str) -> None:
         """Reports of `namespace[name]`, and of whatever befalls the whole dict."""
         address = id(namespace)
-        self._names[address, name] += 1
         self._dicts[address] += 1
-        key = dict_filter_key(address, name)
-        self.filters.dict_keys[key] = self.filters.dict_keys.get(key) + 1
-        _call("PyDict_Watch", self._ids["on_dict"], ctypes.py_object(namespace))
+        _watch_dict(self._ids["on_dict"], namespace)
+        self.filters.dict_keys.add(dict_filter_key(address, name), 1)
 
     def unwatch_dict_key(self, address: int, name: str, *, dying: bool = False) -> None:
-        """Gives up one `watch_dict_key`, of a dict known by address; a dying one is not touched any more."""
-        _take_one(self._names, (address, name))
-        key = dict_filter_key(address, name)
-        _decrement(self.filters.dict_keys, key)
-        if not _take_one(self._dicts, address) and not dying:
-            _call("PyDict_Unwatch", self._ids["on_dict"], ctypes.c_void_p(address))
+        """Gives up one `watch_dict_key`, of a dict known by address; a dying one is not touched any more.
+
+        Raises `KeyError` if there was none, like all that give up.
+        """
+        self.filters.dict_keys.add(dict_filter_key(address, name), -1)
+        self._dicts[address] -= 1
+        if self._dicts[address] == 0:
+            del self._dicts[address]
+            if not dying:
+                _unwatch_dict(self._ids["on_dict"], address)
 
     def watch_function(self, function: FunctionType) -> None:
         """Reports of changes to the function, and of its end."""
-        self._count("function", id(function), self.filters.functions)
+        self.filters.functions.add(id(function), 1)
 
     def unwatch_function(self, address: int) -> None:
         """Gives up one `watch_function`."""
-        self._uncount("function", address, self.filters.functions)
+        self.filters.functions.add(address, -1)
 
     def watch_code(self, code: CodeType) -> None:
         """Reports of the code object's end, and of every new function made of it."""
-        self._count("code", id(code), self.filters.codes)
+        self.filters.codes.add(id(code), 1)
 
     def unwatch_code(self, address: int) -> None:
         """Gives up one `watch_code`."""
-        self._uncount("code", address, self.filters.codes)
+        self.filters.codes.add(address, -1)
 
-    def watch_type(self, kind: type) -> None:
-        """Reports of the next change to a class. A report is the last until `rearm_type`."""
-        self._types[id(kind)] += 1
-        _call("PyType_Watch", self._ids["on_type"], ctypes.py_object(kind))
-        self.rearm_type(kind)
+    def watch_type(self, kind: type) -> bool:
+        """Reports of the next change to a class, after it was made. A report is the last until `rearm_type`.
 
-    def rearm_type(self, kind: type) -> None:
-        """Lets a class report again: watchers fire once for each version tag."""
-        _call("PyUnstable_Type_AssignVersionTag", ctypes.py_object(kind))
+        Whether it will be reported; if not, nobody may rely on the class.
+        """
+        address = id(kind)
+        self._types[address] += 1
+        _watch_type(self._ids["on_type"], kind)
+        self._ends[address] = weakref.ref(kind, partial(self._type_ended, address))
+        return self.rearm_type(kind)
+
+    def rearm_type(self, kind: type) -> bool:
+        """Lets a class report again: watchers fire once for each version tag, and the tags are finite.
+
+        Of no use inside the report: the class loses its tag when that is over.
+        """
+        return bool(_assign_version_tag(kind))
 
     def unwatch_type(self, kind: type) -> None:
         """Gives up one `watch_type`."""
-        if not _take_one(self._types, id(kind)):
-            _call("PyType_Unwatch", self._ids["on_type"], ctypes.py_object(kind))
+        address = id(kind)
+        if address not in self._types:
+            raise KeyError(kind)
+        self._types[address] -= 1
+        if self._types[address] == 0:
+            del self._types[address], self._ends[address]
+            _unwatch_type(self._ids["on_type"], address)
 
-    def _count(self, sort: str, address: int, filter: NativeMap) -> None:
-        self._counts[sort, address] += 1
-        filter[address] = self._counts[sort, address]
-
-    def _uncount(self, sort: str, address: int, filter: NativeMap) -> None:
-        _take_one(self._counts, (sort, address))
-        _decrement(filter, address)
+    def _type_ended(self, address: int, _reference: object) -> None:
+        self._types.pop(address, None)
+        self._ends.pop(address, None)
 
     def close(self) -> None:
         """Gives the ids back; nothing is reported any more. Safe to call twice."""
-        for address in self._dicts:
-            _call("PyDict_Unwatch", self._ids["on_dict"], ctypes.c_void_p(address))
-        for address in self._types:
-            _call("PyType_Unwatch", self._ids["on_type"], ctypes.c_void_p(address))
-        for counter in (self._names, self._dicts, self._types, self._counts):
-            counter.clear()
-        for callback, number in self._ids.items():
-            _call(f"{CALLBACKS[callback]}_ClearWatcher", number)
-        self._ids = {}
-
-
-def _take_one(counter: Counter[Any], key: object) -> int:
-    """One less; how many are left."""
-    left = counter[key] - 1
-    if left > 0:
-        counter[key] = left
-    else:
-        del counter[key]
-    return max(left, 0)
-
-
-def _decrement(filter: NativeMap, key: int) -> None:
-    left = filter.get(key) - 1
-    if left > 0:
-        filter[key] = left
-    else:
-        del filter[key]
+        while self._dicts:
+            _unwatch_dict(self._ids["on_dict"], self._dicts.popitem()[0])
+        while self._types:
+            _unwatch_type(self._ids["on_type"], self._types.popitem()[0])
+        self._ends.clear()
+        while self._ids:
+            callback, number = self._ids.popitem()
+            _function(f"{CALLBACKS[callback]}_ClearWatcher", ctypes.c_int)(number)

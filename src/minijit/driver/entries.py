@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.cpython import frames
-from minijit.ir.region import EntryKind
+from minijit.ir.region import INT_MAX, INT_MIN, SMALL, EntryKind
 
 if TYPE_CHECKING:
     from minijit.cpython.frames import Frame
@@ -35,10 +35,16 @@ def parameter_count(code: Code) -> int:
     return code.code.co_argcount + code.code.co_kwonlyargcount
 
 
+def _int_kind(value: int) -> EntryKind:
+    if -SMALL < value < SMALL:
+        return EntryKind.SMALL_INT
+    return EntryKind.INT if INT_MIN <= value <= INT_MAX else EntryKind.OBJECT
+
+
 def _kind(object: int) -> EntryKind:
     name = frames.type_name(object)
     if name == "int":
-        return EntryKind.INT if frames.fits_machine_int(object) else EntryKind.OBJECT
+        return _int_kind(frames.int_value(object))
     if name == "range_iterator" and not frames.is_unshared(object):
         return EntryKind.OBJECT
     return _KINDS.get(name, EntryKind.OBJECT)

@@ -66,7 +66,7 @@ class Service:
         event = Compiled(
             function=state.name,
             offset=state.root.offset,
-            types=", ".join(kind.value for kind in kinds),
+            types=", ".join(kind.label for kind in kinds),
             blocks=installed.blocks,
             exits=len(installed.exits),
             size=installed.machine.size,

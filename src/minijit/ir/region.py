@@ -38,6 +38,7 @@ class EntryKind(enum.Enum):
     """What a slot must hold for the region to be entered."""
 
     INT = "int"
+    SMALL_INT = "small_int"  # an int of a magnitude below SMALL: far from where 64 bits end
     FLOAT = "float"
     BOOL = "bool"
     NONE = "none"
@@ -46,6 +47,11 @@ class EntryKind(enum.Enum):
     UNBOUND = "unbound"
 
     __hash__ = object.__hash__
+
+    @property
+    def label(self) -> str:
+        """What users are shown."""
+        return "int" if self is EntryKind.SMALL_INT else self.value
 
 
 class EntryPoint(enum.Enum):
@@ -86,6 +92,7 @@ class Const:
 Operand = Value | Const
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+SMALL = 2**61
 
 
 def const_kind(value: object) -> Kind | None:
@@ -247,6 +254,7 @@ class Region:
 
 INPUT_FIELDS: dict[EntryKind, tuple[str, ...]] = {
     EntryKind.INT: ("value",),
+    EntryKind.SMALL_INT: ("value",),
     EntryKind.FLOAT: ("value",),
     EntryKind.BOOL: ("value",),
     EntryKind.RANGE_ITERATOR: ("start", "step", "length"),

@@ -5,25 +5,25 @@
       v2: int = int_add v1, 1 | e0               v2: int = int_add_wrap v1, 1
       branch v0 b1(v2) b2()                      branch v0 b1(v2) b2()
 
-A value is *counted* if all that flows into it is: a constant below `START`, or a counted value plus or minus at most
-`STEP`. Such a value could leave 64 bits only after `(2**63 - START) / STEP` = 2**58 steps. A loop polls in each round,
-which no optimiser may skip, and a round takes a tenth of a nanosecond at the very least; so that would take most of a
-year without a single poll answered, since every exit goes back to the interpreter with the true value, from which the
-next entry starts checking anew: what a region gets as an input is never counted. The argument is one of physics, not
-of logic; it is the one that lets C programs count in 64 bits. See docs/decisions/0009.
+A value is *counted* if all that flows into it is: a constant or an input of a magnitude below `SMALL`, or a counted
+value plus or minus at most `STEP`. Such a value could leave 64 bits only after `(2**63 - SMALL) / STEP` > 2**58
+steps. A loop polls in each round, which no optimiser may skip, and a round takes a tenth of a nanosecond at the very
+least; so that would take most of a year without a single poll answered, since every exit goes back to the interpreter
+with the true value, and the next entry checks it anew. The argument is one of physics, not of logic. See
+docs/decisions/0009.
 
 What it gives: a counter behind a branch (`if hit: inside += 1`) becomes a conditional move, and loops lose an exit.
 
 The pass starts from all block parameters and additions that might be counted, and withdraws those into which something
-else flows, until nothing changes.
+else flows, until nothing changes. Inputs that need not be small are taken as ordinary ints afterwards.
 """
 
 from __future__ import annotations
 
-from minijit.ir.region import Block, Const, Kind, Op, Operand, Region, Value, edges
+from dataclasses import dataclass
 
-START = 2**61
-"""A constant from which counting may start has a smaller magnitude."""
+from minijit.ir.region import SMALL, Block, EntryKind, Kind, Op, Operand, Region, Value, edges
+
 STEP = 16
 """The largest step."""
 
@@ -34,18 +34,90 @@ _STEPPING = {*_CHECKED, *_CHECKED.values()}
 def count(region: Region) -> Region:
     """The region with counters unchecked."""
     steps = {op.result: op for block in region.blocks for op in block.ops if op.name in _STEPPING}
-    small = _small_values(region)
-    counted = _counted(region, steps, small)
-    blocks = tuple(
-        Block(b.params, tuple([_unchecked(op, counted, small) for op in b.ops]), b.end) for b in region.blocks
-    )
-    return Region(region.name, region.point, region.entry_kinds, blocks, region.exits)
+    starts = {value for slot, _, value in region.inputs() if region.entry_kinds[slot] is EntryKind.SMALL_INT}
+    incoming = _incoming(region)
+    facts = _Facts(starts, _small_values(region), incoming, steps)
+    counted = facts.counted()
+    blocks = tuple(Block(b.params, tuple([facts.unchecked(op, counted) for op in b.ops]), b.end) for b in region.blocks)
+    needed = facts.needed(counted)
+    kinds = list(region.entry_kinds)
+    for slot, _, value in region.inputs():
+        if value in starts and value not in needed:
+            kinds[slot] = EntryKind.INT
+    return Region(region.name, region.point, tuple(kinds), blocks, region.exits)
 
 
-def _unchecked(op: Op, counted: set[Value], small: set[Value]) -> Op:
-    if op.name in _CHECKED and op.result in counted and _counter_of(op, counted, small) is not None:
-        return Op(_CHECKED[op.name], op.args, op.result)
-    return op
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What decides whether a value is counted: small inputs, steps that are no constants, what flows into parameters,
+    and the additions by their results."""
+
+    starts: set[Value]
+    small: set[Value]
+    incoming: dict[Value, list[Operand]]
+    steps: dict[Value | None, Op]
+
+    def is_start(self, operand: Operand) -> bool:
+        if isinstance(operand, Value):
+            return operand in self.starts
+        return type(operand.value) is int and abs(operand.value) < SMALL
+
+    def is_step(self, operand: Operand) -> bool:
+        if isinstance(operand, Value):
+            return operand in self.small
+        return type(operand.value) is int and abs(operand.value) <= STEP
+
+    def counter_of(self, op: Op, counted: set[Value]) -> Operand | None:
+        """The operand that the op moves by a step, if it is counted."""
+        left, right = op.args
+        pairs = [(left, right)] if op.name.startswith("int_sub") else [(left, right), (right, left)]
+        for counter, step in pairs:
+            if self.is_step(step) and (self.is_start(counter) or counter in counted):
+                return counter
+        return None
+
+    def unchecked(self, op: Op, counted: set[Value]) -> Op:
+        if op.name in _CHECKED and op.result in counted:
+            return Op(_CHECKED[op.name], op.args, op.result)
+        return op
+
+    def holds(self, value: Value, counted: set[Value]) -> bool:
+        """Whether nothing but starts and counted values flows into a value."""
+        if value in self.incoming:
+            return all(self.is_start(operand) or operand in counted for operand in self.incoming[value])
+        return self.counter_of(self.steps[value], counted) is not None
+
+    def counted(self) -> set[Value]:
+        """The largest set of values of which `holds` is true."""
+        counted = {*self.incoming, *(result for result in self.steps if result is not None)}
+        while True:
+            kept = {value for value in counted if self.holds(value, counted)}
+            if len(kept) == len(counted):
+                return counted
+            counted = kept
+
+    def needed(self, counted: set[Value]) -> set[Operand]:
+        """The operands that flow into counted values."""
+        needed: set[Operand] = set()
+        for value in counted:
+            if value in self.incoming:
+                needed.update(self.incoming[value])
+            else:
+                counter = self.counter_of(self.steps[value], counted)
+                assert counter is not None
+                needed.add(counter)
+        return needed
+
+
+def _incoming(region: Region) -> dict[Value, list[Operand]]:
+    """What flows into each int parameter."""
+    incoming: dict[Value, list[Operand]] = {}
+    for block in region.blocks:
+        for edge in edges(block.end):
+            for param, operand in zip(region.blocks[edge.target].params, edge.args, strict=True):
+                if param.kind is Kind.INT:
+                    incoming.setdefault(param, []).append(operand)
+    return incoming
 
 
 def _small_values(region: Region) -> set[Value]:
@@ -53,47 +125,3 @@ def _small_values(region: Region) -> set[Value]:
     return {
         op.result for block in region.blocks for op in block.ops if op.name == "bool_to_int" and op.result is not None
     }
-
-
-def _is_step(operand: Operand, small: set[Value]) -> bool:
-    if isinstance(operand, Value):
-        return operand in small
-    return type(operand.value) is int and abs(operand.value) <= STEP
-
-
-def _starts(operand: Operand) -> bool:
-    return isinstance(operand, Const) and type(operand.value) is int and abs(operand.value) < START
-
-
-def _counter_of(op: Op, counted: set[Value], small: set[Value]) -> Operand | None:
-    """The operand that the op moves by a step, if it is counted."""
-    left, right = op.args
-    pairs = [(left, right)] if op.name.startswith("int_sub") else [(left, right), (right, left)]
-    for counter, step in pairs:
-        if _is_step(step, small) and (_starts(counter) or counter in counted):
-            return counter
-    return None
-
-
-def _counted(region: Region, steps: dict[Value | None, Op], small: set[Value]) -> set[Value]:
-    """The largest set of values into which only starts and counted values flow."""
-    incoming: dict[Value, list[Operand]] = {}
-    for block in region.blocks:
-        for edge in edges(block.end):
-            for param, operand in zip(region.blocks[edge.target].params, edge.args, strict=True):
-                if param.kind is Kind.INT:
-                    incoming.setdefault(param, []).append(operand)
-    counted = {*incoming, *(result for result in steps if result is not None)}
-    while True:
-        kept = {
-            value
-            for value in counted
-            if (
-                all(_starts(operand) or operand in counted for operand in incoming[value])
-                if value in incoming
-                else _counter_of(steps[value], counted, small) is not None
-            )
-        }
-        if len(kept) == len(counted):
-            return counted
-        counted = kept

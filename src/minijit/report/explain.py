@@ -121,7 +121,7 @@ def _summary(code: Code, roots: Sequence[RootFacts]) -> Iterator[str]:
 
 def _root_summary(root: RootFacts) -> Iterator[str]:
     for version in root.versions:
-        kinds = ", ".join(kind.value for kind in version.kinds)
+        kinds = ", ".join(kind.label for kind in version.kinds)
         yield f"compiled for ({kinds}), {version.size} bytes, entered {version.entries} times"
     if root.given_up is not None:
         yield f"given up: {root.given_up.sentence}"
