@@ -25,6 +25,7 @@ from minijit.ir.ops import TABLE, UNBOUND, Effect
 from minijit.ir.region import (
     INT_MAX,
     INT_MIN,
+    SMALL,
     Block,
     Branch,
     Const,
@@ -132,12 +133,16 @@ def build_case(data: bytes) -> Case:
     leave_at = max(0, source.below(20) - 12)
     choices = [source.below(256) for _ in range(12)]
     region = _Maker(source).region()
-    inputs = tuple(_input(field, value.kind, choices) for _, field, value in region.inputs())
+    kinds = region.entry_kinds
+    inputs = tuple(_input(kinds[slot], field, value.kind, choices) for slot, field, value in region.inputs())
     return Case(region, inputs, leave_at)
 
 
-def _input(field: str, kind: Kind, choices: list[int]) -> object:
+def _input(entry: EntryKind, field: str, kind: Kind, choices: list[int]) -> object:
     choice = choices.pop() if choices else 0
+    if entry is EntryKind.SMALL_INT:
+        small = [value for value in INTS if abs(value) < SMALL]
+        return small[choice % len(small)]
     if field == "length":
         return choice % 5
     if field == "step":

@@ -126,9 +126,9 @@ class Watch:
 
     def watch_dict_key(self, namespace: dict[str, object], name: str) -> None:
         """Reports of `namespace[name]`, and of whatever befalls the whole dict."""
-        address = id(namespace)
+        number, address = self._ids["on_dict"], id(namespace)
         self._dicts[address] += 1
-        _watch_dict(self._ids["on_dict"], namespace)
+        _watch_dict(number, namespace)
         self.filters.dict_keys.add(dict_filter_key(address, name), 1)
 
     def unwatch_dict_key(self, address: int, name: str, *, dying: bool = False) -> None:
@@ -164,9 +164,9 @@ class Watch:
 
         Whether it will be reported; if not, nobody may rely on the class.
         """
-        address = id(kind)
+        number, address = self._ids["on_type"], id(kind)
         self._types[address] += 1
-        _watch_type(self._ids["on_type"], kind)
+        _watch_type(number, kind)
         self._ends[address] = weakref.ref(kind, partial(self._type_ended, address))
         return self.rearm_type(kind)
 
@@ -192,11 +192,18 @@ class Watch:
         self._ends.pop(address, None)
 
     def close(self) -> None:
-        """Gives the ids back; nothing is reported any more. Safe to call twice."""
-        while self._dicts:
-            _unwatch_dict(self._ids["on_dict"], self._dicts.popitem()[0])
-        while self._types:
-            _unwatch_type(self._ids["on_type"], self._types.popitem()[0])
+        """Gives the ids back; nothing is reported any more. Safe to call twice.
+
+        To be called while the handler still gets reports: a dict whose end was missed would be touched here.
+        """
+        for address in list(self._dicts):
+            if address in self._dicts:
+                del self._dicts[address]
+                _unwatch_dict(self._ids["on_dict"], address)
+        for address in list(self._types):
+            if address in self._types:
+                del self._types[address]
+                _unwatch_type(self._ids["on_type"], address)
         self._ends.clear()
         while self._ids:
             callback, number = self._ids.popitem()

@@ -72,8 +72,10 @@ def loop_kinds(code: Code, header: int, frame: Frame) -> tuple[EntryKind, ...] |
     names = len(code.code.co_varnames)
     kinds = []
     for index in range(frame.stacktop):
-        in_use = index >= code.locals_count or (index in touched and index < names)
+        on_stack = index >= code.locals_count
+        in_use = on_stack or (index in touched and index < names)
         kind = _kind(frame.slot(index)) if in_use else EntryKind.OBJECT
-        is_null = kind is EntryKind.UNBOUND and index >= code.locals_count
-        kinds.append(EntryKind.OBJECT if is_null else kind)
+        # A variable's iterator would have two names as soon as a loop takes it.
+        as_object = EntryKind.UNBOUND if on_stack else EntryKind.RANGE_ITERATOR
+        kinds.append(EntryKind.OBJECT if kind is as_object else kind)
     return tuple(kinds)
