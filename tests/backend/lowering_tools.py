@@ -267,10 +267,10 @@ def exact_outcome(region: Region, outcome: Outcome) -> object:
 
 
 def entry_objects(region: Region, inputs: Sequence[object]) -> tuple[object, ...]:
-    """An object for each entry slot: the inputs' own where they have one."""
+    """An object for each entry slot: the inputs' own where they have one. Unbound slots get one too: random regions
+    return them."""
     given = {slot: value for (slot, name, _), value in zip(region.inputs(), inputs, strict=True) if name == "value"}
-    others = {EntryKind.NONE: None, EntryKind.UNBOUND: UNBOUND}
-    return tuple(given[n] if n in given else others.get(kind, object()) for n, kind in enumerate(region.entry_kinds))
+    return tuple(given[slot] if slot in given else object() for slot in range(len(region.entry_kinds)))
 
 
 class NanSign(Exception):

@@ -280,17 +280,22 @@ def chained(n, b):
     return s
 
 
-@case((20, 0, 5), (20, 5, 0), (20, 0, 0), (20, 0.0, -0.0), (20, None, 3), (20, (), 3), (20, True, False), (9, "", "x"))
+@case((20, 0, 5), (20, 5, 0), (20, 0.0, -0.0), (20, None, 3), (20, (), 3), (20, True, False), (9, "", "x"))
 def and_or_values(n, a, b):
     found = None
     for i in range(n):
         x = a and b
-        y = a or b
-        z = not a or b and i
-        w = (i and a) or (b and i) or None
         if i > n - 2:
-            found = (x, y, z, w, a and b and i, a or b or i)
+            found = (x, a and b and i)
     return found
+
+
+@case((20, 0, 5), (20, 5, 0), (20, 0.0, -0.0), (20, None, 3), (20, True, False))
+def not_and_or_values(n, a, b):
+    x = 7
+    for i in range(n):
+        x = not a or b and i
+    return x, (n and a) or (b and n) or None, a or b or n
 
 
 @case((20, 5), (20, -5), (20, 0), (20, 5.5), (20, None))

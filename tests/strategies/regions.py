@@ -73,8 +73,10 @@ OBJECTS = (None, "text", 2**64, -(2**70), math, math.sin, abs, (), Ellipsis, obj
 SCALARS = (Kind.INT, Kind.FLOAT, Kind.BOOL)
 
 NAMESPACE: dict[str, object] = {}
+FITTING = (("count", Kind.INT), ("ratio", Kind.FLOAT), ("flag", Kind.BOOL))
+# Loads that leave are in the minority.
 LOADS = (
-    *(("count", Kind.INT), ("ratio", Kind.FLOAT), ("flag", Kind.BOOL), ("count", Kind.INT), ("ratio", Kind.FLOAT)),
+    *FITTING * 5,
     *(("count", Kind.FLOAT), ("flag", Kind.INT), ("big", Kind.INT), ("text", Kind.INT), ("missing", Kind.INT)),
 )
 
@@ -195,6 +197,7 @@ CHAIN = (
 # Most guards on random values fail, so they are not made as often as they might be.
 PURE = tuple(name for name in ORDINARY if TABLE[name].effect is Effect.PURE)
 QUESTIONS = tuple(name for name in PURE if TABLE[name].result is Kind.BOOL)
+ASKED = ("is_int", "is_float", "bool_and", "bool_or", "is_int", "is_float", "bool_and", "bool_or", "bool_not")
 DEMANDS = tuple(name for name in ORDINARY if name.startswith(("unpack_", "guard_")))
 
 
@@ -306,7 +309,7 @@ class _Maker:
         tails: list[tuple[_Open, tuple[Operand, ...]]] = []
         for arm, args in enumerate(ways):
             heads.append(Edge(self.start([self.fresh(kind_of(arg)) for arg in args]), args))
-            if self.source.chance(60):
+            if self.source.chance(70):
                 self.related(condition)
             if self.body(depth) and not self.source.chance(20):
                 passed = [both[arm] if both else self.operand(k) for k, both in zip(kinds, known, strict=True)]
@@ -443,7 +446,7 @@ class _Maker:
         if asked and self.source.chance(30):
             return self.source.choose(asked)
         if self.source.chance(60):
-            made = self.op(self.source.choose(("is_int", "is_float", "bool_and", "bool_or", "bool_not")))
+            made = self.op(self.source.choose(ASKED))
             assert made is not None
             return made
         return self.emit("int_lt", (self.operand(Kind.INT), self.operand(Kind.INT))) or Const(True)

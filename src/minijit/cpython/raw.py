@@ -46,7 +46,8 @@ def _writer(kind: Any) -> Callable[[int, int], None]:
 read_u8, read_u16 = _reader(ctypes.c_uint8), _reader(ctypes.c_uint16)
 read_i32, read_u32 = _reader(ctypes.c_int32), _reader(ctypes.c_uint32)
 read_i64, read_u64 = _reader(ctypes.c_int64), _reader(ctypes.c_uint64)
-write_i32, write_i64, write_u64 = _writer(ctypes.c_int32), _writer(ctypes.c_int64), _writer(ctypes.c_uint64)
+write_u8, write_i32 = _writer(ctypes.c_uint8), _writer(ctypes.c_int32)
+write_i64, write_u64 = _writer(ctypes.c_int64), _writer(ctypes.c_uint64)
 
 
 def read_f64(address: int) -> float:

@@ -150,13 +150,36 @@ def _int_pow(a: int, b: int) -> int:
 
 
 def _float_pow(a: float, b: float) -> float:
-    try:
-        result: object = a**b
-    except (ArithmeticError, ValueError):
-        raise Leaves from None
+    if a == 0 or not math.isfinite(a) or not math.isfinite(b):
+        raise Leaves
+    result = _raising(operator.pow)(a, b)
     if not isinstance(result, float):  # a complex number
         raise Leaves
     return result
+
+
+def _ordinary(function: Callable[..., float]) -> Callable[..., float]:
+    """Leaves wherever Python raises, and where the result is nan or infinite."""
+
+    def meaning(*args: float) -> float:
+        result: float = _raising(function)(*args)
+        if not math.isfinite(result):
+            raise Leaves
+        return result
+
+    return meaning
+
+
+def _sqrt(x: float) -> float:
+    if not x >= 0:
+        raise Leaves
+    return math.sqrt(x)
+
+
+def _math_pow(a: float, b: float) -> float:
+    if not (math.isfinite(a) and math.isfinite(b)):
+        raise Leaves
+    return _ordinary(math.pow)(a, b)
 
 
 def _guard(holds: bool) -> None:
@@ -171,11 +194,6 @@ def _unpack(kind: type) -> Callable[[object], object]:
         return value
 
     return meaning
-
-
-def _math_1(name: str) -> Callable[[float], float]:
-    """A function of the math module from float to float, leaving where it raises."""
-    return _raising(getattr(math, name))
 
 
 GUARD, PURE = Effect.GUARD, Effect.PURE
@@ -244,10 +262,11 @@ op("float_copysign", "float float -> float", math.copysign)
 LIBM_1 = "acos acosh asin asinh atan atanh cbrt cos cosh erf erfc exp exp2 expm1 log1p sin sinh sqrt tan tanh".split()
 """Functions of one float that the math module takes from libm as they are, apart from the check of the result."""
 for _name in (*LIBM_1, "log", "log2", "log10"):
-    op(f"math_{_name}", "float -> float", _math_1(_name), GUARD)
-op("math_fmod", "float float -> float", _raising(math.fmod), GUARD)
+    op(f"math_{_name}", "float -> float", _ordinary(getattr(math, _name)), GUARD)
+op("math_sqrt", "float -> float", _sqrt, GUARD)
+op("math_fmod", "float float -> float", _ordinary(math.fmod), GUARD)
 op("math_atan2", "float float -> float", math.atan2)
-op("math_pow", "float float -> float", _raising(math.pow), GUARD)
+op("math_pow", "float float -> float", _math_pow, GUARD)
 
 # Values of a kind known at run time only.
 op("pack_int", "int -> any", lambda x: x)

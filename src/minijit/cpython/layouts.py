@@ -1,0 +1,190 @@
+"""The layouts of CPython 3.12 that machine code and frame surgery rely on.
+
+Declared once: a field is an offset in bytes (`abi.FRAME.prev_instr`; users import `abi`, which hands these on). The
+offsets are those of 3.12 on 64-bit Linux; only what somebody uses stands here. `self_check` compares every field with
+live objects before anything native is installed. The interpreter state is not among them: what is needed of it is
+calibrated (`abi.supported`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """PyObject."""
+
+    ob_refcnt: int = 0
+    ob_type: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class VarObject:
+    """PyVarObject."""
+
+    ob_size: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Long:
+    """PyLongObject: the tag is the number of 30-bit digits times 8, plus 0, 1 or 2 for positive, zero, negative."""
+
+    lv_tag: int = 16
+    ob_digit: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Float:
+    """PyFloatObject."""
+
+    ob_fval: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Tuple:
+    """PyTupleObject."""
+
+    ob_item: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Unicode:
+    """PyASCIIObject."""
+
+    hash: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class RangeIterator:
+    """_PyRangeIterObject."""
+
+    start: int = 16
+    step: int = 24
+    length: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """PyFunctionObject."""
+
+    func_globals: int = 16
+    func_builtins: int = 24
+    func_code: int = 48
+    func_defaults: int = 56
+    func_kwdefaults: int = 64
+    vectorcall: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """PyCodeObject."""
+
+    co_argcount: int = 52
+    co_kwonlyargcount: int = 60
+    co_framesize: int = 76
+    co_localsplusnames: int = 96
+    instrumentation_version: int = 160
+    monitoring: int = 168
+    co_code_adaptive: int = 192
+
+
+@dataclass(frozen=True, slots=True)
+class Monitoring:
+    """_PyCoMonitoringData: for each event one byte with a bit for each tool."""
+
+    active_monitors: int = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """_PyInterpreterFrame."""
+
+    f_code: int = 0
+    previous: int = 8
+    f_funcobj: int = 16
+    f_globals: int = 24
+    f_builtins: int = 32
+    f_locals: int = 40
+    frame_obj: int = 48
+    prev_instr: int = 56
+    stacktop: int = 64
+    return_offset: int = 68
+    owner: int = 70
+    localsplus: int = 72
+
+
+@dataclass(frozen=True, slots=True)
+class FrameObject:
+    """PyFrameObject."""
+
+    f_frame: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """PyThreadState."""
+
+    interp: int = 16
+    py_recursion_remaining: int = 28
+    py_recursion_limit: int = 32
+    c_recursion_remaining: int = 36
+    tracing: int = 44
+    cframe: int = 56
+    datastack_chunk: int = 232
+    datastack_top: int = 240
+    datastack_limit: int = 248
+
+
+@dataclass(frozen=True, slots=True)
+class StackChunk:
+    """_PyStackChunk."""
+
+    previous: int = 0
+    size: int = 8
+    top: int = 16
+    data: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Layouts:
+    """All structs."""
+
+    object: Object = Object()
+    var_object: VarObject = VarObject()
+    long: Long = Long()
+    float: Float = Float()
+    tuple: Tuple = Tuple()
+    unicode: Unicode = Unicode()
+    range_iterator: RangeIterator = RangeIterator()
+    function: Function = Function()
+    code: Code = Code()
+    monitoring: Monitoring = Monitoring()
+    frame: Frame = Frame()
+    frame_object: FrameObject = FrameObject()
+    thread: Thread = Thread()
+    stack_chunk: StackChunk = StackChunk()
+
+
+LAYOUTS = Layouts()
+OBJECT, VAR_OBJECT, LONG, FLOAT, TUPLE = (
+    LAYOUTS.object,
+    LAYOUTS.var_object,
+    LAYOUTS.long,
+    LAYOUTS.float,
+    LAYOUTS.tuple,
+)
+UNICODE, RANGE_ITERATOR, FUNCTION, CODE = LAYOUTS.unicode, LAYOUTS.range_iterator, LAYOUTS.function, LAYOUTS.code
+MONITORING, FRAME, FRAME_OBJECT = LAYOUTS.monitoring, LAYOUTS.frame, LAYOUTS.frame_object
+THREAD, STACK_CHUNK = LAYOUTS.thread, LAYOUTS.stack_chunk
+
+
+def all_fields(layouts: Layouts = LAYOUTS) -> Iterator[str]:
+    """Every declared field, as `struct.field`."""
+    for struct in fields(layouts):
+        for item in fields(getattr(layouts, struct.name)):
+            yield f"{struct.name}.{item.name}"
