@@ -773,7 +773,7 @@ def test_entered_by_calls() -> None:
     """All branches compiled at once."""
     with enabled():
         entered = run_all(fresh, Patient(LOW))
-    assert sum(map(bool, entered.values())) > 0.8 * len(entered), entered
+    assert sum(map(bool, entered.values())) > 0.7 * len(entered), entered
 
 
 @isolated
@@ -788,7 +788,7 @@ def test_loops_entered_on_the_stack() -> None:
     """All branches compiled at once."""
     with enabled():
         entered = run_all(with_rest, Patient(LOW))
-    assert sum(map(bool, entered.values())) > 0.8 * len(entered), entered
+    assert sum(map(bool, entered.values())) > 0.7 * len(entered), entered
 
 
 @isolated

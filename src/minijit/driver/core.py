@@ -79,6 +79,7 @@ class Driver:
     codes: dict[int, CodeState] = field(default_factory=dict)
     functions: dict[int, FunctionState] = field(default_factory=dict)
     monitoring: hooks.Monitoring = field(init=False)
+    _igniting: _thread.LockType = field(default_factory=_thread.allocate_lock)
     _service: Service | None = None
     _loops_by_site: dict[int, RootState] = field(default_factory=dict)
 
@@ -149,7 +150,17 @@ class Driver:
             self.natives.sites[site_key(code.address, header)] = loop.words.address
 
     def _ignite(self, _code: CodeType, _offset: int) -> None:
-        """The first of our functions runs: makes the native part, which takes over the counting."""
+        """The first of our functions runs: makes the native part, which takes over the counting.
+
+        One thread does it; others, which run meanwhile, are not kept waiting.
+        """
+        if self._service is None and self._igniting.acquire(blocking=False):
+            try:
+                self._go_native()
+            finally:
+                self._igniting.release()
+
+    def _go_native(self) -> None:
         if self._service is not None:
             return
         try:
@@ -461,6 +472,8 @@ class Driver:
     def compile_types(self, state: FunctionState, kinds: tuple[EntryKind, ...]) -> bool:
         """Compiles a function for arguments of these kinds, recorded or not; whether there is a region for them now."""
         self._ignite(state.code.code.code, 0)
+        if self._service is None:
+            return False
         if self._service is None:
             return False
         if state.is_out or any(version.kinds == kinds for version in state.versions):

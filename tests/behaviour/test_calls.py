@@ -1,0 +1,499 @@
+"""Entering by a call: every way to pass arguments, every way to reach the function, every type of argument.
+
+What a wrong call raises is CPython's TypeError to the letter.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import itertools
+import operator
+import pickle
+import threading
+from functools import partial
+from typing import Any
+
+from isolated import isolated
+from twin import LOW, Patient, Twins, compiled_from, enabled, exact, outcome, together
+
+import minijit
+
+SIGNATURES = (
+    "a, b",
+    "a, b=2",
+    "a=1, b=2",
+    "a, /, b",
+    "a, b, /",
+    "a, /, b=5",
+    "a=1, /, b=2",
+    "a, *, b",
+    "a, *, b=7",
+    "*, a, b",
+    "*, a=1, b",
+    "a, /, *, b",
+    "a=4, /, *, b=5",
+    "a, b=2, *, c=3, d",
+    "a, b, /, c=3, *, d=4, e=5",
+)
+BODY = "def f({}):\n    r = 0\n    for i in range(3):\n        r = r * 10 + i\n    return r, {}\n"
+
+
+def names_of(signature: str) -> list[str]:
+    return [part.split("=")[0].strip() for part in signature.split(",") if part.strip() not in ("*", "/")]
+
+
+def call_styles(names: list[str]) -> list[tuple[tuple[int, ...], dict[str, int]]]:
+    """Many ways, right and wrong, to pass up to all of these names."""
+    styles: list[tuple[tuple[int, ...], dict[str, int]]] = []
+    for count in range(len(names) + 2):
+        positional = tuple(range(10, 10 + count))
+        for size in range(len(names) + 1):
+            for keywords in itertools.permutations(names, size):
+                styles.append((positional, {name: 20 + k for k, name in enumerate(keywords)}))
+        styles.append((positional, {"nope": 1}))
+        styles.append((positional, {names[-1]: 3, "nope": 1}))
+    return styles
+
+
+def all_styles(signature: str) -> None:
+    names = names_of(signature)
+    styles = call_styles(names)
+    if len(styles) > 300:
+        styles = styles[:: len(styles) // 300]
+    twins = Twins(compiled_from(BODY.format(signature, ", ".join(names))), Patient(LOW))
+    for _ in range(3 if len(styles) > 100 else 12):
+        for positional, named in styles:
+            twins(*positional, **named)
+    twins.require_compiled()
+    if not twins.function.__defaults__ and not twins.function.__kwdefaults__:
+        return
+    # Defaults that change, also in type, and that go away.
+    for defaults, keyword_defaults in (((7.5, 8), {"b": 9}), ((None,), {"b": "x", "e": 1}), (None, None), ((1, 2, 3), {})):
+        for function in (twins.function, twins.plain):
+            function.__defaults__, function.__kwdefaults__ = defaults, keyword_defaults
+        for positional, named in styles[::3]:
+            twins(*positional, **named)
+
+
+@isolated
+def test_signatures() -> None:
+    """Positional, keywords in any order, keyword-only, positional-only, defaults; missing, unexpected, duplicate."""
+    with enabled():
+        together(partial(all_styles, signature) for signature in SIGNATURES)
+
+
+@isolated
+def test_defaults_changed_in_place() -> None:
+    """`__kwdefaults__` is a dict that anyone may change; a default may be of any type."""
+    function = compiled_from("def f(a, *, b=2, c=[]):\n    s = 0\n    for i in range(a):\n        s += b\n    return s, c\n")
+    with enabled():
+        twins = Twins(function, Patient(LOW))
+        twins.plain.__kwdefaults__ = function.__kwdefaults__
+        twins.times(20, 5)
+        twins.require_compiled()
+        for value in (3, 2.5, None, True, 2**70, "x"):
+            function.__kwdefaults__["b"] = value
+            twins.times(10, 5)
+            twins(0)
+        del function.__kwdefaults__["b"]
+        twins.times(10, 5)
+        twins(5, b=1)
+
+
+@isolated
+def test_names_that_are_not_interned() -> None:
+    """A keyword is compared by its text."""
+    with enabled():
+        twins = Twins(compiled_from("def f(alpha, beta=3):\n    return alpha * 2 + beta\n"), Patient(LOW))
+        for k in range(30):
+            twins(**{"".join(["al", "pha"]): k, "".join(["be", "ta"]): 2})
+        twins.times(10, 5)
+        twins(**{"".join(["al", "pha"]): 1, "".join(["gam", "ma"]): 2})
+
+
+@isolated
+def test_ways_to_call() -> None:
+    """Through map, partial, sorted's key, reduce, apply-like builtins, threads, `__call__`, and unpacking."""
+    with enabled():
+        twins = Twins(compiled_from("def f(a, b=3):\n    return a * 2 + b\n"), Patient(LOW))
+        f = twins.function
+        ways: list[Any] = [
+            lambda f: list(map(f, range(50))),
+            lambda f: list(map(f, range(50), range(50))),
+            lambda f: list(map(f, [1.5] * 10 + [True, None, "x"])),
+            lambda f: functools.partial(f, b=2)(1),
+            lambda f: functools.partial(f, 4)(b=1),
+            lambda f: functools.partial(functools.partial(f, 4), 5)(),
+            lambda f: sorted(range(10), key=f, reverse=True),
+            lambda f: functools.reduce(f, range(10)),
+            lambda f: list(itertools.starmap(f, [(1,), (2, 3)])),
+            lambda f: list(filter(f, range(-3, 3))),
+            lambda f: max(range(5), key=f),
+            lambda f: f.__call__(1, b=2),
+            lambda f: f(*(1, 2)),
+            lambda f: f(**{"b": 1, "a": 2}),
+            lambda f: f(*[1], **{"b": 2}),
+            lambda f: operator.call(f, 3),
+            lambda f: functools.lru_cache(f)(3),
+            lambda f: f.__get__(5)(6),
+            lambda f: f.__get__(5)(b=6),
+            lambda f: [f(i) for i in range(40)],
+            lambda f: dict(enumerate(map(f, range(3)))),
+        ]
+        for _ in range(5):
+            for way in ways:
+                assert outcome(way, f) == outcome(way, twins.plain)
+        twins.require_compiled()
+
+
+METHODS = """
+import functools
+class C:
+    scale = 3
+    def __init__(self, x):
+        self.x = x
+    def method(self, a, b=2):
+        s = 0
+        for i in range(a):
+            s += i * b
+        return s
+    @staticmethod
+    def static(a, b=2):
+        s = 0
+        for i in range(a):
+            s += i * b
+        return s
+    @classmethod
+    def class_method(cls, a, b=2):
+        s = 0
+        for i in range(a):
+            s += i * b
+        return s
+    @property
+    def prop(self):
+        s = 0
+        for i in range(30):
+            s += i
+        return s
+    def uses_self(self, a):
+        s = 0
+        for i in range(a):
+            s += i
+        return s + self.x * self.scale
+    def __len__(self):
+        n = 0
+        for i in range(30):
+            n += i
+        return n
+    def __add__(self, other):
+        return other * 2
+    def __eq__(self, other):
+        return 1 == 1
+    def __getitem__(self, k):
+        if k > 20:
+            raise IndexError(k)
+        return k * k
+def wrapper(g):
+    @functools.wraps(g)
+    def inner(*args, **named):
+        return g(*args, **named)
+    return inner
+def plain(a, b=1):
+    s = 0
+    for i in range(a):
+        s += i * b
+    return s
+"""
+
+
+@isolated
+def test_methods() -> None:
+    """On a class: methods, static and class methods, properties, special methods, wrapped functions."""
+
+    def program(decorate: Any) -> list[object]:
+        scope: dict[str, Any] = {}
+        exec(METHODS, scope)
+        C = scope["C"]
+        for name in ("method", "uses_self", "__len__", "__add__", "__eq__", "__getitem__"):
+            setattr(C, name, decorate(vars(C)[name]))
+        C.static = staticmethod(decorate(C.static))
+        C.class_method = classmethod(decorate(C.class_method.__func__))
+        C.prop = property(decorate(C.prop.fget))
+        wrapped = scope["wrapper"](decorate(scope["plain"]))
+        o = C(4)
+        seen: list[object] = []
+        for k in range(25):
+            seen += [o.method(k), o.method(k, b=k), C.method(o, k), o.static(k), C.static(k, 3), o.class_method(k)]
+            seen += [C.class_method(b=1, a=k), o.prop, o.uses_self(k), len(o), o + k, o == k, list(o), o[k % 20]]
+            seen += [wrapped(k), wrapped(a=k, b=2), wrapped.__name__, wrapped.__wrapped__(k), C.uses_self(C(k), 2)]
+            for wrong in (lambda: o.method(), lambda: o.method(1, 2, 3), lambda: C.method(), lambda: o.static(), lambda: o[99]):
+                seen.append(outcome(wrong)[:3])
+            o.x = k * 0.5 if k % 3 else k
+        return [exact(s) for s in seen]
+
+    with enabled():
+        wanted = program(lambda f: f)
+        for _ in range(2):
+            assert program(minijit.jit(policy=Patient(LOW))) == wanted
+        assert minijit.stats().entries
+
+
+def pickled(a: int, b: float = 0.5) -> float:
+    """Doc."""
+    s = 0.0
+    for i in range(a):
+        s += i * b
+    return s
+
+
+@isolated
+def test_the_function_stays_itself() -> None:
+    """The same object: signature, pickle, copy, attributes, name, doc, annotations, weak references, equality, hash."""
+    import weakref
+
+    with enabled():
+        plain = pickled
+        before = (inspect.signature(plain), hash(plain), dict(vars(plain)), inspect.getsource(plain), plain.__code__)
+        assert minijit.jit(plain) is plain
+        assert minijit.jit(plain) is plain
+        for _ in range(20):
+            plain(50)
+        assert minijit.is_compiled(plain)
+        after = (inspect.signature(plain), hash(plain), dict(vars(plain)), inspect.getsource(plain), plain.__code__)
+        assert before == after
+        assert (plain.__name__, plain.__doc__, plain.__defaults__) == ("pickled", "Doc.", (0.5,))
+        assert pickle.loads(pickle.dumps(plain)) is plain
+        assert copy.copy(plain) is copy.deepcopy(plain) is plain
+        assert weakref.ref(plain)() is plain
+        assert inspect.isfunction(plain)
+        assert not minijit.stats(plain).given_up
+
+
+@isolated
+def test_threads() -> None:
+    """Several threads make one function hot and call it with several types."""
+    results: list[list[object]] = []
+    source = "def f(a, n):\n    s = a\n    for i in range(n):\n        s = s + i * a\n    return s\n"
+    with enabled():
+        twins = Twins(compiled_from(source), Patient(LOW))
+        values = [3, 2.5, True, 7, -1, 2**62, 1e300]
+
+        def work(k: int) -> None:
+            found: list[object] = []
+            for turn in range(150):
+                found.append(exact(twins.function(values[(k + turn) % 7], 30 + turn % 5)))
+            results.append(found)
+
+        threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wanted = [
+            [exact(twins.plain(values[(k + turn) % 7], 30 + turn % 5)) for turn in range(150)] for k in range(6)
+        ]
+        assert sorted(map(str, results)) == sorted(map(str, wanted))
+        twins.require_compiled()
+
+
+@isolated
+def test_a_thread_whose_first_function_is_compiled() -> None:
+    """No Python frame stands above the function."""
+    import _thread
+    import time
+
+    source = """
+def f(out, n):
+    s = 0
+    for i in range(n):
+        s += i
+    if n == 7:
+        s = 1 // (s - s)
+    out.append(s)
+"""
+    with enabled():
+        f = minijit.jit(policy=Patient(LOW))(compiled_from(source))
+        out: list[int] = []
+        done = 0
+        for n in (20, 21, 7, 22, 1.5):
+            done += 30 * (n not in (7, 1.5))
+            for _ in range(30):
+                _thread.start_new_thread(quiet(f) if n in (7, 1.5) else f, (out, n))
+            for _ in range(2000):
+                time.sleep(0.005)
+                if len(out) == done:
+                    break
+        assert out == [190] * 30 + [210] * 30 + [231] * 30, out
+        assert minijit.stats(f).entries
+
+
+def quiet(function: Any) -> Any:
+    """A callable that is no Python function, and that swallows what the function raises."""
+
+    class Quiet:
+        def __init__(self) -> None:
+            self.function = function
+
+        def __call__(self, *arguments: object) -> None:
+            try:
+                self.function(*arguments)
+            except (ZeroDivisionError, TypeError):
+                pass
+
+    return Quiet()
+
+
+class Indexable:
+    def __index__(self) -> int:
+        return 5
+
+    def __add__(self, other: object) -> str:
+        return f"added {other}"
+
+    __radd__ = __mul__ = __rmul__ = __sub__ = __add__
+
+    def __lt__(self, other: object) -> bool:
+        return True
+
+    __gt__ = __lt__
+
+
+class MyInt(int):
+    def __add__(self, other: object) -> str:
+        return "mine"
+
+
+class MyFloat(float):
+    pass
+
+
+VALUES: tuple[Any, ...] = (
+    *(3, 2.5, True, False, None, "text", 2**70, -(2**63), (1, 2), [1], {1: 2}, {1}, 1j, b"x", range(3), Indexable()),
+    *(MyInt(5), MyFloat(1.5), int, len, Ellipsis, iter(()), object, float("nan"), -0.0),
+)
+
+
+@isolated
+def test_argument_types() -> None:
+    """Several versions for one function, up to the limit; types that no version takes; subclasses of int and float."""
+    sources = (
+        "def f(a, b):\n    return a + b\n",
+        "def f(a, b):\n    return a < b, a, b\n",
+        "def f(a, b):\n    if a:\n        return b\n    return a\n",
+        "def f(a, b):\n    s = 0\n    for i in range(30):\n        s = i * 2\n    return s, a, b\n",
+        "def f(a, b):\n    s = a\n    for i in range(20):\n        s = s + b\n    return s\n",
+        "def f(a, b):\n    for i in range(20):\n        if a is None:\n            return b\n        a = None if i > 10 else a\n",
+        "def f(a, b):\n    s = 0\n    for i in range(a):\n        s += b\n    return s\n",
+    )
+
+    def one(source: str, order: int) -> None:
+        twins = Twins(compiled_from(source), Patient(LOW) if order else None)
+        endless = "range(a)" in source
+        pairs = [(a, b) for a, b in itertools.product(VALUES, VALUES) if not (endless and a == 2**70)]
+        pairs = pairs[order::5] + pairs[:order:-7]
+        for a, b in pairs:
+            for _ in range(4):
+                twins(a, b)
+        for a, b in ((1, 2), (1.5, 2.5), (True, False), (None, None), (1, 2.5), ("x", "y")):
+            twins.times(12, a, b)
+
+    with enabled():
+        together(partial(one, source, order) for source in sources for order in range(3))
+
+
+@isolated
+def test_types_that_come_in_turn() -> None:
+    """Every call has another type; all versions serve, the limit holds."""
+    with enabled():
+        twins = Twins(compiled_from("def f(a):\n    s = a\n    for i in range(12):\n        s = s * a - i\n    return s\n"), Patient(LOW))
+        for turn in range(400):
+            twins((3, 2.5, True, 1)[turn % 4])
+        stats = minijit.stats(twins.function)
+        assert 3 <= stats.live_regions <= 2 * LOW.versions, stats
+        before = stats.entries
+        for turn in range(40):
+            twins((3, 2.5, True)[turn % 3])
+        assert minijit.stats(twins.function).entries >= before + 40
+
+
+@isolated
+def test_arguments_come_back_as_they_are() -> None:
+    """What goes in and comes out untouched is the same object."""
+    source = "def f(a, b, c):\n    s = 0\n    for i in range(5):\n        s += i\n    return {}\n"
+    with enabled():
+        for result in ("a", "b", "c", "(a, b)", "(c, (b, a))", "a if s > 100 else c"):
+            f = minijit.jit(policy=Patient(LOW))(compiled_from(source.format(result)))
+            plain = compiled_from(source.format(result))
+            a, b, c = 2**40, 1e10, [1]
+            for _ in range(30):
+                found, wanted = f(a, b, c), plain(a, b, c)
+                flat = lambda x: [id(z) for y in (x if type(x) is tuple else (x,)) for z in (y if type(y) is tuple else (y,))]  # noqa: E731
+                assert flat(found) == flat(wanted)
+            assert minijit.stats(f).entries
+
+
+@isolated
+def test_many_parameters() -> None:
+    """As many as fit the buffers, and more."""
+    with enabled():
+        for count in (1, 20, 200, 255, 256, 257, 300):
+            names = [f"p{k}" for k in range(count)]
+            source = f"def f({', '.join(names)}, *, last=1):\n    return p0 + {' + '.join(names)} + last\n"
+            twins = Twins(compiled_from(source), Patient(LOW))
+            for _ in range(12):
+                twins(*range(count))
+                twins(*range(count), last=3)
+                twins(**dict(zip(names, range(count), strict=True)))
+            twins(*range(count + 1))
+            twins(*range(count - 1))
+            assert twins.entries or count > 250
+
+
+@isolated
+def test_functions_that_are_not_entered_by_calls() -> None:
+    """*args, **kwargs, closures, cells: whatever is compiled of them."""
+    sources = (
+        "def f(a, *args):\n    s = 0\n    for i in range(a):\n        s += i\n    return s, args\n",
+        "def f(a, **named):\n    s = 0\n    for i in range(a):\n        s += i\n    return s, named\n",
+        "def f(a):\n    s = 0\n    def g():\n        return s\n    for i in range(a):\n        s += i\n    return g()\n",
+        "def f(a):\n    s = 0\n    t = 0\n    g = lambda: t\n    for i in range(a):\n        s += i\n        t = s if i % 9 == 0 else t\n    return g()\n",
+        "def outer():\n    k = 3\n    def f(a):\n        s = 0\n        for i in range(a):\n            s += i * k\n            s -= 1\n        return s\n    return f\nf = outer()\n",
+        "def outer():\n    k = 3\n    def f(a):\n        nonlocal k\n        s = 0\n        for i in range(a):\n            s += i\n        k += 1\n        return s * k\n    return f\nf = outer()\n",
+        "def f(a):\n    s = 0\n    for i in range(a):\n        s += i\n    return [s + j for j in range(3)], locals()['s']\n",
+        "class K:\n    def __init__(self): pass\n    def m(self, a):\n        s = 0\n        for i in range(a):\n            s += i\n        return super().__repr__() and __class__.__name__, s\nf = K().m.__func__\n",
+    )
+
+    def one(source: str) -> None:
+        function = compiled_from(source)
+        if "nonlocal" in source:
+            # A twin shares the closure; two functions of two closures do not.
+            other = compiled_from(source)
+            minijit.jit(policy=Patient(LOW))(function)
+            for _ in range(20):
+                assert function(60) == other(60)
+            return
+        twins = Twins(function, Patient(LOW))
+        if "class K" in source:
+            self = function.__closure__[0].cell_contents()
+            twins.times(20, self, 60)
+            return
+        twins.times(20, 60)
+        twins(60, 1) if "*args" in source else twins(a=30)
+        if "args" in source or "named" in source:
+            twins.require_compiled()
+
+    with enabled():
+        together(partial(one, source) for source in sources)
+
+
+def test_generators_are_refused() -> None:
+    """With a TypeError that says what to do."""
+    for source in ("def f():\n    yield 1\n", "async def f():\n    pass\n", "async def f():\n    yield 1\n"):
+        try:
+            minijit.jit(compiled_from(source))
+        except TypeError as error:
+            assert "generator or coroutine" in str(error)
+        else:
+            raise AssertionError("it was taken")

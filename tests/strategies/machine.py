@@ -1,0 +1,249 @@
+"""Regions as machine code without the driver: run, and read what came out.
+
+In: a region, a value for each of its inputs, an object for each of its entry slots. Out: an `Outcome` as the evaluator
+gives it. A prologue loads the inputs from words behind %d and leaves the entry objects behind %b; the leave stubs do
+nothing but remember the record, which here is a number; the raw buffer is decoded by `snapshots.raw_layout`, which is
+what the real stubs' programs are made from. The eval breaker is a word of ours.
+
+Leaves out: how a region is entered by calls and loops, and the stubs proper.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from minijit.backend.engine import Engine
+from minijit.backend.lower import LLVM_TYPES, Target, lower, name
+from minijit.backend.prelude import COMMON, HELPERS, helper_text, prelude
+from minijit.backend.snapshots import TAGS, leave_points, raw_layout, raw_words, return_exit, stub_returns
+from minijit.cpython import raw
+from minijit.ir.eval import Left, Outcome, RangeState, Returned
+from minijit.ir.ops import UNBOUND
+from minijit.ir.region import (
+    Const,
+    Entry,
+    Exit,
+    Hole,
+    Kind,
+    Operand,
+    RangeIterator,
+    Region,
+    Return,
+    Slot,
+    VirtualRange,
+    VirtualTuple,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from minijit.backend.engine import Code
+    from minijit.backend.lower import Emitter
+
+RAW_WORDS = 4096
+REGION = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+ANY_KINDS = {TAGS["int"]: Kind.INT, TAGS["float"]: Kind.FLOAT, TAGS["bool"]: Kind.BOOL}
+
+
+def raw_prologue(e: Emitter) -> None:
+    """The prologue of a region whose inputs are words behind %d."""
+    for position, (_, _, value) in enumerate(e.region.inputs()):
+        place = e.let(f"getelementptr i64, ptr %d, i64 {position}")
+        if value.kind is Kind.BOOL:
+            e.line(f"{name(value)} = trunc i64 {e.let(f'load i64, ptr {place}')} to i1")
+        else:
+            e.line(f"{name(value)} = load {LLVM_TYPES[value.kind]}, ptr {place}")
+
+
+def to_word(value: object) -> int:
+    """A machine value as the 64 bits that it is in memory."""
+    if isinstance(value, float):
+        return int(struct.unpack("<q", struct.pack("<d", value))[0])
+    assert isinstance(value, int)
+    return int(value)
+
+
+def of_word(kind: Kind, word: int) -> object:
+    """The Python value of a machine value's 64 bits."""
+    match kind:
+        case Kind.INT:
+            return word
+        case Kind.FLOAT:
+            return struct.unpack("<d", struct.pack("<q", word))[0]
+        case _:
+            assert word in (0, 1), f"a bool is {word}"
+            return bool(word)
+
+
+def of_any(tag: int, bits: int) -> object:
+    """The Python value of a value of kind `any`."""
+    if tag in ANY_KINDS:
+        return of_word(ANY_KINDS[tag], bits)
+    return {TAGS["unbound"]: UNBOUND, TAGS["none"]: None}[tag]
+
+
+@dataclass(slots=True)
+class Machine:
+    """An engine with stubs that remember. Regions compiled by it share its buffers."""
+
+    level: int = 2
+    engine: Engine = field(init=False)
+    target: Target = field(init=False)
+    _raw: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * RAW_WORDS))
+    _words: raw.Buffer = field(default_factory=lambda: raw.Buffer(24))  # raw_cell, record, eval breaker
+
+    def __post_init__(self) -> None:
+        self.engine = Engine(self.level)
+        raw.write_u64(self._words.address, self._raw.address)
+        stubs = self.engine.compile(self._stub_text(), name="stubs that remember")
+        helpers = {helper: stubs.address(helper) for helper in HELPERS}
+        self.target = Target(
+            raw=self._raw.address,
+            raw_cell=self._words.address,
+            leave=stubs.address("leave"),
+            leave_return=stubs.address("leave"),
+            eval_breaker=self._words.address + 16,
+            prelude=prelude(helpers),
+            helpers=helpers,
+            symbol=raw.symbol,
+        )
+
+    def _stub_text(self) -> str:
+        leave = f"""
+define ptr @leave(ptr %a, ptr %b, i64 %record, ptr %d) {{
+  store i64 %record, ptr inttoptr (i64 {self._words.address + 8} to ptr)
+  ret ptr null
+}}
+"""
+        return COMMON + helper_text(raw.symbol) + leave
+
+    def set_breaker(self, value: int) -> None:
+        """What the polls see."""
+        raw.write_u64(self._words.address + 16, value)
+
+    def take_record(self) -> int:
+        """The record with which the last run left, 0 if it returned."""
+        record = raw.read_u64(self._words.address + 8)
+        raw.write_u64(self._words.address + 8, 0)
+        return record
+
+    def compile(self, region: Region) -> Compiled:
+        """Compiles a region; its records are the numbers of its leave points, from 1 on."""
+        points = list(leave_points(region))
+        assert raw_words(points) <= RAW_WORDS
+        text = lower(region, self.target, range(1, len(points) + 1), raw_prologue)
+        return Compiled(self, region, self.engine.compile(text, name=region.name))
+
+
+@dataclass(slots=True)
+class Compiled:
+    """A region's machine code, until the `with` block ends."""
+
+    machine: Machine
+    region: Region
+    code: Code
+    function: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.function = REGION(self.code.address("region"))
+
+    def __enter__(self) -> Compiled:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.code.close()
+
+    def run(self, inputs: Sequence[object], objects: Sequence[object] = ()) -> Outcome:
+        """Runs the machine code. `objects` are what the entry slots hold."""
+        words = (ctypes.c_int64 * max(len(inputs), 1))(*map(to_word, inputs))
+        slots = (ctypes.c_void_p * max(len(objects), 1))(*map(id, objects))
+        address = self.function(None, ctypes.addressof(slots), 0, ctypes.addressof(words))
+        record = self.machine.take_record()
+        if record:
+            return _Reader(self.machine.target.raw, objects).outcome(self.region, record - 1)
+        result = raw.borrow(address)
+        raw.give_back(address)
+        return Returned(result)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads the raw buffer of one exit."""
+
+    base: int
+    objects: Sequence[object]
+    values: dict[Operand, object] = field(default_factory=dict)
+
+    def outcome(self, region: Region, point: int) -> Outcome:
+        """How the region ended, given the number of its leave point."""
+        if point >= len(region.exits):
+            end = region.blocks[list(stub_returns(region))[point - len(region.exits)]].end
+            assert isinstance(end, Return)
+            self._decode(return_exit(end.value))
+            return Returned(self._slot(end.value))
+        frame = region.exits[point].frame
+        self._decode(region.exits[point])
+        return Left(point, tuple(map(self._slot, frame.locals)), tuple(map(self._slot, frame.stack)))
+
+    def _decode(self, exit: Exit) -> None:
+        for position, operand in raw_layout(exit):
+            word = raw.read_i64(self.base + 8 * position)
+            assert operand.kind is not None
+            if operand.kind is Kind.ANY:
+                self.values[operand] = of_any(word, raw.read_i64(self.base + 8 * position + 8))
+            else:
+                self.values[operand] = of_word(operand.kind, word)
+
+    def _slot(self, slot: Slot) -> object:
+        match slot:
+            case Const(value):
+                return value
+            case Hole.UNBOUND:
+                return UNBOUND
+            case Hole.NULL:
+                return slot
+            case Entry(number):
+                return self.objects[number]
+            case VirtualTuple(items):
+                return tuple(map(self._slot, items))
+            case VirtualRange(start, stop, step):
+                return range(*(self.values[x] for x in (start, stop, step)))  # type: ignore[call-overload]
+            case RangeIterator(start, step, length, home):
+                return RangeState(*(self.values[x] for x in (start, step, length)), home)
+            case _:
+                return self.values[slot]
+
+
+# Comparing
+
+
+def exact(value: object) -> object:
+    """Equal exactly for values that nothing tells apart: type and bits, a nan's bits aside; other objects by
+    identity."""
+    match value:
+        case float():
+            return ("float", "nan" if math.isnan(value) else struct.pack("<d", value))
+        case int():
+            return (type(value), int(value))
+        case tuple():
+            return ("tuple", *map(exact, value))
+        case range():
+            return ("range", value.start, value.stop, value.step)
+        case RangeState():
+            return value
+    return ("object", id(value))
+
+
+def exact_outcome(outcome: Outcome) -> object:
+    """The outcome in a form that is equal for outcomes that nothing tells apart."""
+    match outcome:
+        case Returned(value):
+            return ("returned", exact(value))
+        case Left(exit, before, stack):
+            return ("left", exit, exact(before), exact(stack))
+        case _:
+            return ("out of fuel",)
