@@ -4,25 +4,23 @@ In: a range of numbers, each of which stands for a region, inputs, and what `loa
 difference in its smallest form. Each number is tried in two of the four ways that there are: with and without LLVM's
 optimisation, with and without our passes.
 
-As a script (`lowering_tools.py MUTANT FIRST LAST`) it does so in a process of its own, since a crash is one of the ways to
-differ: what runs is written to standard output before it runs, and `describe` makes text of the last line.
+As a script (`lowering_tools.py MUTANT FIRST LAST PROGRESS`) it does so in a process of its own, since a crash is one of
+the ways to differ: what runs is written to the file PROGRESS before it runs, and `describe` makes text of the last line.
 
 Leaves out: runs in which the sign of a nan decides, as LLVM may choose another than the evaluator's hardware.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import random
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 from unittest.mock import patch
-
-from strategies import regions
-from strategies.machine import Compiled, Machine, exact_outcome
-from strategies.regions import NAMESPACE, Case, build_case, reset_namespace
 
 from minijit.backend import lower as lowering
 from minijit.backend import lower_ops
@@ -32,6 +30,9 @@ from minijit.ir.ops import TABLE
 from minijit.ir.region import INT_MAX, INT_MIN, Const, Exit, Kind, Region
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
+from strategies import regions
+from strategies.machine import Compiled, Machine, exact_outcome
+from strategies.regions import NAMESPACE, Case, build_case, reset_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -83,7 +84,7 @@ class Example:
     data: bytes
 
     def case(self) -> Case:
-        """Every other example has a diet: chiefly two ops, so that each has its turn, and half of the time extreme numbers."""
+        """Every other example is made chiefly of two ops, so that each has its turn; half of these of extreme numbers."""
         diet: dict[str, Any] = {}
         if self.number % 2 == 0:
             diet = dict.fromkeys(("USUAL", "PURE", "ORDINARY"), favoured(self.number))
@@ -155,12 +156,12 @@ def examples(number: int) -> Iterator[Example]:
         yield Example(number, level, passes, data)
 
 
-def compare(numbers: Iterable[int]) -> str | None:
+def compare(numbers: Iterable[int], progress: TextIO) -> str | None:
     """What differs first, or None."""
     machines = {level: Machine(level) for level in (0, 2)}
     for number in numbers:
         for example in examples(number):
-            print(example.number, example.level, int(example.passes), flush=True)
+            print(example.number, example.level, int(example.passes), file=progress, flush=True)
             machine = machines[example.level]
             if first_difference(machine, example) is not None:
                 return report(machine, example)
@@ -181,9 +182,9 @@ def describe(example: Example) -> str:
     return f"number {example.number}, level {example.level}, passes {example.passes}\n{print_region(example.region())}"
 
 
-def last_example(output: str) -> Example:
-    """The example that ran when the process with this output died."""
-    number, level, passes = map(int, output.splitlines()[-1].split())
+def last_example(progress: str) -> Example:
+    """The example that ran when the process with this progress died."""
+    number, level, passes = map(int, progress.splitlines()[-1].split())
     return next(e for e in examples(number) if (e.level, e.passes) == (level, bool(passes)))
 
 
@@ -257,8 +258,7 @@ _BRANCH = lowering._branch
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A bug: an attribute of an object, or an item of a table, that is replaced; and the ops that it changes, if they are
-    few."""
+    """A bug: an attribute of a module, or an item of a table, that is replaced; and the ops that it changes, if few."""
 
     place: Any
     name: str
@@ -288,7 +288,11 @@ MUTANTS = {
     "an exit's values swapped": Mutant(lowering, "store_raw", _swapped_stores),
     "arguments swapped when both edges meet": Mutant(lowering, "_branch", _swapped_edges),
 }
-NO_MUTANT = "none"
+NO_MUTANT, CRASH = "none", "crash"
+PLANTS = MUTANTS | {
+    NO_MUTANT: Mutant({}, "", None),
+    CRASH: Mutant(Compiled, "run", lambda *_: ctypes.string_at(0)),
+}
 
 
 def numbers_for(mutant: Mutant, first: int, last: int) -> list[int]:
@@ -298,13 +302,11 @@ def numbers_for(mutant: Mutant, first: int, last: int) -> list[int]:
     return [n for n in range(first, last) if n % 2 == 0 and set(favoured(n)) & set(mutant.ops)]
 
 
-def main(mutant: str, first: str, last: str) -> int:
+def main(mutant: str, first: str, last: str, progress: str) -> int:
     """The exit status is 1 if something differs, which is then written to standard error."""
-    numbers: Iterable[int] = range(int(first), int(last))
-    if mutant != NO_MUTANT:
-        MUTANTS[mutant].plant()
-        numbers = numbers_for(MUTANTS[mutant], int(first), int(last))
-    found = compare(numbers)
+    PLANTS[mutant].plant()
+    with Path(progress).open("w") as file:
+        found = compare(numbers_for(PLANTS[mutant], int(first), int(last)), file)
     if found is None:
         return 0
     print(found, file=sys.stderr)

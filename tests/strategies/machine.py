@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from minijit.backend.engine import Engine
 from minijit.backend.lower import LLVM_TYPES, Target, lower, name
-from minijit.backend.prelude import COMMON, HELPERS, helper_text, prelude
+from minijit.backend.prelude import HELPERS, helper_text
 from minijit.backend.snapshots import TAGS, leave_points, raw_layout, raw_words, return_exit, stub_returns
 from minijit.cpython import raw
 from minijit.ir.eval import Left, Outcome, RangeState, Returned
@@ -107,7 +107,6 @@ class Machine:
             leave=stubs.address("leave"),
             leave_return=stubs.address("leave"),
             eval_breaker=self._words.address + 16,
-            prelude=prelude(helpers),
             helpers=helpers,
             symbol=raw.symbol,
         )
@@ -119,7 +118,7 @@ define ptr @leave(ptr %a, ptr %b, i64 %record, ptr %d) {{
   ret ptr null
 }}
 """
-        return COMMON + helper_text(raw.symbol) + leave
+        return helper_text(raw.symbol) + leave
 
     def set_breaker(self, value: int) -> None:
         """What the polls see."""

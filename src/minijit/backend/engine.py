@@ -9,7 +9,8 @@ The only user of llvmlite, which is imported and set up by the first compilation
 asked for, since then all references are relative to the instruction pointer: otherwise jump tables would be
 32-bit addresses, out of reach.
 
-**The passes.** First what is marked `alwaysinline` is inlined and what nobody uses is dropped; then LLVM's
+**The passes.** In a module of several functions, first what is marked `alwaysinline` is inlined and what nobody
+uses is dropped; then LLVM's
 function simplification and loop unrolling. On four kernels with exits that came within 5% (our noise) of the
 whole default pipeline's speed, for 70% of its time. What it lacks is the vectorisers, which
 need loops without exits: one such loop ran four times as fast after `vectorise=True`, which runs the whole
@@ -204,11 +205,12 @@ def _run_passes(llvm: "ModuleType", module: Any, machine: Any, level: int, *, ve
         with _pass_builder(llvm, machine, level, vectorise=True) as builder:
             _run(builder.getModulePassManager(), module, builder)
         return
-    with _pass_builder(llvm, machine, level, vectorise=False) as builder:
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_always_inliner_pass()
-        passes.add_global_dead_code_eliminate_pass()
-        _run(passes, module, builder)
+    if sum(not function.is_declaration for function in module.functions) > 1:
+        with _pass_builder(llvm, machine, level, vectorise=False) as builder:
+            passes = llvm.create_new_module_pass_manager()
+            passes.add_always_inliner_pass()
+            passes.add_global_dead_code_eliminate_pass()
+            _run(passes, module, builder)
     for function in module.functions:
         if function.is_declaration:
             continue

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
 from minijit.backend import lower_ops
+from minijit.backend.prelude import PRELUDE
 from minijit.backend.snapshots import plain_return, raw_layout, return_exit, stub_returns
 from minijit.ir.region import Branch, Const, Entry, Jump, Kind, Leave, Operand, Region, Return, Value
 
@@ -36,8 +37,8 @@ class Target:
 
     `raw` is the buffer through which exits hand over machine values, `raw_cell` a word that holds its address;
     `leave` and `leave_return` are stubs with the prototype of a region; `eval_breaker` is the interpreter's flag;
-    `symbol` finds C functions by name, `helpers` has the addresses
-    of `prelude.HELPERS`; `prelude` is the text that every module begins with.
+    `symbol` finds C functions by name,
+    `helpers` has the addresses of `prelude.HELPERS`.
     """
 
     raw: int
@@ -45,7 +46,6 @@ class Target:
     leave: int
     leave_return: int
     eval_breaker: int
-    prelude: str
     helpers: Mapping[str, int]
     symbol: Callable[[str], int]
 
@@ -123,6 +123,17 @@ class Emitter:
     def helper(self, name: str) -> str:
         return pointer(self.target.helpers[name])
 
+    def incref(self, address: str) -> None:
+        """A reference more to an object, unless it is immortal (PEP 683: the low 32 bits are all ones)."""
+        more = self.let(f"add i32 {self.let(f'load i32, ptr {address}')}, 1")
+        immortal = self.let(f"icmp eq i32 {more}, 0")
+        count, done = self.fresh_label(), self.fresh_label()
+        self.line(f"br i1 {immortal}, label %{done}, label %{count}")
+        self.start(count)
+        self.line(f"store i32 {more}, ptr {address}")
+        self.line(f"br label %{done}")
+        self.start(done)
+
     # Control
 
     def leave_unless(self, condition: str, op: Op) -> None:
@@ -182,7 +193,7 @@ def lower(region: Region, target: Target, records: Sequence[int], prologue: Call
         emitter.lines.extend(lines)
     _exits(emitter)
     head = "define ptr @region(ptr %a, ptr %b, i64 %c, ptr %d) {"
-    return "\n".join((target.prelude, head, *emitter.lines, "}", '!0 = !{!"branch_weights", i32 100000, i32 1}', ""))
+    return "\n".join((PRELUDE, head, *emitter.lines, "}", '!0 = !{!"branch_weights", i32 100000, i32 1}', ""))
 
 
 def _block_body(emitter: Emitter, block: Block, number: int) -> None:
@@ -288,11 +299,11 @@ def _return(emitter: Emitter, value: Slot, number: int) -> None:
             return
         case Const(constant):
             result = pointer(id(constant))
-            emitter.line(f"call void @incref(ptr {result})")
+            emitter.incref(result)
         case Entry(slot):
             place = emitter.let(f"getelementptr ptr, ptr {emitter.args}, i64 {slot}")
             result = emitter.let(f"load ptr, ptr {place}")
-            emitter.line(f"call void @incref(ptr {result})")
+            emitter.incref(result)
         case Value() as machine:
             result = _box(emitter, machine)
         case _:

@@ -251,9 +251,13 @@ _ORDERS = {
 }
 
 
+def _order(e: Emitter, op: Op) -> str:
+    return e.let(f"call i32 {e.helper('int_float_order')}({e.typed(op.args[0])}, {e.typed(op.args[1])})")
+
+
 def _int_float(name: str, test: str) -> None:
     def lowering(e: Emitter, op: Op) -> None:
-        order = e.let(f"call i32 @int_float_order({e.typed(op.args[0])}, {e.typed(op.args[1])})")
+        order = _order(e, op)
         e.define(op, test.format(order))
 
     LOWER[f"int_float_{name}"] = lowering
@@ -265,7 +269,7 @@ for _name, _test in _ORDERS.items():
 
 @lowers("int_float_ge")
 def _int_float_ge(e: Emitter, op: Op) -> None:
-    order = e.let(f"call i32 @int_float_order({e.typed(op.args[0])}, {e.typed(op.args[1])})")
+    order = _order(e, op)
     # 0 and 1, as one unsigned comparison.
     e.define(op, f"icmp ule i32 {order}, 1")
 
@@ -553,6 +557,28 @@ def _poll(e: Emitter, op: Op) -> None:
     e.leave_unless(e.let(f"icmp eq i32 {flag}, 0"), op)
 
 
+def _unbox_int(e: Emitter, address: str, fail: Callable[[str], None]) -> str:
+    """The value of an exact int: one digit here, more of them by a helper."""
+    tag = e.let(f"load i64, ptr {e.let(f'getelementptr i8, ptr {address}, i64 {abi.LONG.lv_tag}')}")
+    digits = e.let(f"getelementptr i8, ptr {address}, i64 {abi.LONG.ob_digit}")
+    digit = e.let(f"zext i32 {e.let(f'load i32, ptr {digits}')} to i64")
+    sign = e.let(f"sub i64 1, {e.let(f'and i64 {tag}, 3')}")
+    compact = e.let(f"icmp ult i64 {tag}, 16")
+    one, more, joined = e.fresh_label(), e.fresh_label(), e.fresh_label()
+    e.line(f"br i1 {compact}, label %{one}, label %{more}")
+    e.start(one)
+    small = e.let(f"mul i64 {digit}, {sign}")
+    e.line(f"br label %{joined}")
+    e.start(more)
+    pair = e.let(f"call {{i64, i1}} {e.helper('unbox_large')}(ptr {digits}, i64 {tag}, i64 {digit}, i64 {sign})")
+    fail(e.let(f"extractvalue {{i64, i1}} {pair}, 1"))
+    large = e.let(f"extractvalue {{i64, i1}} {pair}, 0")
+    more = e.label
+    e.line(f"br label %{joined}")
+    e.start(joined)
+    return e.let(f"phi i64 [ {small}, %{one} ], [ {large}, %{more} ]")
+
+
 def unbox(e: Emitter, kind: Kind, address: str, fail: Callable[[str], None]) -> str:
     """The machine value of an object; `fail` is told the conditions under which it is one."""
     type_place = e.let(f"getelementptr i8, ptr {address}, i64 {abi.OBJECT.ob_type}")
@@ -566,9 +592,7 @@ def unbox(e: Emitter, kind: Kind, address: str, fail: Callable[[str], None]) -> 
         case Kind.BOOL:
             return e.let(f"icmp eq ptr {address}, {e.constant_pointer(id(True))}")
         case _:
-            pair = e.let(f"call {{i64, i1}} @unbox_int(ptr {address})")
-            fail(e.let(f"extractvalue {{i64, i1}} {pair}, 1"))
-            return e.let(f"extractvalue {{i64, i1}} {pair}, 0")
+            return _unbox_int(e, address, fail)
 
 
 @lowers("load_global")
@@ -627,7 +651,7 @@ def _boxed(e: Emitter, operand: Operand) -> str:
     """A new reference to the operand as an object."""
     if isinstance(operand, Const):
         address = e.constant_pointer(id(operand.value))
-        e.line(f"call void @incref(ptr {address})")
+        e.incref(address)
         return address
     match operand.kind:
         case Kind.INT:

@@ -1,8 +1,9 @@
-"""LLVM text that several modules share: declarations, small inline functions, and the helpers that regions call.
+"""LLVM text that several modules share: declarations, and the helpers that regions call.
 
-Every region's module begins with `prelude`, which is short, since LLVM reads it each time. What is longer than a few
-instructions is a *helper*: compiled once, in the module of the stubs, and called through its address. Layouts come from
-`cpython.abi`; addresses of types are those of this process.
+Every region's module begins with `PRELUDE`, which only declares, since LLVM reads it each time; a region's function is
+the only one in its module, so that no pass over modules is needed. What is longer than a few instructions is a
+*helper*: compiled once, in the module of the stubs, and called through its address. Layouts come from `cpython.abi`;
+addresses of types are those of this process.
 """
 
 from __future__ import annotations
@@ -12,22 +13,17 @@ from typing import TYPE_CHECKING
 from minijit.cpython import abi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 INLINE = "alwaysinline nounwind"
-HELPERS = ("unbox_large", "int_power", "int_gcd", "take_int", "take_float", "take_bool")
+HELPERS = ("unbox_large", "int_float_order", "int_power", "int_gcd", "take_int", "take_float", "take_bool")
 """The helpers' names."""
 
 
-def prelude(helpers: Mapping[str, int]) -> str:
-    """The text that a region's module begins with, given the addresses of the helpers."""
-    return COMMON + _UNBOX_INT.replace("@unbox_large", f"inttoptr (i64 {helpers['unbox_large']} to ptr)")
-
-
 def helper_text(symbol: Callable[[str], int]) -> str:
-    """The text of the helpers, for the module of the stubs. `symbol` finds C functions."""
+    """The text of the helpers, for the module of the stubs, which uses them too. `symbol` finds C functions."""
     clear, decref = symbol("PyErr_Clear"), symbol("Py_DecRef")
-    return _UNBOX_INT + _HELPERS + "".join(_take(*row, clear, decref) for row in _TAKES)
+    return PRELUDE + _INCREF + _UNBOX_INT + _HELPERS + "".join(_take(*row, clear, decref) for row in _TAKES)
 
 
 _FLOAT_VALUE = f"""
@@ -72,10 +68,10 @@ other:
 """
 
 
-COMMON = f"""
-declare {{i64, i1}} @llvm.sadd.with.overflow.i64(i64, i64)
-declare {{i64, i1}} @llvm.ssub.with.overflow.i64(i64, i64)
-declare {{i64, i1}} @llvm.smul.with.overflow.i64(i64, i64)
+PRELUDE = """
+declare {i64, i1} @llvm.sadd.with.overflow.i64(i64, i64)
+declare {i64, i1} @llvm.ssub.with.overflow.i64(i64, i64)
+declare {i64, i1} @llvm.smul.with.overflow.i64(i64, i64)
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)
 declare i64 @llvm.abs.i64(i64, i1)
@@ -85,7 +81,9 @@ declare double @llvm.floor.f64(double)
 declare double @llvm.ceil.f64(double)
 declare double @llvm.roundeven.f64(double)
 declare double @llvm.copysign.f64(double, double)
+"""
 
+_INCREF = f"""
 ; A reference more, unless the object is immortal (PEP 683: the low 32 bits are all ones).
 define internal void @incref(ptr %object) {INLINE} {{
   %low = load i32, ptr %object
@@ -97,35 +95,6 @@ count:
   br label %done
 done:
   ret void
-}}
-
-; How an int compares to a float, exactly: -1, 0, 1, or 2 where the float is nan.
-define internal i32 @int_float_order(i64 %i, double %f) {INLINE} {{
-  %nan = fcmp uno double %f, %f
-  br i1 %nan, label %unordered, label %ordered
-unordered:
-  ret i32 2
-ordered:
-  %huge = fcmp oge double %f, 0x43E0000000000000
-  br i1 %huge, label %below, label %finite
-below:
-  ret i32 -1
-finite:
-  %tiny = fcmp olt double %f, 0xC3E0000000000000
-  br i1 %tiny, label %above, label %fits
-above:
-  ret i32 1
-fits:
-  ; The float is floored to an int: below it, the int part decides; at it, the fraction does.
-  %floored = call double @llvm.floor.f64(double %f)
-  %whole = fptosi double %floored to i64
-  %fraction = fcmp ogt double %f, %floored
-  %less = icmp slt i64 %i, %whole
-  %equal = icmp eq i64 %i, %whole
-  %atleast = select i1 %less, i32 -1, i32 1
-  %tie = select i1 %fraction, i32 -1, i32 0
-  %order = select i1 %equal, i32 %tie, i32 %atleast
-  ret i32 %order
 }}
 """
 
@@ -153,6 +122,35 @@ more:
 """
 
 _HELPERS = """
+; How an int compares to a float, exactly: -1, 0, 1, or 2 where the float is nan.
+define i32 @int_float_order(i64 %i, double %f) nounwind {
+  %nan = fcmp uno double %f, %f
+  br i1 %nan, label %unordered, label %ordered
+unordered:
+  ret i32 2
+ordered:
+  %huge = fcmp oge double %f, 0x43E0000000000000
+  br i1 %huge, label %below, label %finite
+below:
+  ret i32 -1
+finite:
+  %tiny = fcmp olt double %f, 0xC3E0000000000000
+  br i1 %tiny, label %above, label %fits
+above:
+  ret i32 1
+fits:
+  ; The float is floored to an int: below it, the int part decides; at it, the fraction does.
+  %floored = call double @llvm.floor.f64(double %f)
+  %whole = fptosi double %floored to i64
+  %fraction = fcmp ogt double %f, %floored
+  %less = icmp slt i64 %i, %whole
+  %equal = icmp eq i64 %i, %whole
+  %atleast = select i1 %less, i32 -1, i32 1
+  %tie = select i1 %fraction, i32 -1, i32 0
+  %order = select i1 %equal, i32 %tie, i32 %atleast
+  ret i32 %order
+}
+
 ; The same for ints of two digits and more.
 define {i64, i1} @unbox_large(ptr %digits, i64 %tag, i64 %first, i64 %sign) nounwind {
 entry:

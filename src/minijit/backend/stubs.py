@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 from minijit.backend.entry import FOREIGN_WORD
 from minijit.backend.map_stub import LOOKUP_IR
-from minijit.backend.prelude import COMMON, HELPERS, helper_text
+from minijit.backend.prelude import HELPERS, helper_text
 from minijit.backend.snapshots import KEEP_SLOT, RECORD_WORDS, TAGS, Make
 from minijit.cpython import abi
 
@@ -89,7 +89,6 @@ def _word(words: tuple[str, ...], name: str) -> int:
 def stub_text(at: StubAddresses) -> str:
     """The LLVM text of all stubs."""
     parts = (
-        COMMON,
         helper_text(at.symbol),
         LOOKUP_IR,
         _helpers(at),
@@ -387,6 +386,9 @@ keywords:
   %keywords_place = call ptr @at(ptr %names, i64 {abi.VAR_OBJECT.ob_size})
   %keyword_count = load i64, ptr %keywords_place
   %keyword_names = call ptr @at(ptr %names, i64 {abi.TUPLE.ob_item})
+  %nameless_place = call ptr @at(ptr %code, i64 {abi.CODE.co_posonlyargcount})
+  %nameless32 = load i32, ptr %nameless_place
+  %nameless = zext i32 %nameless32 to i64
   br label %keyword
 keyword:
   %k = phi i64 [ 0, %keywords ], [ %k1, %placed ]
@@ -397,7 +399,7 @@ find:
   %wanted = load ptr, ptr %wanted_place
   br label %search
 search:
-  %p = phi i64 [ 0, %find ], [ %p1, %other ]
+  %p = phi i64 [ %nameless, %find ], [ %p1, %other ]
   %unknown = icmp eq i64 %p, %all
   br i1 %unknown, label %no, label %compare
 compare:

@@ -170,6 +170,7 @@ def compare(b: Builder, sign: str, left_slot: Slot, right_slot: Slot) -> Slot | 
     if folded is not None:
         return folded
     name = _COMPARE_NAMES[sign]
+    left, right = _as_float(left, right), _as_float(right, left)
     floats = (left.kind is Kind.FLOAT, right.kind is Kind.FLOAT)
     match floats:
         case (True, True):
@@ -180,6 +181,14 @@ def compare(b: Builder, sign: str, left_slot: Slot, right_slot: Slot) -> Slot | 
             return b.op(f"int_float_{name}", to_int(b, left), right)
         case _:
             return b.op(f"int_float_{_COMPARE_NAMES[_SWAPPED[sign]]}", to_int(b, right), left)
+
+
+def _as_float(operand: Scalar, other: Scalar) -> Scalar:
+    """An int constant that meets a float, as a float if that loses nothing."""
+    if isinstance(operand, Const) and type(operand.value) is int and other.kind is Kind.FLOAT:
+        exact = float(operand.value)
+        return Const(exact) if exact == operand.value else operand
+    return operand
 
 
 def _compare_none(sign: str, left: Slot, right: Slot) -> Slot | None:

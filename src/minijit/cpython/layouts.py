@@ -85,6 +85,7 @@ class Code:
     """PyCodeObject."""
 
     co_argcount: int = 52
+    co_posonlyargcount: int = 56
     co_kwonlyargcount: int = 60
     co_framesize: int = 76
     co_localsplusnames: int = 96

@@ -119,8 +119,8 @@ def _read_int(at: Layouts, number: int) -> int:
 # ---- functions and their code
 
 
-def _sample(a: int, b: int = 2, *, c: int = 3) -> int:
-    return a + b + c
+def _sample(a: int, b: int = 2, /, d: int = 4, *, c: int = 3) -> int:
+    return a + b + c + d
 
 
 def _functions(at: Layouts) -> Iterator[Row]:
@@ -142,8 +142,9 @@ def _functions(at: Layouts) -> Iterator[Row]:
 def _codes(at: Layouts) -> Iterator[Row]:
     code = _sample.__code__
     base = id(code)
-    counts = [raw.read_i32(base + x) for x in (at.code.co_argcount, at.code.co_kwonlyargcount)]
-    yield "a code object's parameters", "code.co_argcount code.co_kwonlyargcount", counts, [2, 1]
+    kinds = ("co_argcount", "co_posonlyargcount", "co_kwonlyargcount")
+    counts = [raw.read_i32(base + getattr(at.code, kind)) for kind in kinds]
+    yield "a code object's parameters", " ".join(f"code.{kind}" for kind in kinds), counts, [3, 2, 1]
     # The frame's head is as many words as stand before its locals.
     words = at.frame.localsplus // 8 + code.co_nlocals + code.co_stacksize
     size = raw.read_i32(base + at.code.co_framesize)

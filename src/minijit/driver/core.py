@@ -261,7 +261,19 @@ class Driver:
         if kinds is None:
             self._give_up(state, GiveUpReason.UNSUITABLE)
             return
-        self._consider(state, kinds, frame)
+        if not self._is_served(state, kinds):
+            self._consider(state, kinds, frame)
+
+    def _is_served(self, state: RootState, kinds: tuple[EntryKind, ...]) -> bool:
+        """Whether there is a version for these kinds.
+
+        Misses have another cause then (a keyword that is not interned, another namespace), and are asked about when
+        there are twice as many.
+        """
+        served = any(version.kinds == kinds for version in state.versions)
+        if served:
+            state.words.set("miss_hot_at", 2 * state.words.get("misses") + self.config.miss_threshold)
+        return served
 
     def _consider(self, state: RootState, kinds: tuple[EntryKind, ...], frame: frames.Frame) -> None:
         """Asks the policy about a hot root and does what it says."""
@@ -306,6 +318,8 @@ class Driver:
         if state is None or state.is_out:
             return
         kinds = loop_kinds(state.code.code, state.root.offset, frame)
+        if kinds is not None and self._is_served(state, kinds):
+            return
         answer = self._after_miss(state, state.words, compilable=kinds is not None)
         if isinstance(answer, Record) and kinds is not None:
             self._compile(state, kinds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minijit.backend.stubs import MAX_BOUND
 from minijit.cpython import frames
 from minijit.ir.region import INT_MAX, INT_MIN, SMALL, EntryKind
 
@@ -27,7 +28,8 @@ _TOUCHES = {"LOAD_FAST", "LOAD_FAST_CHECK", "STORE_FAST", "DELETE_FAST", "LOAD_F
 def can_enter_by_call(code: Code) -> bool:
     """Whether the function is of a sort whose start can be a root."""
     flags = code.code.co_flags
-    return not flags & UNSUITABLE_FLAGS and not code.code.co_cellvars and not code.code.co_freevars
+    cells = code.code.co_cellvars or code.code.co_freevars
+    return not flags & UNSUITABLE_FLAGS and not cells and parameter_count(code) <= MAX_BOUND
 
 
 def parameter_count(code: Code) -> int:

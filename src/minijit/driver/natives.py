@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from minijit.backend.engine import Engine
 from minijit.backend.entry import CallEntry, LoopEntry, call_prologue, loop_prologue
 from minijit.backend.lower import Target, lower
-from minijit.backend.prelude import prelude
 from minijit.backend.snapshots import leave_points, make_records, raw_words
 from minijit.backend.stubs import MAX_BOUND, STUBS, StubAddresses, stub_text
 from minijit.backend.watch_stubs import WatchAddresses, watcher_text
@@ -65,7 +64,6 @@ class Machinery:
         self.stubs = {name: stubs.address(name) for name in STUBS}
         watchers = self.engine.compile(watcher_text(self._watch_addresses()), name="minijit watchers")
         self.callbacks = {name: watchers.address(name) for name in CALLBACKS}
-        start = prelude(self.stubs)
         leaves = {EntryPoint.CALL: "leave_call", EntryPoint.LOOP: "leave_loop"}
         self.target = {
             point: Target(
@@ -74,7 +72,6 @@ class Machinery:
                 leave=self.stubs[leave],
                 leave_return=self.stubs["leave_return"],
                 eval_breaker=self.interpreter.eval_breaker,
-                prelude=start,
                 helpers=self.stubs,
                 symbol=raw.symbol,
             )

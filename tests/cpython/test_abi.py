@@ -1,0 +1,211 @@
+"""Layouts and calibration: they hold here, a wrong one is found out and named, and looking leaves no trace.
+
+In: the declared layouts, and wrong ones. Out: the checks, and what `supported` says. Whatever reads through a wrong
+layout runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from conftest import RunPython
+from minijit.cpython import abi, raw
+from minijit.cpython.abi import Interpreter, Unsupported, UnsupportedReason
+
+MONITORING = sys.monitoring
+
+SHIFTED = """
+import dataclasses, json, sys
+from minijit.cpython import abi
+
+def shifted(field, by):
+    struct, name = field.split(".")
+    old = getattr(abi.LAYOUTS, struct)
+    new = dataclasses.replace(old, **{name: getattr(old, name) + by})
+    return dataclasses.replace(abi.LAYOUTS, **{struct: new})
+
+found = {}
+for field in abi.all_fields():
+    print(field, file=sys.stderr)  # the last line, should one of them crash
+    layouts = shifted(field, int(sys.argv[1]))
+    found[field] = [name for check in abi.self_check(layouts) if not check.ok for name in check.fields]
+    assert isinstance(abi.supported(layouts), abi.Unsupported) is bool(found[field])
+print(json.dumps(found))
+"""
+
+
+def test_the_layouts_hold() -> None:
+    assert [check for check in abi.self_check() if not check.ok] == []
+
+
+def test_every_field_is_checked() -> None:
+    covered = {field for check in abi.self_check() for field in check.fields}
+    assert covered == set(abi.all_fields())
+
+
+@pytest.mark.parametrize("by", [8, 4])
+def test_every_shifted_field_is_found_and_named(run_python: RunPython, by: int) -> None:
+    done = run_python(SHIFTED, by)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    assert set(found) == set(abi.all_fields())
+    assert [field for field, named in found.items() if field not in named] == []
+
+
+def test_a_mismatch_names_what_is_wrong(run_python: RunPython) -> None:
+    program = SHIFTED.split("found =", maxsplit=1)[0] + "print(abi.supported(shifted('frame.stacktop', 8)))"
+    said = run_python(program).stdout
+    assert "LAYOUT" in said
+    assert "frame.stacktop" in said
+
+
+# ---- where the interpreter keeps things
+
+
+def offset() -> int:
+    """Where the eval breaker was found, from the beginning of the interpreter state."""
+    found = abi.supported()
+    assert isinstance(found, Interpreter), found
+    return found.eval_breaker - found.state
+
+
+@pytest.mark.skipif(sys.version_info[:3] != (3, 12, 1), reason="known from the headers of 3.12.1")
+def test_the_eval_breaker_is_where_it_is_known_to_be() -> None:
+    assert offset() == 368
+
+
+def test_the_version_of_monitoring_is_found() -> None:
+    found = abi.supported()
+    assert isinstance(found, Interpreter)
+    with tool() as number:
+        before = raw.read_u64(found.monitoring_version)
+        MONITORING.set_events(number, MONITORING.events.PY_THROW)
+        assert raw.read_u64(found.monitoring_version) == before + 1
+
+
+def test_any_thread_may_ask_while_others_are_busy() -> None:
+    expected, answers, stop = offset(), set(), threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            pass
+
+    def ask() -> None:
+        answers.update(offset() for _ in range(50))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    asking = threading.Thread(target=ask)
+    asking.start()
+    ask()
+    asking.join()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert answers == {expected}
+
+
+def test_the_eval_breaker_is_left_alone() -> None:
+    found = abi.supported()
+    assert isinstance(found, Interpreter)
+    flags = {raw.read_i32(found.eval_breaker) for _ in range(1000)}
+    assert 0 in flags
+
+
+# ---- beside other tools
+
+
+@contextmanager
+def tool() -> Iterator[int]:
+    number = next(n for n in range(6) if MONITORING.get_tool(n) is None)
+    MONITORING.use_tool_id(number, "a test")
+    try:
+        yield number
+    finally:
+        MONITORING.set_events(number, 0)
+        MONITORING.free_tool_id(number)
+
+
+def test_other_tools_do_not_disturb() -> None:
+    expected = offset()
+    events = MONITORING.events
+    with tool() as first, tool() as second:
+        MONITORING.set_events(first, events.PY_START | events.JUMP | events.INSTRUCTION)
+        MONITORING.set_events(second, events.PY_RETURN | events.CALL)
+        assert offset() == expected
+        MONITORING.set_events(first, 0)
+        assert offset() == expected
+    assert offset() == expected
+
+
+@pytest.mark.parametrize("register", [sys.setprofile, sys.settrace])
+def test_profilers_and_debuggers_do_not_disturb(register: Callable[[object], None]) -> None:
+    before = sys.getprofile() if register is sys.setprofile else sys.gettrace()
+    register(lambda *_: None)
+    try:
+        found = abi.supported()
+    finally:
+        register(before)
+    assert isinstance(found, Interpreter)
+
+
+def test_looking_leaves_no_trace() -> None:
+    tools = [MONITORING.get_tool(n) for n in range(6)]
+    abi.supported()
+    assert [MONITORING.get_tool(n) for n in range(6)] == tools
+    with tool() as number:
+        assert MONITORING.get_events(number) == 0
+        assert MONITORING.register_callback(number, MONITORING.events.PY_START, None) is None
+
+
+def test_it_takes_next_to_no_time() -> None:
+    def once() -> float:
+        start = time.perf_counter()
+        abi.supported()
+        return time.perf_counter() - start
+
+    assert min(once() for _ in range(5)) < 0.010
+
+
+# ---- elsewhere
+
+
+def refusal() -> UnsupportedReason:
+    found = abi.supported()
+    assert isinstance(found, Unsupported)
+    return found.reason
+
+
+def test_where_it_cannot_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(platform, "python_implementation", lambda: "PyPy")
+        assert refusal() is UnsupportedReason.IMPLEMENTATION
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "version_info", (3, 13, 0))
+        assert refusal() is UnsupportedReason.VERSION
+    for name, value in (("platform", "darwin"), ("maxsize", 2**31 - 1)):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, name, value)
+            assert refusal() is UnsupportedReason.MACHINE
+    with monkeypatch.context() as patch:
+        patch.setattr(platform, "machine", lambda: "aarch64")
+        assert refusal() is UnsupportedReason.MACHINE
+
+
+def test_another_interpreter_of_the_process_is_refused(run_python: RunPython) -> None:
+    program = """
+import _xxsubinterpreters as interpreters
+other = interpreters.create(isolated=False)
+interpreters.run_string(other, "from minijit.cpython import abi; print(abi.supported().reason.name)")
+"""
+    done = run_python(program)
+    assert (done.stdout, done.returncode) == ("SUBINTERPRETER\n", 0), done.stderr
