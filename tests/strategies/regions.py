@@ -265,7 +265,7 @@ class _Maker:
             elif choice < 8:
                 self.op(self.source.choose(PURE if self.source.chance(60) else ORDINARY))
             elif choice < 10:
-                self.op(self.source.choose(QUESTIONS if self.source.chance(70) else DEMANDS))
+                self.op(self.source.choose(QUESTIONS if self.source.chance(80) else DEMANDS))
             elif choice < 12:
                 self.again()
             elif choice < 14:
@@ -466,6 +466,10 @@ class _Maker:
         """A value in scope, more likely a late one, or a constant."""
         known = [value for value in self.scope if value.kind is kind]
         if kind is Kind.ANY:
+            # Of what was packed before, all is known: parameters are the harder case.
+            unknown = [value for value in known if value in self.may_be_unbound]
+            if unknown and not self.source.chance(40):
+                return self.source.choose(unknown)
             if known and not self.source.chance(30):
                 return known[-1 - self.source.below(len(known))]
             packs = ("pack_int", "pack_float", "pack_bool", "pack_none", "pack_unbound")

@@ -58,6 +58,8 @@ STUBS = (*HELPERS, "on_start", "on_jump", "miss", "watched", "bind", "leave_call
 SHALLOW = 3000
 """Up to this recursion depth a frame below one of our stubs counts no C recursion, as it would not without us: the C
 stack has room for it. Deeper, CPython's own limit protects the stack."""
+HEADROOM = 500
+"""How many frames more than the program's limit allows a handler of ours may have."""
 MAX_BOUND = 256
 """The most parameters of a function with a call entry."""
 EVAL_STACK_UNITS = 2
@@ -109,6 +111,19 @@ def _object(value: object) -> str:
     return f"inttoptr (i64 {id(value)} to ptr)"
 
 
+def lift_limit() -> str:
+    """A function that lets a thread go deeper for a while: our handlers need frames where the program has none left."""
+    return f"""
+define internal void @lift_limit(ptr %thread, i32 %by) alwaysinline {{
+  %place = getelementptr i8, ptr %thread, i64 {abi.THREAD.py_recursion_remaining}
+  %old = load i32, ptr %place
+  %new = add i32 %old, %by
+  store i32 %new, ptr %place
+  ret void
+}}
+"""
+
+
 def _helpers(at: StubAddresses) -> str:
     return f"""
 define internal ptr @at(ptr %base, i64 %offset) alwaysinline {{
@@ -133,6 +148,7 @@ define internal i64 @bump(ptr %counter) alwaysinline {{
   ret i64 %new
 }}
 
+{lift_limit()}
 ; Calls handler(kind, a, b) with monitoring off for this thread; nothing of it reaches the program.
 define internal void @call_python(i64 %kind, i64 %a, i64 %b) noinline {{
 entry:
@@ -146,6 +162,7 @@ box:
   %depth = load i32, ptr %tracing
   %deeper = add i32 %depth, 1
   store i32 %deeper, ptr %tracing
+  call void @lift_limit(ptr %thread, i32 {HEADROOM})
   %kind_object = call ptr {_function(at, "PyLong_FromLongLong")}(i64 %kind)
   %a_object = call ptr {_function(at, "PyLong_FromLongLong")}(i64 %a)
   %b_object = call ptr {_function(at, "PyLong_FromLongLong")}(i64 %b)
@@ -159,6 +176,7 @@ box:
   call void @decref(ptr %kind_object)
   call void @decref(ptr %a_object)
   call void @decref(ptr %b_object)
+  call void @lift_limit(ptr %thread, i32 {-HEADROOM})
   store i32 %depth, ptr %tracing
   %raised = icmp eq ptr %result, null
   br i1 %raised, label %report, label %drop

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minijit.backend.map_stub import LOOKUP_IR
+from minijit.backend.stubs import HEADROOM, lift_limit
 from minijit.cpython import abi
 from minijit.cpython.watch import CALLBACKS, CodeEvent, DictEvent, FunctionEvent, Watched
 
@@ -33,7 +34,7 @@ class WatchAddresses:
 def watcher_text(at: WatchAddresses) -> str:
     """The LLVM text of the callbacks, which are named as in `watch.CALLBACKS`."""
     assert set(CALLBACKS) == {"on_dict", "on_function", "on_type", "on_code"}
-    return "\n".join((LOOKUP_IR, _tell(at), _on_dict(at), _on_function(at), _on_code(at), _on_type()))
+    return "\n".join((LOOKUP_IR, lift_limit(), _tell(at), _on_dict(at), _on_function(at), _on_code(at), _on_type()))
 
 
 def _function(at: WatchAddresses, name: str) -> str:
@@ -51,6 +52,13 @@ entry:
   br i1 %off, label %done, label %call
 call:
   %pending = call ptr {_function(at, "PyErr_GetRaisedException")}()
+  ; No debugger steps into the handler, and it may go deeper than the program.
+  %thread = call ptr {_function(at, "PyThreadState_Get")}()
+  %tracing = getelementptr i8, ptr %thread, i64 {abi.THREAD.tracing}
+  %depth = load i32, ptr %tracing
+  %deeper = add i32 %depth, 1
+  store i32 %deeper, ptr %tracing
+  call void @lift_limit(ptr %thread, i32 {HEADROOM})
   %kind_object = call ptr {_function(at, "PyLong_FromLongLong")}(i64 %kind)
   %event_object = call ptr {_function(at, "PyLong_FromLongLong")}(i64 %event)
   %subject_word = ptrtoint ptr %subject to i64
@@ -73,6 +81,8 @@ call:
   call void {_function(at, "Py_DecRef")}(ptr %kind_object)
   call void {_function(at, "Py_DecRef")}(ptr %event_object)
   call void {_function(at, "Py_DecRef")}(ptr %subject_object)
+  call void @lift_limit(ptr %thread, i32 {-HEADROOM})
+  store i32 %depth, ptr %tracing
   %raised = icmp eq ptr %result, null
   br i1 %raised, label %report, label %drop
 report:

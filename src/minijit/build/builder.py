@@ -252,6 +252,11 @@ class Builder:
             sides.append(self.edge(offset, conditional=True))
         self.end(Branch(condition, *sides))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the region has reached its block budget: what is under way is finished, and nothing begun."""
+        return len(self._drafts) >= self.request.max_blocks
+
     def split(self, condition: Operand) -> tuple[int, int]:
         """Ends the block with a branch inside one instruction; the blocks of the two sides, to be entered with
         `resume`."""
@@ -278,13 +283,15 @@ class Builder:
             return self._exit_edge(offset, ExitReason.UNTAKEN)
         if self._inside is not None and offset not in self._inside:
             return self._exit_edge(offset, ExitReason.LEFT_LOOP)
-        if len(self._drafts) >= self.request.max_blocks:
-            return self._exit_edge(offset, ExitReason.TOO_MANY_BLOCKS)
         if not join and offset not in self.request.code.joins:
+            if self.is_full:
+                return self._exit_edge(offset, ExitReason.TOO_MANY_BLOCKS)
             block = self._new_block(())
             self._work.append((block, offset, self.state.copy()))
             return Edge(block, ())
         version = self._version(offset)
+        if version is None:
+            return self._exit_edge(offset, ExitReason.TOO_MANY_BLOCKS)
         return Edge(version.block, self._arguments(version))
 
     def back_edge(self, header: int) -> Edge:
@@ -292,6 +299,8 @@ class Builder:
         if self._inside is not None and header not in self._inside:
             return self._exit_edge(header, ExitReason.LEFT_LOOP)
         version = self._version(header)
+        if version is None:
+            return self._exit_edge(header, ExitReason.TOO_MANY_BLOCKS)
         if version.block not in self._latches:
             self._latches[version.block] = self._new_latch(header, version)
         return Edge(self._latches[version.block], self._arguments(version))
@@ -323,15 +332,16 @@ class Builder:
         self._block = here
         return Edge(block, ())
 
-    def _version(self, offset: int) -> _Version:
+    def _version(self, offset: int) -> _Version | None:
+        """The version of an offset that the current state goes on in; None if that would be one too many."""
         versions = self._versions.setdefault(offset, {})
         live = self.request.code.live[offset]
         shape = shape_of(self.state, lambda index: not live >> index & 1)
         if shape not in versions and len(versions) >= self.request.max_versions:
             shape = shape_of(self.state, lambda _: True)
-        if shape not in versions:
+        if shape not in versions and not self.is_full:
             versions[shape] = self._new_version(offset, shape)
-        return versions[shape]
+        return versions.get(shape)
 
     def _new_version(self, offset: int, shape: Shape) -> _Version:
         params, state = self._parameters(shape)

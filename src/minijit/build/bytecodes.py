@@ -68,7 +68,9 @@ def _load_const(b: Builder, i: Instruction) -> None:
 @handles("LOAD_FAST", "LOAD_FAST_CHECK")
 def _load_fast(b: Builder, i: Instruction) -> None:
     slot = b.state.locals[i.arg]
-    if slot is Hole.UNBOUND:
+    # A loop's entry does not look into slots that hold objects: they may be empty.
+    is_unchecked = isinstance(slot, Entry) and i.name == "LOAD_FAST_CHECK"
+    if slot is Hole.UNBOUND or is_unchecked:
         b.unsupported(b.request.code.slot_names[i.arg], ExitReason.UNBOUND)
         return
     if isinstance(slot, Value) and slot.kind is Kind.ANY:
@@ -81,13 +83,21 @@ _ANY_KINDS = ("int", "float", "bool", "none")
 
 
 def _load_any(b: Builder, i: Instruction, value: Value) -> None:
-    """Finds out of which kind the value is, and goes on in a version for each."""
+    """Finds out of which kind the value is, and goes on in a version for each.
+
+    There the local has its kind: to ask again at its next use would double the versions with each use.
+    """
+    if b.is_full:
+        b.unsupported("", ExitReason.TOO_MANY_BLOCKS)
+        return
     before = b.state
     for name in _ANY_KINDS:
         yes, no = b.split(b.op(f"is_{name}", value))
         b.resume(yes)
+        found = Const(None) if name == "none" else b.op(f"unpack_{name}", value, reason=ExitReason.KIND)
         state = before.copy()
-        state.push(Const(None) if name == "none" else b.op(f"unpack_{name}", value, reason=ExitReason.KIND))
+        state.locals[i.arg] = found
+        state.push(found)
         b.later(yes, i.next, state)
         b.resume(no)
     b.unsupported(b.request.code.slot_names[i.arg], ExitReason.UNBOUND)

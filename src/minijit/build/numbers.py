@@ -23,6 +23,20 @@ OPERATORS = ("+", "&", "//", "<<", "@", "*", "%", "|", "**", ">>", "-", "/", "^"
 COMPARISONS = ("<", "<=", "==", "!=", ">", ">=")
 """By the upper bits of the argument of COMPARE_OP."""
 
+
+def _power(base: float, exponent: float) -> object:
+    """Raises where the result is known to be large: computing it might take for ever."""
+    if isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1 and exponent > 63:
+        raise OverflowError
+    return base**exponent
+
+
+def _shifted(value: int, count: int) -> int:
+    if count > 63:
+        raise OverflowError
+    return value << count
+
+
 _PYTHON: dict[str, Callable[..., object]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -30,8 +44,8 @@ _PYTHON: dict[str, Callable[..., object]] = {
     "/": operator.truediv,
     "//": operator.floordiv,
     "%": operator.mod,
-    "**": operator.pow,
-    "<<": operator.lshift,
+    "**": _power,
+    "<<": _shifted,
     ">>": operator.rshift,
     "&": operator.and_,
     "|": operator.or_,

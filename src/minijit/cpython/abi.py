@@ -8,7 +8,9 @@ thing and looking which bytes change.
 
 from __future__ import annotations
 
+import _thread
 import collections
+import contextlib
 import ctypes
 import enum
 import itertools
@@ -16,6 +18,7 @@ import operator
 import platform
 import struct
 import sys
+import time
 from dataclasses import dataclass
 
 from minijit.cpython import raw
@@ -126,9 +129,10 @@ def _wrong_platform() -> Unsupported | None:
 # ---- the interpreter state
 
 _SEARCHED = 4096
-_TRIES = 20
-_add_pending_call = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(
-    ("Py_AddPendingCall", ctypes.pythonapi)
+_TRIES = 100
+_PAUSE = 0.001
+_set_async_exception = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(
+    ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
 )
 
 
@@ -141,38 +145,40 @@ def _calibrated() -> Interpreter | Unsupported:
 
 
 def _eval_breaker(state: int) -> int | None:
-    """The offset of the eval breaker: the word that a pending call changes from 0 to 1.
+    """The offset of the eval breaker: the word that a signal to this thread changes from 0 to 1.
 
-    3.12 has the request to drop the GIL and the recursion limit behind it, which tells it from other flags. It may be
-    set already, by a thread that waits or by a call that the main thread has not come to: then the neighbours alone
-    have to do.
+    3.12 has the request to drop the GIL and the recursion limit behind it, which tells it from other flags. If another
+    thread has set it before, that thread is let run, and then once more.
     """
-    candidates: list[int] = []
+    limit = sys.getrecursionlimit()
     for _ in range(_TRIES):
-        before, after = _around_pending_call(state)
-        candidates = [k for k in range(len(after) - 2) if _is_breaker(*after[k : k + 3])]
-        if len(candidates) == 1 and not before[candidates[0]]:
-            break
-    return 4 * candidates[0] if len(candidates) == 1 else None
+        before, after = _around_signal(state)
+        for k, (was, now) in enumerate(zip(before, after, strict=True)):
+            if (was, now) == (0, 1) and after[k + 1 : k + 3] in ((0, limit), (1, limit)):
+                return 4 * k
+        time.sleep(_PAUSE)
+    return None
 
 
-def _is_breaker(flag: int, drop_request: int, limit: int) -> bool:
-    return flag == 1 and drop_request in (0, 1) and limit == sys.getrecursionlimit()
+class _Signal(Exception):
+    """Raised in this thread on its own behalf."""
 
 
-def _around_pending_call(state: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The beginning of the interpreter state before and after a pending call was asked for.
+def _around_signal(state: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The beginning of the interpreter state before and after this thread is signalled.
 
-    The interpreter clears the flag before its next bytecode, and other threads change it: so the copies and the call
-    are made by C functions in a row that keep the GIL. The call is one that does nothing and returns 0.
+    The signal is an asynchronous exception, since a pending call signals the main thread only. The interpreter raises
+    it at the first opportunity, and other threads change the state: so everything is done by C functions in a row that
+    keep the GIL.
     """
     before, after = (raw.Buffer(_SEARCHED) for _ in range(2))
     steps = (
         (raw.copy, before.address, state, _SEARCHED),
-        (_add_pending_call, raw.symbol("PyErr_Occurred"), None),
+        (_set_async_exception, _thread.get_ident(), _Signal),
         (raw.copy, after.address, state, _SEARCHED),
     )
-    collections.deque(itertools.starmap(operator.call, steps), maxlen=0)
+    with contextlib.suppress(_Signal):
+        collections.deque(itertools.starmap(operator.call, steps), maxlen=0)
     words = struct.Struct(f"{_SEARCHED // 4}i")
     old, new = (words.unpack(raw.read_bytes(buffer.address, _SEARCHED)) for buffer in (before, after))
     return old, new

@@ -50,7 +50,7 @@ _new_builtin.restype = ctypes.py_object
 _new_builtin.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
 _set_vectorcall = ctypes.pythonapi.PyFunction_SetVectorcall
 _set_vectorcall.restype = None
-_set_vectorcall.argtypes = [ctypes.py_object, ctypes.c_void_p]
+_set_vectorcall.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
 
 PLAIN_VECTORCALL = raw.symbol("_PyFunction_Vectorcall")
 
@@ -148,8 +148,8 @@ def is_watched(code: CodeType) -> bool:
     return any(bits & ~ours for bits in tools)
 
 
-def set_vectorcall(function: FunctionType, address: int) -> None:
-    """Calls of the function go to machine code at `address`."""
+def set_vectorcall(function: int, address: int) -> None:
+    """Calls of the function, which is given by its address, go to machine code at `address`."""
     _set_vectorcall(function, address)
 
 
@@ -158,6 +158,6 @@ def vectorcall_of(function: FunctionType) -> int:
     return raw.read_u64(id(function) + abi.FUNCTION.vectorcall)
 
 
-def restore_vectorcall(function: FunctionType) -> None:
-    """Calls of the function go to the interpreter again."""
+def restore_vectorcall(function: int) -> None:
+    """Calls of the function, which is given by its address, go to the interpreter again."""
     _set_vectorcall(function, PLAIN_VECTORCALL)

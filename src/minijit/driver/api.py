@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import inspect
+import os
 import warnings
 import weakref
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from minijit.cpython import abi, hooks
 from minijit.driver.core import Driver
 from minijit.driver.entries import can_enter_by_call, parameter_count
 from minijit.driver.state import facts
+from minijit.driver.turn import Turn
 from minijit.events import Hub, Stats
 from minijit.ir.region import EntryKind
 from minijit.report import explain as report
@@ -48,8 +50,10 @@ class _Process:
     """What a process has of minijit: at most one driver, the functions that were decorated, the event hub."""
 
     driver: Driver | None = None
+    interpreter: abi.Interpreter | None = None
     refusal: str = ""
     hub: Hub = field(default_factory=Hub)
+    turn: Turn = field(default_factory=Turn)
     decorated: weakref.WeakKeyDictionary[Any, _Options] = field(default_factory=weakref.WeakKeyDictionary)
 
 
@@ -75,9 +79,9 @@ def enable(config: Config | None = None) -> Session:
 def disable() -> None:
     """Takes minijit out of service: every function, monitoring tool id and watcher is as it was found. Safe to call
     twice."""
-    if _process.driver is not None:
-        _process.driver.close()
-        _process.driver = None
+    driver, _process.driver = _process.driver, None
+    if driver is not None:
+        driver.close()
 
 
 def is_enabled() -> bool:
@@ -96,13 +100,15 @@ class Session:
 
 
 def _start(config: Config) -> None:
-    found = abi.supported()
+    # What was found once stays true; looking for it again can fail while other threads or a signal interfere.
+    found = _process.interpreter or abi.supported()
     if isinstance(found, abi.Unsupported):
         _refuse(f"{found.reason.sentence} {found.detail}".strip())
         return
+    _process.interpreter = found
     _process.hub.log = config.log == "trace"
     try:
-        _process.driver = Driver(config, found, _process.hub, _withdraw)
+        _process.driver = Driver(config, found, _process.hub, _withdraw, _process.turn)
     except hooks.ToolTaken as taken:
         _refuse(f"the monitoring tool id for optimisers belongs to {taken}")
         return
@@ -123,6 +129,7 @@ def _refuse(why: str) -> None:
 
 
 atexit.register(disable)
+os.register_at_fork(after_in_child=_process.turn.after_fork)
 
 
 # Decorating
@@ -194,7 +201,7 @@ def _take_on(function: FunctionType, options: _Options) -> None:
     driver = _process.driver
     assert driver is not None
     state = driver.add(function, options.policy or Policy(driver.config))
-    if options.eager:
+    if options.eager and state is not None:
         kinds = _annotated_kinds(function)
         driver.compile_types(state, kinds)
 

@@ -1,8 +1,9 @@
 """The state machine: from a hot place to a region in service, and out of service again.
 
 Everything comes in through three doors, each on the thread it concerns and with the GIL held: `dispatch` (the stubs, at
-thresholds), `on_instruction` (a recording's steps) and `on_watch` (something changed). What to do is decided by the
-root's policy; this file carries it out and emits an event for everything that happens.
+thresholds), `on_instruction` (a recording's steps) and `on_watch` (something changed); and through the methods that
+`api` calls. One at a time gets any further (see `turn`). What to do is decided by the root's policy; this file carries
+it out and emits an event for everything that happens.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import _thread
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
 from minijit.backend.engine import CompileError
@@ -22,7 +24,8 @@ from minijit.driver.compiler import Failure
 from minijit.driver.entries import call_kinds, loop_kinds
 from minijit.driver.natives import Natives
 from minijit.driver.service import Service
-from minijit.driver.state import CodeState, FunctionState, Installed, RootState, function_state, new_site
+from minijit.driver.state import CodeState, FunctionState, Installed, RootState, Words, function_state, new_site
+from minijit.driver.turn import Turn
 from minijit.events import (
     Aborted,
     AbortReason,
@@ -76,11 +79,12 @@ class Driver:
     interpreter: Interpreter
     hub: Hub
     refuse: Callable[[str], None]
+    turn: Turn
     codes: dict[int, CodeState] = field(default_factory=dict)
     functions: dict[int, FunctionState] = field(default_factory=dict)
     monitoring: hooks.Monitoring = field(init=False)
-    _igniting: _thread.LockType = field(default_factory=_thread.allocate_lock)
     _service: Service | None = None
+    _is_closed: bool = False
     _loops_by_site: dict[int, RootState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -98,18 +102,29 @@ class Driver:
 
     # ---- registering
 
-    def add(self, function: FunctionType, policy: Policy) -> FunctionState:
-        """Takes a function on: from now on its calls and loops are counted. A second time changes the policy only."""
+    def add(self, function: FunctionType, policy: Policy) -> FunctionState | None:
+        """Takes a function on: from now on its calls and loops are counted. A second time changes the policy only.
+
+        None if this is called in the midst of something else, after which it is done.
+        """
+        self.turn.wait(partial(self._add, function, policy))
+        return self.functions.get(id(function))
+
+    def _add(self, function: FunctionType, policy: Policy) -> None:
+        if self._is_closed:
+            return
         known = self.functions.get(id(function))
-        if known is not None:
+        if known is not None and known.function is function:
             known.policy = policy
-            return known
+            return
+        if known is not None:
+            # It died before there were watchers to tell.
+            self._gone(known)
         code = self._code_state(function.__code__)
         state = function_state(code, function, policy, self.config.miss_threshold)
         self.functions[id(function)] = code.functions[id(function)] = state
         self._adopt(state)
         self._update_events(code)
-        return state
 
     def _code_state(self, code_object: CodeType) -> CodeState:
         code = self.codes.get(id(code_object))
@@ -138,7 +153,7 @@ class Driver:
             return
         function = state.function
         if function is None:
-            self._gone(state.address)
+            self._gone(state)
             return
         self._adopt_code(state.code)
         self.natives.functions[state.address] = state.words.address
@@ -150,18 +165,13 @@ class Driver:
             self.natives.sites[site_key(code.address, header)] = loop.words.address
 
     def _ignite(self, _code: CodeType, _offset: int) -> None:
-        """The first of our functions runs: makes the native part, which takes over the counting.
-
-        One thread does it; others, which run meanwhile, are not kept waiting.
-        """
-        if self._service is None and self._igniting.acquire(blocking=False):
-            try:
-                self._go_native()
-            finally:
-                self._igniting.release()
+        """The first of our functions runs."""
+        if self._service is None:
+            self.turn.do(self._go_native)
 
     def _go_native(self) -> None:
-        if self._service is not None:
+        """Makes the native part, which takes over the counting."""
+        if self._service is not None or self._is_closed:
             return
         try:
             natives = Natives(self.config, self.interpreter, self.dispatch, self.on_watch)
@@ -196,13 +206,26 @@ class Driver:
             _thread.interrupt_main()
 
     def _dispatch(self, kind: Call, a: int, b: int) -> None:
+        if kind is Call.STALE:
+            self.monitoring.rearm(raw.borrow(a))
+        elif not self.turn.take():
+            self.turn.do(partial(self._postpone, kind, a, b))
+        else:
+            try:
+                if not self._is_closed:
+                    self._answer(kind, a, b)
+            finally:
+                self.turn.pass_on()
+
+    def _answer(self, kind: Call, a: int, b: int) -> None:
+        program = 3
         match kind:
             case Call.START:
-                self._hot_start(self.codes.get(a), frames.current(2))
+                self._hot_start(self.codes.get(a), frames.current(program))
             case Call.LOOP:
-                self._hot_loop(self._loops_by_site.get(b), frames.current(2))
+                self._hot_loop(self._loops_by_site.get(b), frames.current(program))
             case Call.LOOP_MISS:
-                self._missed_loop(self._loops_by_site.get(b), frames.current(2))
+                self._missed_loop(self._loops_by_site.get(b), frames.current(program))
             case Call.EXIT:
                 self._hot_exit(a)
             case Call.MISS:
@@ -210,9 +233,31 @@ class Driver:
             case Call.WATCHED:
                 self._park(self.functions.get(a))
             case Call.STALE:
-                self.monitoring.rearm(raw.borrow(a))
+                raise AssertionError(kind)
             case _:
                 assert_never(kind)
+
+    def _postpone(self, kind: Call, a: int, b: int) -> None:
+        """Asks again at the next occasion."""
+        if self._is_closed:
+            return
+        match kind:
+            case Call.START if a in self.codes:
+                self._ask_again(self.codes[a].start, 1)
+            case Call.LOOP if b in self._loops_by_site:
+                self._ask_again(self._loops_by_site[b].words, 1)
+            case Call.LOOP_MISS if b in self._loops_by_site:
+                _miss_again(self._loops_by_site[b].words)
+            case Call.MISS if a in self.functions:
+                _miss_again(self.functions[a].words)
+            case Call.EXIT:
+                found = self.service.exit_at(a)
+                if found is not None:
+                    found[0].records.heat(found[1], found[0].records.count(found[1]) + 1)
+            case Call.WATCHED:
+                self._park(self.functions.get(a))
+            case _:
+                return
 
     def on_instruction(self, code_object: CodeType, offset: int) -> object:
         """A step of a recording, or of something that has the same code and is none of its business."""
@@ -232,10 +277,18 @@ class Driver:
             case Verdict.LISTEN:
                 return None
             case Verdict.DONE:
-                self._recorded(code)
+                self.turn.do(partial(self._recording_ends, code, recording, None))
             case AbortReason() as reason:
-                self._drop_recording(code, reason)
+                self.turn.do(partial(self._recording_ends, code, recording, reason))
         return hooks.DISABLE
+
+    def _recording_ends(self, code: CodeState, recording: Recording, reason: AbortReason | None) -> None:
+        if self._is_closed or code.recording is not recording:
+            return
+        if reason is None:
+            self._recorded(code)
+        else:
+            self._drop_recording(code, reason)
 
     def _top(self, code: CodeState, frame: frames.Frame, offset: int) -> str:
         depth = code.code.depths.get(offset, 0)
@@ -485,14 +538,15 @@ class Driver:
 
     def compile_types(self, state: FunctionState, kinds: tuple[EntryKind, ...]) -> bool:
         """Compiles a function for arguments of these kinds, recorded or not; whether there is a region for them now."""
-        self._ignite(state.code.code.code, 0)
-        if self._service is None:
-            return False
-        if self._service is None:
-            return False
-        if state.is_out or any(version.kinds == kinds for version in state.versions):
-            return not state.is_out
-        return self._compile_now(state, kinds, compile_unseen=True) is not None
+        self.turn.wait(partial(self._compile_types, state, kinds))
+        return any(version.kinds == kinds for version in state.versions)
+
+    def _compile_types(self, state: FunctionState, kinds: tuple[EntryKind, ...]) -> None:
+        self._go_native()
+        if self._service is None or self.functions.get(state.address) is not state or state.is_out:
+            return
+        if not any(version.kinds == kinds for version in state.versions):
+            self._compile_now(state, kinds, compile_unseen=True)
 
     # ---- out of service
 
@@ -520,10 +574,9 @@ class Driver:
 
     def _park(self, state: FunctionState | None) -> None:
         """Somebody else watches the code: the function is the interpreter's until they are gone."""
-        function = None if state is None else state.function
-        if state is None or function is None:
+        if state is None or not state.exists:
             return
-        hooks.restore_vectorcall(function)
+        hooks.restore_vectorcall(state.address)
         state.installed = False
         self._ask_again(state.code.start, 1)
 
@@ -535,6 +588,11 @@ class Driver:
 
     def release(self, state: FunctionState) -> None:
         """Throws away all code of a function and of its code object's loops; counting starts anew."""
+        self.turn.wait(partial(self._release, state))
+
+    def _release(self, state: FunctionState) -> None:
+        if self.functions.get(state.address) is not state:
+            return
         for root in (state, *state.code.loops.values()):
             self._retire_all(root, KillReason.RELEASED)
             root.given_up = None
@@ -548,7 +606,12 @@ class Driver:
 
     def suppress(self, state: FunctionState) -> None:
         """Never compiles the function again."""
-        self.release(state)
+        self.turn.wait(partial(self._suppress, state))
+
+    def _suppress(self, state: FunctionState) -> None:
+        if self.functions.get(state.address) is not state:
+            return
+        self._release(state)
         for root in (state, *state.code.loops.values()):
             root.suppressed = True
         self._update_events(state.code)
@@ -556,16 +619,53 @@ class Driver:
     # ---- changes
 
     def on_watch(self, kind: int, event: int, subject: int, key: object, new: object) -> None:
-        """A watcher's filter found something that concerns us."""
+        """A watcher's filter found something that concerns us. When this returns, nothing that relied on it runs any
+        more."""
         if kind == Watched.DICT:
-            self._dict_changed(DictEvent(event), subject, key, new)
+            work = partial(self._dict_changed, DictEvent(event), subject, key, new)
+            roots = self._relying(subject)
         elif kind == Watched.FUNCTION:
-            self._function_changed(FunctionEvent(event), subject, new)
+            work = partial(self._function_changed, FunctionEvent(event), self.functions.get(subject), new)
+            roots = self._affected(FunctionEvent(event), self.functions.get(subject))
+        else:
+            return
+        if self.turn.take():
+            try:
+                work()
+            finally:
+                self.turn.pass_on()
+            return
+        for root in roots:
+            root.hold()
+        self.turn.do(partial(self._changed_late, work, roots))
+
+    def _relying(self, namespace: int) -> list[RootState]:
+        """The roots whose regions rely on anything in a namespace."""
+        return [] if self._service is None else [region.owner for region in self.service.assumptions.relying(namespace)]
+
+    def _affected(self, event: FunctionEvent, state: FunctionState | None) -> list[RootState]:
+        """The roots that a change of a function is about. One that is being destroyed is not touched after this."""
+        if state is not None and event is FunctionEvent.DESTROY:
+            state.reference = None
+        return [] if state is None else [state]
+
+    def _changed_late(self, work: Callable[[], object], roots: list[RootState]) -> None:
+        """A change that had to wait for its turn: what it broke has been held since."""
+        if self._is_closed:
+            return
+        try:
+            work()
+        finally:
+            for root in roots:
+                root.is_held = False
+                if root.versions:
+                    self.service.relink(root)
 
     def _dict_changed(self, event: DictEvent, namespace: int, key: object, new: object) -> None:
-        if event in (DictEvent.ADDED, DictEvent.MODIFIED, DictEvent.DELETED):
+        # A key that is no plain str can equal any name.
+        if event in (DictEvent.ADDED, DictEvent.MODIFIED, DictEvent.DELETED) and type(key) is str:
             value = ABSENT if event is DictEvent.DELETED else new
-            self._break((namespace, str(key)), value)
+            self._break((namespace, key), value)
             return
         dying = namespace if event is DictEvent.DEALLOCATED else 0
         for name in self.service.assumptions.keys_of(namespace):
@@ -577,12 +677,11 @@ class Driver:
         for installed in self.service.assumptions.broken_by(key, value):
             self._kill(installed, KillReason.GLOBAL, key[1], dying)
 
-    def _function_changed(self, event: FunctionEvent, address: int, new: object) -> None:
-        state = self.functions.get(address)
-        if state is None:
+    def _function_changed(self, event: FunctionEvent, state: FunctionState | None, new: object) -> None:
+        if state is None or self.functions.get(state.address) is not state:
             return
         if event is FunctionEvent.DESTROY:
-            self._gone(address)
+            self._gone(state)
         elif event is FunctionEvent.MODIFY_CODE:
             self._recoded(state, new)
 
@@ -601,9 +700,8 @@ class Driver:
         self._adopt(fresh)
         self._update_events(code)
 
-    def _gone(self, address: int) -> None:
+    def _gone(self, state: FunctionState) -> None:
         """A function is being destroyed."""
-        state = self.functions[address]
         state.reference = None
         self._retire_all(state, KillReason.GONE)
         self._forget(state)
@@ -625,14 +723,17 @@ class Driver:
         for header, loop in code.loops.items():
             self._retire_all(loop, KillReason.GONE)
             self._loops_by_site.pop(loop.words.address, None)
-            if self._service is not None:
-                del self.natives.sites[site_key(code.address, header)]
+            self._forget_site(site_key(code.address, header))
             loop.close()
-        if self._service is not None:
-            del self.natives.sites[site_key(code.address, 0)]
+        self._forget_site(site_key(code.address, 0))
         code.start.close()
         self.monitoring.set_events(code.code.code, 0)
         del self.codes[code.address]
+
+    def _forget_site(self, key: int) -> None:
+        # A function that died before the native part was made has no sites.
+        if self._service is not None and key in self.natives.sites:
+            del self.natives.sites[key]
 
     # ---- small things
 
@@ -667,6 +768,10 @@ class Driver:
 
     def close(self) -> None:
         """Takes everything back: code, vectorcalls, events, watchers."""
+        self.turn.wait(self._close)
+
+    def _close(self) -> None:
+        self._is_closed = True
         for state in list(self.functions.values()):
             self._retire_all(state, KillReason.DISABLED)
             self._forget(state)
@@ -674,3 +779,8 @@ class Driver:
         if self._service is not None:
             self.natives.close()
             self._service = None
+
+
+def _miss_again(words: Words) -> None:
+    """Asks about misses at the next one."""
+    words.set("miss_hot_at", words.get("misses") + 1)

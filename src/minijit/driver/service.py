@@ -44,6 +44,8 @@ class Service:
         namespaces = compiler.namespaces_of(state)
         if namespaces is None:
             return Failure(AbortReason.STALE, "the function is gone")
+        if any(type(namespace) is not dict for namespace in namespaces):
+            return Failure(AbortReason.NOTHING, "globals or builtins that are no plain dict")
         started = time.perf_counter()
         volatile = self.assumptions.volatile()
         try:
@@ -104,7 +106,7 @@ class Service:
         following = [version.address for version in state.versions[1:]] + [last]
         for version, address in zip(state.versions, following, strict=False):
             version.words.set("next", address)
-        first = state.versions[0].address if state.versions else 0
+        first = state.versions[0].address if state.versions and not state.is_held else 0
         if isinstance(state, FunctionState):
             _enter_by_call(state, first)
         else:
@@ -144,11 +146,10 @@ class Service:
 
 def _enter_by_call(state: FunctionState, address: int) -> None:
     """Calls of the function go to machine code at `address`, or to the interpreter if it is 0."""
-    function = state.function
-    state.installed = bool(address)
-    if function is None:
+    state.installed = bool(address) and state.exists
+    if not state.exists:
         return
     if address:
-        hooks.set_vectorcall(function, address)
+        hooks.set_vectorcall(state.address, address)
     else:
-        hooks.restore_vectorcall(function)
+        hooks.restore_vectorcall(state.address)

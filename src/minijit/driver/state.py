@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from minijit.backend.snapshots import NEVER
 from minijit.backend.stubs import CHAIN_WORDS, SITE_WORDS
-from minijit.cpython import raw
+from minijit.cpython import hooks, raw
 from minijit.ir.region import EntryPoint
 from minijit.ir.trace import Profile, Root
 from minijit.report.explain import ExitFacts, RootFacts, VersionFacts
@@ -128,6 +128,13 @@ class RootState:
     last_abort: AbortReason | None = None
     retired_entries: int = 0
     retired_exits: int = 0
+    is_held: bool = False  # not to be entered: something its code relies on has changed, which is yet to be dealt with
+
+    def hold(self) -> None:
+        """Nothing enters the root's code from now on."""
+        self.is_held = True
+        if self.versions:
+            self.words.set("entry", 0)
 
     @property
     def is_out(self) -> bool:
@@ -195,6 +202,18 @@ class FunctionState(RootState):
     def function(self) -> Any:
         """The function; None once it is gone."""
         return None if self.reference is None else self.reference()
+
+    @property
+    def exists(self) -> bool:
+        """Whether the function can still be called: one that the garbage collector is about to destroy can, though its
+        weak references are gone."""
+        return self.reference is not None
+
+    def hold(self) -> None:
+        self.is_held = True
+        self.installed = False
+        if self.exists:
+            hooks.restore_vectorcall(self.address)
 
 
 @dataclass(slots=True, eq=False)

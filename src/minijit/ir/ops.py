@@ -294,7 +294,10 @@ def _load_global(namespace: dict[str, object], name: str) -> object:
 
 
 def _call_pure(function: Callable[..., object], *args: object) -> object:
-    return _raising(function)(*args)
+    try:
+        return function(*args)
+    except (ArithmeticError, ValueError, TypeError):
+        raise Leaves from None
 
 
 op("load_global", "object object -> ?", _load_global, Effect.READ)

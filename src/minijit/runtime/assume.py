@@ -48,6 +48,11 @@ class Assumptions[R]:
             self.kills[key] += 1
         return broken
 
+    def relying(self, namespace: int) -> list[R]:
+        """The regions that rely on anything in a namespace. May be asked in the midst of a change."""
+        found = [list(regions.values()) for key, regions in list(self.dependents.items()) if key[0] == namespace]
+        return [region for regions in found for region, _ in regions]
+
     def keys_of(self, namespace: int) -> list[Key]:
         """The keys of one namespace that someone relies on."""
         return [key for key in self.dependents if key[0] == namespace]

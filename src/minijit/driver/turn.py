@@ -1,0 +1,79 @@
+"""Whose turn it is: one at a time changes what the driver knows.
+
+The driver is Python code. Other threads run in the midst of it, and so do finalisers, signal handlers, policies and
+subscribers, all of which may call it again. So every change is a piece of *work*: done at once if nobody is at it, and
+otherwise by whoever is, as soon as what is under way is done. In: work, from any thread at any time. Out: the same
+work, one piece after the other.
+
+Nobody is kept waiting but the explicit callers of other threads (`wait`): what is under way may need a lock that a
+waiting thread holds, and a finaliser would wait for the very code that it interrupts. What cannot be put off, such as
+taking a broken region out of service, is the caller's to do before it hands over the rest.
+"""
+
+from __future__ import annotations
+
+import _thread
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Work = Callable[[], object]
+
+
+@dataclass(slots=True)
+class Turn:
+    """One a process."""
+
+    _lock: _thread.LockType = field(default_factory=_thread.allocate_lock)
+    _owner: int = 0
+    _work: deque[Work] = field(default_factory=deque)
+    _is_frozen: bool = False
+
+    def take(self) -> bool:
+        """Takes the turn if it is free. Who took it must pass it on."""
+        if self._is_frozen or not self._lock.acquire(blocking=False):
+            return False
+        self._owner = _thread.get_ident()
+        return True
+
+    def pass_on(self) -> None:
+        """Does the work that has come up meanwhile, and gives the turn back."""
+        while True:
+            try:
+                while self._work:
+                    self._work.popleft()()
+            finally:
+                self._owner = 0
+                self._lock.release()
+            # What came up between the last look and the release.
+            if not self._work or not self.take():
+                return
+
+    def do(self, work: Work) -> None:
+        """Does the work now, or lets whoever has the turn do it."""
+        self._work.append(work)
+        if self.take():
+            self.pass_on()
+
+    def wait(self, work: Work) -> bool:
+        """Does the work as soon as no other thread has the turn. False where the caller's own thread has it: then the
+        work is done after what is under way."""
+        if self._owner == _thread.get_ident():
+            self._work.append(work)
+            return False
+        self._lock.acquire()
+        self._owner = _thread.get_ident()
+        try:
+            work()
+        finally:
+            self.pass_on()
+        return True
+
+    def after_fork(self) -> None:
+        """In a child process: if another thread had the turn, what it was at stays half done, and nothing more is
+        begun than what is asked for explicitly."""
+        if self._owner and self._owner != _thread.get_ident():
+            self._lock, self._owner, self._is_frozen = _thread.allocate_lock(), 0, True

@@ -1,0 +1,267 @@
+"""A small language for tests of the builder: a source and the kinds it is entered with in, the region as text out.
+
+`.case` files hold cases one below the other:
+
+    # What the case shows.
+    --- call(int, float) seen=2,3
+    def f(a, b):
+        ...
+    --- region
+    region f call(int, float)
+    ...
+
+The header says where the region is entered (`loop` is the first loop) and with which kinds. Everything counts as seen,
+unless `seen` lists the lines of the source that a recording took. `volatile` lists globals that change too often,
+`blocks` and `versions` are the budgets. The function is the last one that the source defines, and nothing runs but the
+source itself.
+
+As a script, with `tests` on the path, it writes the regions anew, into the files given or all of them: read the diff.
+"""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING
+
+from strategies.regions import canonical
+
+from minijit.build.builder import Build, Builder, Request
+from minijit.build.bytecodes import HANDLERS
+from minijit.ir.bytecode import Code, decode
+from minijit.ir.check import check_region
+from minijit.ir.eval import Left, Outcome, Returned, evaluate
+from minijit.ir.region import (
+    EntryKind,
+    EntryPoint,
+    Jump,
+    Kind,
+    Leave,
+    Op,
+    Operand,
+    Region,
+    Return,
+    Slot,
+    Value,
+    VirtualTuple,
+)
+from minijit.ir.text import print_region, renumber
+from minijit.ir.trace import Profile, Root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+CASES = Path(__file__).parent / "cases"
+BLOCKS, VERSIONS = 600, 4
+"""The budgets of the default configuration."""
+
+
+def function_of(source: str) -> FunctionType:
+    """The last function that a source defines."""
+    namespace: dict[str, object] = {}
+    exec(compile(source, "<case>", "exec"), namespace)
+    return [value for value in namespace.values() if isinstance(value, FunctionType)][-1]
+
+
+def build(
+    program: str | FunctionType,
+    *kinds: str,
+    point: EntryPoint = EntryPoint.CALL,
+    seen: Iterable[int] | None = None,
+    volatile: Iterable[str] = (),
+    blocks: int = BLOCKS,
+    versions: int = VERSIONS,
+    tops: str = "",
+) -> Build:
+    """The build of a function for entry kinds. `seen` are lines; `tops` is what recordings saw on the stack."""
+    function = function_of(program) if isinstance(program, str) else program
+    code = decode(function.__code__)
+    profile = Profile(_offsets(code, seen), dict.fromkeys(code.instructions, tops))
+    root = Root(point, min(code.loops) if point is EntryPoint.LOOP else 0)
+    namespace = function.__globals__
+    request = Request(
+        code=code,
+        profile=profile,
+        root=root,
+        entry_kinds=tuple(map(EntryKind, kinds)),
+        globals=namespace,
+        builtins=vars(builtins),
+        compile_unseen=seen is None,
+        max_blocks=blocks,
+        max_versions=versions,
+        volatile=frozenset((id(namespace), name) for name in volatile),
+    )
+    made = Builder(request, HANDLERS).build()
+    assert check_region(made.region) == ()
+    return made
+
+
+def _offsets(code: Code, lines: Iterable[int] | None) -> set[int]:
+    wanted = set(lines or ())
+    return {offset for offset in code.instructions if code.line(offset) in wanted}
+
+
+def region_of(program: str | FunctionType, *kinds: str, **options: object) -> Region:
+    """The region alone, with its values numbered in order."""
+    return renumber(build(program, *kinds, **options).region)  # type: ignore[arg-type]
+
+
+# Case files
+
+
+@dataclass(frozen=True, slots=True)
+class BuildCase:
+    """One case of a file. `head` is its comment, `header` what stands behind `---`."""
+
+    file: Path
+    head: str
+    header: str
+    source: str
+    wanted: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.file.stem}: {self.head.splitlines()[0].removeprefix('#').strip()}"
+
+    def region(self) -> str:
+        return print_region(self.made())
+
+    def made(self) -> Region:
+        """The region that the builder makes of the source."""
+        match = re.fullmatch(r"(call|loop)\(([\w, ]*)\)((?: \w+=\S+)*)", self.header)
+        assert match is not None, f"{self.name}: {self.header}"
+        options = dict(option.split("=") for option in match[3].split())
+        volatile = options.pop("volatile", "").split(",")
+        seen = [int(line) for line in options.pop("seen").split(",")] if "seen" in options else None
+        budgets = {name: int(options.pop(name)) for name in ("blocks", "versions") if name in options}
+        assert not options, f"{self.name}: {options}"
+        kinds = [kind.strip() for kind in match[2].split(",") if kind]
+        return region_of(self.source, *kinds, point=EntryPoint(match[1]), seen=seen, volatile=volatile, **budgets)
+
+    def text(self) -> str:
+        return f"{self.head}--- {self.header}\n{self.source}--- region\n{self.region()}"
+
+
+_CASE = re.compile(r"((?:#.*\n)+)--- (.*)\n((?:.*\n)*?)--- region\n((?:(?!#).*\n)*)")
+
+
+def read_cases(file: Path) -> list[BuildCase]:
+    """The cases of a file; everything in it belongs to one."""
+    text = file.read_text(encoding="utf-8")
+    found = list(_CASE.finditer(text))
+    assert "".join(match.group() for match in found) == text, f"{file.name} is not made of cases"
+    return [BuildCase(file, *match.groups()) for match in found]
+
+
+def case_files() -> list[Path]:
+    return sorted(CASES.glob("*.case"))
+
+
+def all_cases() -> list[BuildCase]:
+    return [case for file in case_files() for case in read_cases(file)]
+
+
+def update(files: Iterable[Path]) -> None:
+    for file in files:
+        texts = [case.text().rstrip("\n") + "\n" for case in read_cases(file)]
+        file.write_text("\n".join(texts), encoding="utf-8")
+
+
+# Straight lines
+
+
+def expression_of(region: Region, names: tuple[str, ...]) -> str:
+    """What a region without branches does, as one line: `int_add(a, 1)!overflow` may leave for that reason."""
+    return "; ".join(_statements(region, names))
+
+
+def _statements(region: Region, names: tuple[str, ...]) -> Iterator[str]:
+    known: dict[Value, str] = {value: names[slot] for slot, _, value in region.inputs()}
+    block = region.blocks[0]
+    while True:
+        for op in block.ops:
+            text = _op(region, op, known)
+            if op.result is None:
+                yield text
+            elif op.result.kind is not Kind.ANY:
+                known[op.result] = text
+            else:
+                known[op.result] = "any"  # a local that is dead by now
+        match block.end:
+            case Jump(edge):
+                block = region.blocks[edge.target]
+                known.update(zip(block.params, [_operand(arg, known) for arg in edge.args], strict=True))
+            case Return(value):
+                yield _slot(value, known)
+                return
+            case Leave(exit):
+                yield f"leave: {region.exits[exit].reason.label} {region.exits[exit].detail}".rstrip()
+                return
+            case _:
+                raise AssertionError(f"this region has branches:\n{print_region(region)}")
+
+
+def _op(region: Region, op: Op, known: dict[Value, str]) -> str:
+    way = "" if op.exit is None else f"!{region.exits[op.exit].reason.label}"
+    return f"{op.name}({', '.join(_operand(arg, known) for arg in op.args)}){way}"
+
+
+def _operand(operand: Operand, known: dict[Value, str]) -> str:
+    if isinstance(operand, Value):
+        return known[operand]
+    return getattr(operand.value, "__name__", None) or repr(operand.value)
+
+
+def _slot(slot: Slot, known: dict[Value, str]) -> str:
+    if isinstance(slot, VirtualTuple):
+        return f"({', '.join(_slot(item, known) for item in slot.items)})"
+    assert not isinstance(slot, Value) or slot in known
+    return _operand(slot, known)  # type: ignore[arg-type]
+
+
+# What regions mean
+
+SAMPLES: dict[str, tuple[object, ...]] = {
+    "int": (0, 1, -1, 2, 3, -7, 63, 64, 255, 2**31, 2**53 + 1, -(2**62), 2**63 - 1, -(2**63)),
+    "float": (0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e22, 5e-324, 1e308, 2.0**63, float("inf"), float("nan")),
+    "bool": (False, True),
+    "none": (None,),
+}
+
+
+
+
+def outcomes(program: str, kinds: tuple[str, ...], **options: object) -> list[tuple[tuple[object, ...], Outcome]]:
+    """How the region of a function ends, for samples of each kind."""
+    region = region_of(program, *kinds, **options)
+    return [(inputs, evaluate(region, _inputs(region, inputs))) for inputs in samples_of(kinds)]
+
+
+def samples_of(kinds: tuple[str, ...]) -> list[tuple[object, ...]]:
+    return list(itertools.product(*(SAMPLES[kind] for kind in kinds)))
+
+
+def _inputs(region: Region, inputs: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple(inputs[slot] for slot, _, _ in region.inputs())
+
+
+def check_meaning(program: str, *kinds: str, **options: object) -> int:
+    """Compares region and function; gives how many calls returned. Only a value of 64 bits may be returned."""
+    function = function_of(program)
+    returned = 0
+    for inputs, outcome in outcomes(program, kinds, **options):
+        if isinstance(outcome, Returned):
+            assert canonical(outcome.value) == canonical(function(*inputs)), inputs
+            returned += 1
+        else:
+            assert isinstance(outcome, Left)
+    return returned
+
+
+if __name__ == "__main__":
+    update([Path(name) for name in sys.argv[1:]] or case_files())
