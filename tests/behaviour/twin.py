@@ -5,8 +5,8 @@ which minijit was never told of. `outcome` is everything that a caller can see o
 and bits, or the exception with its message and the traceback's functions, lines and instructions. `Twins` calls both
 alternately and fails with the first difference.
 
-Policies for tests: `Patient` never gives up and compiles every branch at once, so that an exit under test stays what it is
-however often it is taken; `Bridging` never gives up and does make bridges.
+Policies for tests: `Patient` never gives up and compiles every branch at once, so that an exit under test stays what it
+is however often it is taken; `Bridging` never gives up and does make bridges.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import minijit
 from minijit.driver import api
+from minijit.events import AbortReason
 from minijit.runtime.policy import Bridge, GiveUp, Record, Resume, Wait
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ def locals_of(error: BaseException) -> list[object]:
 def plain_twin(function: types.FunctionType) -> types.FunctionType:
     """A function that does the same and that minijit does not know."""
     code = function.__code__.replace()
-    twin = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    parts = function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    twin = types.FunctionType(code, *parts)
     twin.__kwdefaults__ = function.__kwdefaults__
     return twin
 
@@ -140,10 +142,8 @@ def enabled(config: minijit.Config = LOW) -> Iterator[None]:
     failures: list[str] = []
 
     def note(event: object) -> None:
-        if getattr(event, "reason", None) in (minijit.events.AbortReason.COMPILER,):
+        if getattr(event, "reason", None) is AbortReason.COMPILER:
             failures.append(repr(event))
-
-    import minijit.events
 
     with minijit.enable(config):
         unsubscribe = minijit.subscribe(note)

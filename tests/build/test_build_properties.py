@@ -21,9 +21,8 @@ from builder_tools import BLOCKS, VERSIONS, build, function_of
 from random_functions import PARAMETERS, random_function
 from strategies.regions import canonical
 
-from minijit.build import bytecodes, numbers, state
+from minijit.build import bytecodes, numbers
 from minijit.events import ExitReason
-from minijit.ir.bytecode import decode
 from minijit.ir.eval import Left, Outcome, Returned, evaluate
 from minijit.ir.ops import UNBOUND
 from minijit.ir.region import Const, Region, Value
@@ -50,6 +49,8 @@ class Run:
 
     def run(self, arguments: tuple[object, ...]) -> Run:
         before = sys.gettrace()
+        # 3.12 asks for such events at `settrace` only if some frame has wanted them before.
+        sys._getframe().f_trace_opcodes = True
         sys.settrace(self.on_call)
         try:
             self.value = self.function(*arguments)
@@ -188,10 +189,6 @@ def _swap_wrong(b: Any, i: Any) -> None:
     stack[-1], stack[-2] = stack[-2], stack[-1]
 
 
-def _forget_unbound(slot: Any, shape: object, pack: Any) -> Any:
-    return [] if shape is state.ANY else state.arguments(slot, shape, pack)
-
-
 MUTANTS = {
     "subtraction adds": (numbers._INT_OPS, "-", numbers._INT_OPS["+"]),
     "float floor division divides": (numbers._FLOAT_OPS, "//", numbers._FLOAT_OPS["/"]),
@@ -205,7 +202,6 @@ MUTANTS = {
         lambda b, i: b.state.stack.extend(bytecodes.tuple_items(b.state.pop()) or [Const(0)] * i.arg),
     ),
     "DELETE_FAST forgets": (bytecodes.HANDLERS, "DELETE_FAST", lambda b, i: None),
-    "END_FOR pops": (bytecodes.HANDLERS, "GET_ITER", bytecodes.HANDLERS["NOP"]),
 }
 
 
@@ -221,11 +217,3 @@ def is_killed(seed: int) -> bool:
         return trial_difference(seed)[1] is not None
     except (AssertionError, IndexError, TypeError, AttributeError):
         return True
-
-
-def test_decoded_offsets_are_those_of_the_interpreter() -> None:
-    for seed in range(50):
-        trial = Trial.of(seed)
-        function = trial.function()
-        states = Run(function).run(trial.arguments).states
-        assert states.keys() <= decode(function.__code__).instructions.keys()

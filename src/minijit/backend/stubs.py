@@ -16,7 +16,8 @@ filled from the snapshot, and given to `_PyEval_EvalFrameDefault`, which goes on
 names and pops the frame when it is done. No event is needed and nothing runs in between. See docs/decisions/0002.
 
 **Python is called** through one handler, `handler(kind, a, b)`, at thresholds only (`Call` lists the kinds). The
-handler never raises into the program.
+handler never raises into the program, and the program's signal handlers do not run inside of it: signals are blocked for
+the time, and while one is waiting to be handled, a threshold is put off by one.
 
 Native memory that Python writes and the stubs read: a `Site` for each place that is counted (a code object's start, a
 loop header), found in the map `sites` under `site_key`; a `Chain` for each function with call entries, found in the map
@@ -34,6 +35,7 @@ from minijit.backend.map_stub import LOOKUP_IR
 from minijit.backend.prelude import HELPERS, helper_text
 from minijit.backend.snapshots import KEEP_SLOT, RECORD_WORDS, TAGS, Make
 from minijit.cpython import abi
+from minijit.cpython.signals import BLOCKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +64,7 @@ HEADROOM = 500
 """How many frames more than the program's limit allows a handler of ours may have."""
 MAX_BOUND = 256
 """The most parameters of a function with a call entry."""
+SIG_SETMASK = 2
 EVAL_STACK_UNITS = 2
 """What one nested run of the interpreter loop takes from `c_recursion_remaining`."""
 
@@ -81,6 +84,7 @@ class StubAddresses:
     bound: int
     raw: int
     monitoring_version: int
+    eval_breaker: int
     symbol: Callable[[str], int]
 
 
@@ -119,6 +123,10 @@ define internal void @lift_limit(ptr %thread, i32 %by) alwaysinline {{
   %old = load i32, ptr %place
   %new = add i32 %old, %by
   store i32 %new, ptr %place
+  %c_place = getelementptr i8, ptr %thread, i64 {abi.THREAD.c_recursion_remaining}
+  %c_old = load i32, ptr %c_place
+  %c_new = add i32 %c_old, %by
+  store i32 %c_new, ptr %c_place
   ret void
 }}
 """
@@ -149,14 +157,32 @@ define internal i64 @bump(ptr %counter) alwaysinline {{
 }}
 
 {lift_limit()}
-; Calls handler(kind, a, b) with monitoring off for this thread; nothing of it reaches the program.
+; Calls the handler at a threshold, which is kept at %hot_at; at the next occasion instead if the interpreter has been
+; asked to do something else first.
+define internal void @ask(i64 %kind, i64 %a, i64 %b, ptr %hot_at) noinline {{
+entry:
+  %asked = load volatile i32, ptr inttoptr (i64 {at.eval_breaker} to ptr)
+  %free = icmp eq i32 %asked, 0
+  br i1 %free, label %now, label %later
+now:
+  call void @call_python(i64 %kind, i64 %a, i64 %b)
+  ret void
+later:
+  %postponed = call i64 @bump(ptr %hot_at)
+  ret void
+}}
+
+; Calls handler(kind, a, b) with monitoring off and signals blocked for this thread; nothing of it reaches the program.
+@signals = internal constant [16 x i64] [i64 {BLOCKED}, {", ".join(["i64 0"] * 15)}]
 define internal void @call_python(i64 %kind, i64 %a, i64 %b) noinline {{
 entry:
   %arguments = alloca [4 x ptr]
+  %mask = alloca [16 x i64]
   %handler = load ptr, ptr inttoptr (i64 {at.handler} to ptr)
   %off = icmp eq ptr %handler, null
   br i1 %off, label %done, label %box
 box:
+  %blocked = call i32 {_function(at, "pthread_sigmask")}(i32 {SIG_SETMASK}, ptr @signals, ptr %mask)
   %thread = call ptr @thread()
   %tracing = call ptr @at(ptr %thread, i64 {abi.THREAD.tracing})
   %depth = load i32, ptr %tracing
@@ -182,9 +208,12 @@ box:
   br i1 %raised, label %report, label %drop
 report:
   call void {_function(at, "PyErr_WriteUnraisable")}(ptr %handler)
-  br label %done
+  br label %unblock
 drop:
   call void @decref(ptr %result)
+  br label %unblock
+unblock:
+  %unblocked = call i32 {_function(at, "pthread_sigmask")}(i32 {SIG_SETMASK}, ptr %mask, ptr null)
   br label %done
 done:
   ret void
@@ -228,7 +257,7 @@ counted:
 tell:
   %code_word = ptrtoint ptr %code to i64
   %site_word = ptrtoint ptr %site to i64
-  call void @call_python(i64 {Call.START:d}, i64 %code_word, i64 %site_word)
+  call void @ask(i64 {Call.START:d}, i64 %code_word, i64 %site_word, ptr %hot_at_place)
   br label %done
 done:
   ret ptr {none}
@@ -286,7 +315,7 @@ missed:
   %miss_hot = icmp eq i64 %missed_now, %miss_hot_at
   br i1 %miss_hot, label %tell_miss, label %done
 tell_miss:
-  call void @call_python(i64 {Call.LOOP_MISS:d}, i64 %code_word, i64 %site_word)
+  call void @ask(i64 {Call.LOOP_MISS:d}, i64 %code_word, i64 %site_word, ptr %miss_hot_place)
   br label %done
 counted:
   %number = call i64 @bump(ptr %site)
@@ -295,7 +324,7 @@ counted:
   %hot = icmp eq i64 %number, %hot_at
   br i1 %hot, label %tell, label %done
 tell:
-  call void @call_python(i64 {Call.LOOP:d}, i64 %code_word, i64 %site_word)
+  call void @ask(i64 {Call.LOOP:d}, i64 %code_word, i64 %site_word, ptr %hot_at_place)
   br label %done
 done:
   ret ptr {none}
@@ -356,7 +385,7 @@ counted:
   %hot = icmp eq i64 %number, %hot_at
   br i1 %hot, label %tell, label %go
 tell:
-  call void @call_python(i64 {Call.MISS:d}, i64 %function_word, i64 %found)
+  call void @ask(i64 {Call.MISS:d}, i64 %function_word, i64 %found, ptr %hot_at_place)
   br label %go
 go:
   %result = call ptr @interpret(ptr %function, ptr %arguments, i64 %count, ptr %names)
@@ -867,7 +896,7 @@ filled:
   call void @drop(ptr %objects, i64 %boxes)
   br i1 %hot, label %tell, label %check
 tell:
-  call void @call_python(i64 {Call.EXIT:d}, i64 %record_word, i64 0)
+  call void @ask(i64 {Call.EXIT:d}, i64 %record_word, i64 0, ptr %hot_at_place)
   br label %check
 check:
   %have_place = call ptr @at(ptr %code, i64 {abi.CODE.instrumentation_version})
@@ -980,7 +1009,7 @@ written:
   call void @drop(ptr %olds, i64 %most)
   br i1 %hot, label %tell, label %done
 tell:
-  call void @call_python(i64 {Call.EXIT:d}, i64 %record_word, i64 0)
+  call void @ask(i64 {Call.EXIT:d}, i64 %record_word, i64 0, ptr %hot_at_place)
   br label %done
 done:
   ret ptr inttoptr (i64 1 to ptr)

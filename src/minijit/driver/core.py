@@ -631,7 +631,7 @@ class Driver:
             return
         if self.turn.take():
             try:
-                work()
+                _uninterrupted(work)
             finally:
                 self.turn.pass_on()
             return
@@ -779,6 +779,15 @@ class Driver:
         if self._service is not None:
             self.natives.close()
             self._service = None
+
+
+def _uninterrupted(work: Callable[[], object]) -> None:
+    """Does work that may be done twice but not by half: a Ctrl-C that comes in its midst comes again afterwards."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        _thread.interrupt_main()
+        work()
 
 
 def _miss_again(words: Words) -> None:

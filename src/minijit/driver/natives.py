@@ -86,6 +86,7 @@ class Machinery:
             bound=self._bound.address,
             raw=self._raw.address,
             monitoring_version=self.interpreter.monitoring_version,
+            eval_breaker=self.interpreter.eval_breaker,
             symbol=raw.symbol,
         )
 
