@@ -4,6 +4,9 @@ A case is a function, ordinary arguments and other arguments. Each is tried as i
 added to its parameters, in which only its loops are compiled, entered on the stack.
 """
 
+# Programs under test do what good code would not.
+# ruff: noqa: B007, C416, F634, F821, FURB136, PLR0124, PT018, RET503, RUF021, RUF059, SIM202, SIM300
+
 from __future__ import annotations
 
 import inspect

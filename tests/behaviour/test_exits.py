@@ -1,8 +1,8 @@
 """Every way out of compiled code: what is seen of it is what CPython does, at the 1st, 2nd and 1000th time.
 
-Each case is an expression over `a` and `b`, ordinary operands, and operands for which the expression leaves. It is tried
-in two forms: in a function entered by calls, and in a loop entered on the stack (in a function that calls cannot enter,
-since it has `*rest`), where the operands become special in the middle.
+Each case is an expression over `a` and `b`, ordinary operands, and operands for which the expression leaves. It is
+tried in two forms: in a function entered by calls, and in a loop entered on the stack (in a function that calls cannot
+enter, since it has `*rest`), where the operands become special in the middle.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from twin import LOW, MANY, Bridging, Patient, Twins, check, compiled_from, enab
 
 import minijit
 from minijit.events import ExitReason
-from minijit.runtime.policy import Resume
 
 CALL_FORM = """
 import math
@@ -179,7 +178,7 @@ def test_unsupported_instructions_in_a_loop() -> None:
 class NoBridges(Patient):
     """Compiles what was seen, and leaves it at that."""
 
-    def compile_unseen(self, root: Any) -> bool:
+    def compile_unseen(self, _root: Any) -> bool:
         return False
 
 

@@ -62,7 +62,7 @@ def watchers_taken() -> dict[str, int]:
     }
     free: dict[str, int] = {}
     for prefix, signature in signatures.items():
-        callback = signature(lambda *a: 0)
+        callback = signature(lambda *_: 0)
         add = getattr(ctypes.pythonapi, f"{prefix}_AddWatcher")
         clear = getattr(ctypes.pythonapi, f"{prefix}_ClearWatcher")
         taken = []
@@ -285,12 +285,24 @@ def test_suppress_and_release() -> None:
         minijit.release(compiled_from(SOURCE))
 
 
+CALLING = """
+def f(n, release):
+    s = 0
+    for i in range(n):
+        s += i
+        if i % 20 == 19:
+            release()
+        s += 1
+    return s
+"""
+
+
 @isolated
 def test_release_while_it_runs() -> None:
     """From a function that the loop calls."""
-    source = "def f(n, release):\n    s = 0\n    for i in range(n):\n        s += i\n        if i % 20 == 19:\n            release()\n        s += 1\n    return s\n"
+    source = CALLING
     for form in (source, source.replace("release)", "release, *rest)")):
-        for action in (minijit.release, minijit.suppress, lambda f: minijit.disable()):
+        for action in (minijit.release, minijit.suppress, lambda _f: minijit.disable()):
             with enabled():
                 f = minijit.jit(policy=Patient(LOW))(compiled_from(form))
                 for _ in range(15):
@@ -341,7 +353,7 @@ def test_a_policy_that_raises() -> None:
     import io
 
     class Broken(minijit.Policy):
-        def should_record(self, root: Any) -> Any:
+        def should_record(self, _root: Any) -> Any:
             raise ZeroDivisionError("broken policy")
 
     with enabled():
@@ -359,10 +371,10 @@ def test_a_policy_that_answers_nonsense() -> None:
     """The program is not to suffer."""
 
     class Nonsense(minijit.Policy):
-        def should_record(self, root: Any) -> Any:
+        def should_record(self, _root: Any) -> Any:
             return "yes please"
 
-        def after_exit(self, exit: Any) -> Any:
+        def after_exit(self, _exit: Any) -> Any:
             return None
 
     with enabled():
@@ -537,7 +549,7 @@ def test_somebody_else_has_all_watchers() -> None:
     """The same."""
     import ctypes
 
-    callback = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4)(lambda *a: 0)
+    callback = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4)(lambda *_: 0)
     taken = []
     while True:
         try:

@@ -6,7 +6,9 @@ Each is tried with a loop that was entered on the stack and with one inside a fu
 from __future__ import annotations
 
 import _thread
+import contextlib
 import gc
+import itertools
 import os
 import signal
 import sys
@@ -255,6 +257,10 @@ def test_the_collector_runs() -> None:
         assert collected
 
 
+def one(_i: int) -> int:
+    return 1
+
+
 @isolated
 def test_a_collection_runs_our_callbacks_at_an_exit() -> None:
     """A finaliser that calls the very function, changes its globals, releases it: nothing of it hurts."""
@@ -279,11 +285,11 @@ def f(n, make, *rest):
                 def __init__(self, i: int) -> None:
                     self.me, self.i = self, i
 
-                def __del__(self, f: Any = f, depth: list[int] = depth) -> None:
+                def __del__(self, f: Any = f, plain: Any = plain, depth: list[int] = depth) -> None:
                     if depth[0]:
                         return
                     depth[0] += 1
-                    assert f(20, lambda i: 1) == plain(20, lambda i: 1)
+                    assert f(20, one) == plain(20, one)
                     f.__globals__["g"] = 1 + 0
                     if self.i % 3 == 0:
                         minijit.release(f)
@@ -296,7 +302,7 @@ def f(n, make, *rest):
                 return 1
 
             for _ in range(20):
-                assert f(100, make) == plain(100, lambda i: 1)
+                assert f(100, make) == plain(100, one)
             gc.set_threshold(700)
             gc.collect()
 
@@ -456,14 +462,12 @@ def test_a_tool_that_comes_while_the_loop_runs() -> None:
 
             thread = threading.Thread(target=come_and_go)
             thread.start()
-            try:
+            with contextlib.suppress(KeyboardInterrupt):
                 f(1)
-            except KeyboardInterrupt:
-                pass
             thread.join()
             assert len(seen) >= 1000, len(seen)
             # The condition and the body, by turns.
-            pairs = {(a, b) for a, b in zip(seen[10:900], seen[11:901], strict=True)}
+            pairs = set(itertools.pairwise(seen[10:900]))
             assert pairs == {(4, 5), (5, 4)}, pairs
             assert state["entered again"], minijit.explain(f)
             assert state["quiet"]

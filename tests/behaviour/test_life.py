@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -246,10 +247,8 @@ def references(count: int, policy: Any) -> None:
         def work(rounds: int, f: Any = f) -> None:
             for k in range(rounds):
                 a, b, c = PROBES[k % 10], PROBES[(k + 3) % 10], PROBES[(k // 10) % 10]
-                try:
+                with contextlib.suppress(TypeError):
                     f(a, b, c, 3 if k % 7 == 0 else 30)
-                except TypeError:
-                    pass
 
         work(600)
         gc.collect()
@@ -286,6 +285,17 @@ def test_references_for_long() -> None:
         references(100_000, Patient(LOW))
 
 
+RELYING = """
+def f(a, n):
+    s = 0
+    for i in range(n):
+        s += 1
+        if i > 50:
+            s += g()
+    return a, s
+"""
+
+
 @isolated
 def test_the_function_holds_what_it_should() -> None:
     """Compiled code keeps neither arguments nor globals alive, nor the function itself."""
@@ -296,11 +306,7 @@ def test_the_function_holds_what_it_should() -> None:
             return 1
 
     with enabled():
-        f = minijit.jit(policy=Patient(LOW))(
-            compiled_from(
-                "def f(a, n):\n    s = 0\n    for i in range(n):\n        s += 1\n        if i > 50:\n            s += g()\n    return a, s\n"
-            )
-        )
+        f = minijit.jit(policy=Patient(LOW))(compiled_from(RELYING))
         thing = f.__globals__["g"] = Thing()
         known = weakref.ref(thing)
         for _ in range(20):
@@ -320,14 +326,11 @@ def test_the_function_holds_what_it_should() -> None:
         gone: list[int] = []
         for _ in range(20):
             scope: dict[str, Any] = {"g": Thing()}
-            exec(
-                "def f(n):\n    s = 0\n    for i in range(n):\n        s += i\n        if i > 50:\n            s += g()\n    return s\n",
-                scope,
-            )
+            exec(RELYING, scope)
             weakref.finalize(scope["g"], gone.append, 1).atexit = False
             minijit.jit(scope["f"])
             for _ in range(10):
-                scope["f"](60)
+                scope["f"](1, 60)
             del scope
             gc.collect()
         assert len(gone) == 20, len(gone)
@@ -408,6 +411,30 @@ for _ in range(20):
     assert f(100) == 4950
 assert minijit.is_compiled(f)
 """
+COMPILED_AT_EXIT = """
+def g(n):
+    s = 0
+    for i in range(n): s += i
+@atexit.register
+def end():
+    minijit.jit(g)
+    for _ in range(20): g(100)
+"""
+EXIT_IN_A_LOOP = """
+def g(n):
+    for i in range(n):
+        if i == 50: sys.exit(4)
+minijit.jit(g)
+for _ in range(20): g(40)
+g(100)
+"""
+SUB_INTERPRETER = """
+import _xxsubinterpreters as s
+i = s.create(isolated=False)
+s.run_string(i, 'x = 1')
+s.destroy(i)
+f(10**5)
+"""
 ENDS: dict[str, tuple[str, int]] = {
     "nothing": ("", 0),
     "disabled": ("minijit.disable()", 0),
@@ -423,23 +450,11 @@ ENDS: dict[str, tuple[str, int]] = {
     "exception at exit": ("atexit.register(lambda: 1 // 0)", 0),
     "called at exit": ("atexit.register(f, 10**6)", 0),
     "called at exit, first registered": ("", 0),
-    "compiled at exit": (
-        "def g(n):\n    s = 0\n    for i in range(n): s += i\n"
-        "@atexit.register\ndef end():\n    minijit.jit(g)\n    for _ in range(20): g(100)",
-        0,
-    ),
+    "compiled at exit": (COMPILED_AT_EXIT, 0),
     "del at shutdown": ("class C:\n    def __del__(self): f(100)\nc = C(); sys.c = c; c.me = c", 0),
     "function in a cycle": ("f.me = f; sys.f = f", 0),
-    "in the middle of a loop": (
-        "def g(n):\n    for i in range(n):\n        if i == 50: sys.exit(4)\n"
-        "minijit.jit(g)\nfor _ in range(20): g(40)\ng(100)",
-        4,
-    ),
-    "signal": ("import os, signal; signal.signal(signal.SIGALRM, signal.SIG_DFL); import os", 0),
-    "sub-interpreter": (
-        "import _xxsubinterpreters as s\ni = s.create(isolated=False)\ns.run_string(i, 'x = 1')\ns.destroy(i)\nf(10**5)",
-        0,
-    ),
+    "in the middle of a loop": (EXIT_IN_A_LOOP, 4),
+    "sub-interpreter": (SUB_INTERPRETER, 0),
     "sub-interpreter left": ("import _xxsubinterpreters as s\ni = s.create()\ns.run_string(i, 'x = 1')", 0),
     "os._exit": ("import os; os._exit(5)", 5),
     "tracing": ("sys.settrace(lambda *a: None); f(10)", 0),

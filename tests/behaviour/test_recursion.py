@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 
@@ -69,6 +70,15 @@ def f(n):
     depth[0] += 1
     t = n + 1
     return g(t)
+"""
+SHALLOW = """
+def f(n):
+    s = 0
+    for i in range(4):
+        s += i
+    if n > 0:
+        s += f(n - 1)
+    return s
 """
 OPTION = """
 def f(n, *, step=1):
@@ -152,10 +162,9 @@ def test_recursion_through_c_code() -> None:
 @isolated
 def test_deep_recursion() -> None:
     """15,000 deep, in functions entered natively."""
-    source = "def f(n):\n    s = 0\n    for i in range(4):\n        s += i\n    if n > 0:\n        s += f(n - 1)\n    return s\n"
     with enabled():
         for policy in (Patient(LOW), None):
-            f = decorated(source, policy)
+            f = decorated(SHALLOW, policy)
             for n in range(40):
                 assert f(n) == 6 * (n + 1)
             sys.setrecursionlimit(15_100)
@@ -167,10 +176,9 @@ def test_deep_recursion() -> None:
 @isolated
 def test_recursion_as_deep_as_compiled_code_may_go() -> None:
     """3,000 deep, in functions entered natively."""
-    source = "def f(n):\n    s = 0\n    for i in range(4):\n        s += i\n    if n > 0:\n        s += f(n - 1)\n    return s\n"
     with enabled():
         for policy in (Patient(LOW), None):
-            f = decorated(source, policy)
+            f = decorated(SHALLOW, policy)
             for n in range(40):
                 assert f(n) == 6 * (n + 1)
             sys.setrecursionlimit(3_500)
@@ -213,9 +221,7 @@ def test_the_depth_is_given_back() -> None:
         plain = compiled_from(DEEP, depth=[0])
         assert depth_reached(deep, 500) == depth_reached(plain, 500)
         for _ in range(3000):
-            try:
+            with contextlib.suppress(ZeroDivisionError):
                 f(20, 0)
-            except ZeroDivisionError:
-                pass
         assert depth_reached(deep, 500) == depth_reached(plain, 500)
         assert f(900, 1) == 900 * 901 + 1

@@ -38,7 +38,7 @@ MANY = 1000
 class Patient(minijit.Policy):
     """Compiles all branches unseen and lets every exit be taken for ever."""
 
-    def compile_unseen(self, root: Any) -> bool:
+    def compile_unseen(self, _root: Any) -> bool:
         return True
 
     def after_exit(self, exit: Any) -> Resume:

@@ -29,8 +29,6 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from strategies.regions import canonical
-
 from minijit.build.builder import Build, Builder, Request
 from minijit.build.bytecodes import HANDLERS
 from minijit.ir.bytecode import Code, decode
@@ -52,6 +50,7 @@ from minijit.ir.region import (
 )
 from minijit.ir.text import print_region, renumber
 from minijit.ir.trace import Profile, Root
+from strategies.regions import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,18 +70,21 @@ def function_of(source: str) -> FunctionType:
 def build(
     program: str | FunctionType,
     *kinds: str,
-    point: EntryPoint = EntryPoint.CALL,
+    header: int | None = None,
     seen: Iterable[int] | None = None,
     volatile: Iterable[str] = (),
     blocks: int = BLOCKS,
     versions: int = VERSIONS,
     tops: str = "",
 ) -> Build:
-    """The build of a function for entry kinds. `seen` are lines; `tops` is what recordings saw on the stack."""
+    """The build of a function, or of one of its loops, for entry kinds.
+
+    `seen` are lines; `tops` is what recordings saw on the stack.
+    """
     function = function_of(program) if isinstance(program, str) else program
     code = decode(function.__code__)
     profile = Profile(_offsets(code, seen), dict.fromkeys(code.instructions, tops))
-    root = Root(point, min(code.loops) if point is EntryPoint.LOOP else 0)
+    root = Root(EntryPoint.CALL, 0) if header is None else Root(EntryPoint.LOOP, header)
     namespace = function.__globals__
     request = Request(
         code=code,
@@ -141,7 +143,9 @@ class BuildCase:
         budgets = {name: int(options.pop(name)) for name in ("blocks", "versions") if name in options}
         assert not options, f"{self.name}: {options}"
         kinds = [kind.strip() for kind in match[2].split(",") if kind]
-        return region_of(self.source, *kinds, point=EntryPoint(match[1]), seen=seen, volatile=volatile, **budgets)
+        function = function_of(self.source)
+        header = min(decode(function.__code__).loops) if match[1] == "loop" else None
+        return region_of(function, *kinds, header=header, seen=seen, volatile=volatile, **budgets)
 
     def text(self) -> str:
         return f"{self.head}--- {self.header}\n{self.source}--- region\n{self.region()}"
@@ -232,8 +236,6 @@ SAMPLES: dict[str, tuple[object, ...]] = {
     "bool": (False, True),
     "none": (None,),
 }
-
-
 
 
 def outcomes(program: str, kinds: tuple[str, ...], **options: object) -> list[tuple[tuple[object, ...], Outcome]]:

@@ -10,7 +10,6 @@ import itertools
 
 import pytest
 from builder_tools import BuildCase, all_cases, case_files, function_of, read_cases
-from strategies.regions import canonical
 
 from minijit.build import numbers
 from minijit.build.bytecodes import HANDLERS
@@ -18,6 +17,7 @@ from minijit.ir.bytecode import decode
 from minijit.ir.eval import Returned, evaluate
 from minijit.ir.region import EntryKind, EntryPoint
 from minijit.ir.text import parse_region
+from strategies.regions import canonical
 
 CASES = all_cases()
 SAMPLES: dict[EntryKind, tuple[object, ...]] = {

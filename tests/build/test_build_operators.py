@@ -10,9 +10,9 @@ import itertools
 
 import pytest
 from builder_tools import check_meaning, expression_of, function_of, outcomes, region_of, samples_of
-from strategies.regions import canonical
 
 from minijit.ir.eval import Returned
+from strategies.regions import canonical
 
 NAMES = ("a", "b")
 INT, FLOAT, BOOL = "int", "float", "bool"

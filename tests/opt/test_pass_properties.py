@@ -16,14 +16,6 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from strategies.regions import (
-    NAMESPACE,
-    Case,
-    cases,
-    random_case,
-    reset_namespace,
-    signature,
-)
 
 from minijit.ir.check import check_region
 from minijit.ir.eval import Left, Outcome, evaluate
@@ -32,6 +24,14 @@ from minijit.ir.region import Branch, Jump, Op, Region
 from minijit.ir.text import print_region
 from minijit.opt import imply, params, prune, wrap
 from minijit.opt.pipeline import PASSES, optimise
+from strategies.regions import (
+    NAMESPACE,
+    Case,
+    cases,
+    random_case,
+    reset_namespace,
+    signature,
+)
 
 type Pass = Callable[[Region], Region]
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 from minijit.events import ExitReason
-from minijit.ir.eval import Left, OutOfFuel, Outcome, RangeState, Returned
+from minijit.ir.eval import Left, Outcome, OutOfFuel, RangeState, Returned
 from minijit.ir.ops import TABLE, UNBOUND, Effect
 from minijit.ir.region import (
     INT_MAX,
@@ -299,6 +299,7 @@ class _Maker:
             ways = [tuple(self.operand(kind) for kind in kinds) for _ in range(2)]
             joined = self.start([self.fresh(kind) for kind in kinds])
             before.end = Branch(condition, Edge(joined, ways[0]), Edge(joined, ways[1]))
+            self.related(condition)
             return True
         # Operands are chosen before the arms begin, as choosing one may need another op here.
         ways = [tuple(map(self.operand, self.kinds())) if self.source.chance(30) else () for _ in range(2)]
@@ -453,14 +454,14 @@ class _Maker:
 
     def related(self, condition: Operand) -> None:
         """An op on what a condition was made from: what it can tell is known here."""
-        args = next((op.args for b in self.blocks for op in b.ops if op.result == condition), ())
-        kind = args[0].kind if args else None
-        if kind is Kind.ANY:
+        made = next((op.args for b in self.blocks for op in b.ops if op.result == condition), ())
+        asked: list[Operand] = [condition, *(arg for arg in made if arg.kind is Kind.BOOL)]
+        if made and made[0].kind is Kind.ANY:
             names = ("is_int", "is_float", "is_none", "unpack_int", "unpack_float", "unpack_bool")
-            told = self.emit(self.source.choose(names), args)
-            args, kind = (told or Const(True),), told and told.kind
-        if kind is Kind.BOOL and self.source.chance(60):
-            self.emit(self.source.choose(("guard_true", "guard_false")), (self.source.choose(args),))
+            told = self.emit(self.source.choose(names), made)
+            asked += [told] if told is not None and told.kind is Kind.BOOL else []
+        if self.source.chance(60):
+            self.emit(self.source.choose(("guard_true", "guard_false")), (asked[-1 - self.source.below(len(asked))],))
 
     def operand(self, kind: Kind) -> Operand:
         """A value in scope, more likely a late one, or a constant."""

@@ -16,8 +16,8 @@ filled from the snapshot, and given to `_PyEval_EvalFrameDefault`, which goes on
 names and pops the frame when it is done. No event is needed and nothing runs in between. See docs/decisions/0002.
 
 **Python is called** through one handler, `handler(kind, a, b)`, at thresholds only (`Call` lists the kinds). The
-handler never raises into the program, and the program's signal handlers do not run inside of it: signals are blocked for
-the time, and while one is waiting to be handled, a threshold is put off by one.
+handler never raises into the program, and the program's signal handlers do not run inside of it: signals are blocked
+for the time, and while one is waiting to be handled, a threshold is put off by one.
 
 Native memory that Python writes and the stubs read: a `Site` for each place that is counted (a code object's start, a
 loop header), found in the map `sites` under `site_key`; a `Chain` for each function with call entries, found in the map
@@ -1005,11 +1005,14 @@ written:
   store i32 %top, ptr %old_top_place
   %instruction_place = call ptr @at(ptr %frame, i64 {abi.FRAME.prev_instr})
   store ptr %resume, ptr %instruction_place
-  call void @drop(ptr %objects, i64 %boxes)
-  call void @drop(ptr %olds, i64 %most)
-  br i1 %hot, label %tell, label %done
+  br i1 %hot, label %tell, label %release
 tell:
   call void @ask(i64 {Call.EXIT:d}, i64 %record_word, i64 0, ptr %hot_at_place)
+  br label %release
+release:
+  ; This may run any code, which may take the region out of service: the record is not touched any more.
+  call void @drop(ptr %objects, i64 %boxes)
+  call void @drop(ptr %olds, i64 %most)
   br label %done
 done:
   ret ptr inttoptr (i64 1 to ptr)

@@ -3,11 +3,14 @@
 Each rule is a small function over the argument slots that answers with the result's slot, or None where this call is
 not compiled. What has no rule but is known to depend on nothing but its arguments is called through the C API
 (`call_pure`), with the kind of result that recordings saw.
+
+What is called must not look for signals: no Python code may run inside of a region, as it could break an assumption of
+that very region, or raise. CPython's arithmetic on ints of several digits does look, so functions that use it are
+called only where guards make sure that it does not come to that.
 """
 
 from __future__ import annotations
 
-import builtins
 import math
 from typing import TYPE_CHECKING
 
@@ -15,12 +18,15 @@ from minijit.build import numbers
 from minijit.build.numbers import Scalar, scalar, to_float, to_int
 from minijit.events import ExitReason
 from minijit.ir.ops import LIBM_1
-from minijit.ir.region import Const, Kind, Slot, VirtualRange, VirtualTuple
+from minijit.ir.region import INT_MAX, Const, Kind, Slot, Value, VirtualRange, VirtualTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from minijit.build.builder import Builder
+
+SMALL_INT = 2**30 - 1
+"""The largest int of one digit: on these CPython computes without looking for signals."""
 
 Rule = "Callable[[Builder, Sequence[Slot]], Slot | None]"
 RULES: dict[int, tuple[object, Callable[[Builder, Sequence[Slot]], Slot | None]]] = {}
@@ -52,11 +58,32 @@ def call(b: Builder, function: object, arguments: Sequence[Slot], observed: Kind
 
 
 def _call_pure(b: Builder, function: object, arguments: Sequence[Slot], observed: Kind | None) -> Slot | None:
-    scalars = [scalar(a) for a in arguments]
-    if observed is None or any(s is None for s in scalars):
+    given = [s for s in map(scalar, arguments) if s is not None]
+    if observed is None or len(given) != len(arguments):
         return None
-    given = [s for s in scalars if s is not None]
-    return b.op("call_pure", Const(function), *given, reason=ExitReason.DOMAIN, kind=observed)
+    return _called(b, function, observed, given)
+
+
+def _called(b: Builder, function: object, kind: Kind, operands: Sequence[Scalar]) -> Value:
+    """A call through the C API, where the result's kind is known."""
+    return b.op("call_pure", Const(function), *operands, reason=ExitReason.DOMAIN, kind=kind)
+
+
+def _within(b: Builder, operand: Scalar, least: int, most: int) -> bool:
+    """Leaves unless an int lies within bounds. False for a constant that does not."""
+    for sign, bound in ((">=", least), ("<=", most)):
+        inside = numbers.compare(b, sign, operand, Const(bound))
+        if isinstance(inside, Value):
+            b.effect("guard_true", inside, reason=ExitReason.DOMAIN)
+        elif not (isinstance(inside, Const) and inside.value):
+            return False
+    return True
+
+
+def _ints(arguments: Sequence[Slot]) -> list[Scalar] | None:
+    """The arguments, if all are ints or bools."""
+    operands = [s for s in map(scalar, arguments) if s is not None and s.kind is not Kind.FLOAT]
+    return operands if len(operands) == len(arguments) else None
 
 
 def _one(arguments: Sequence[Slot]) -> Scalar | None:
@@ -137,6 +164,8 @@ def _bool(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
 
 @rule(round)
 def _round(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    if len(arguments) == 2:
+        return _round_to(b, arguments)
     operand = _one(arguments)
     if operand is None:
         return None
@@ -145,10 +174,29 @@ def _round(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
     return to_int(b, operand)
 
 
+def _round_to(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    """Rounding to a number of digits: an int to 10**9 at most, which is still small."""
+    pair = _two(arguments)
+    if pair is None or pair[1].kind is Kind.FLOAT:
+        return None
+    if pair[0].kind is Kind.FLOAT:
+        return _called(b, round, Kind.FLOAT, pair)
+    return _called(b, round, Kind.INT, pair) if _within(b, pair[1], -9, INT_MAX) else None
+
+
 @rule(pow)
 def _pow(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    if len(arguments) == 3:
+        return _power_modulo(b, arguments)
     pair = _two(arguments)
     return None if pair is None else numbers.binary(b, "**", *pair)
+
+
+def _power_modulo(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    operands = _ints(arguments)
+    if operands is None or not (_within(b, operands[1], 0, INT_MAX) and _within(b, operands[2], 1, SMALL_INT)):
+        return None
+    return _called(b, pow, Kind.INT, operands)
 
 
 @rule(divmod)
@@ -250,18 +298,49 @@ rule(math.radians)(_scaled(math.pi / 180.0))
 
 @rule(math.gcd)
 def _gcd(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
-    pair = _two(arguments)
-    if pair is None or Kind.FLOAT in (pair[0].kind, pair[1].kind):
+    operands = _ints(arguments)
+    if operands is None or len(operands) < 2:
         return None
-    return b.op("int_gcd", *(to_int(b, x) for x in pair), reason=ExitReason.OVERFLOW)
+    result, *rest = (to_int(b, x) for x in operands)
+    for operand in rest:
+        result = b.op("int_gcd", result, operand, reason=ExitReason.OVERFLOW)
+    return result
 
 
-def _pure_functions() -> dict[int, object]:
-    """Builtin functions whose only effect on numbers is their result."""
-    found = [value for name, value in vars(math).items() if callable(value) and not name.startswith("_")]
-    # Not hash: that of nan is the object's address.
-    found += [builtins.round, builtins.pow, builtins.int, builtins.float, builtins.divmod]
-    return {id(value): value for value in found}
+@rule(math.lcm)
+def _lcm(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+    operands = _ints(arguments)
+    if operands is None or len(operands) < 2:
+        return None
+    result, *rest = (to_int(b, x) for x in operands)
+    for operand in rest:
+        divisor = b.op("int_gcd", result, operand, reason=ExitReason.OVERFLOW)
+        part = b.op("int_floordiv", result, divisor, reason=ExitReason.ZERO_DIVISION)
+        product = b.op("int_mul", part, operand, reason=ExitReason.OVERFLOW)
+        result = b.op("int_abs", product, reason=ExitReason.OVERFLOW)
+    return result
 
 
-_PURE = _pure_functions()
+def _bounded(function: Callable[..., int], arity: int, most: int) -> None:
+    """A function whose result fits 64 bits, and is computed in 64 bits, if its first argument is at most `most`."""
+
+    @rule(function)
+    def bounded(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
+        operands = _ints(arguments)
+        if operands is None or len(operands) != arity or not _within(b, operands[0], 0, most):
+            return None
+        return _called(b, function, Kind.INT, operands)
+
+
+_bounded(math.factorial, 1, 20)
+_bounded(math.comb, 2, 66)
+_bounded(math.perm, 2, 20)
+
+_PURE: dict[int, object] = {
+    id(function): function
+    for function in (
+        *(hash, math.gamma, math.hypot, math.isclose, math.isqrt, math.ldexp, math.lgamma, math.log, math.nextafter),
+        *(math.remainder, math.ulp),
+    )
+}
+"""Builtin functions whose only effect on numbers is their result, and which compute in 64 bits."""

@@ -100,13 +100,12 @@ class Monitoring:
         """Events that a callback disabled come again; the instrumentation is brought up to date."""
         events = _MONITORING.get_local_events(TOOL, code)
         _MONITORING.set_local_events(TOOL, code, events ^ INSTRUCTION)
-        _MONITORING.set_local_events(TOOL, code, events)
+        self.set_events(code, events)
 
     def close(self) -> None:
         """Gives everything back: events, callbacks, the tool id."""
         for code in list(self.active.values()):
-            _MONITORING.set_local_events(TOOL, code, 0)
-        self.active.clear()
+            self.set_events(code, 0)
         for event in (START, JUMP, INSTRUCTION):
             _MONITORING.register_callback(TOOL, event, None)
         _MONITORING.free_tool_id(TOOL)
@@ -127,15 +126,18 @@ def restore_superinstructions(code: CodeType) -> None:
     It makes them once, when the code object is made (`_PyCode_Quicken`); without them loops run some 4 % slower. Taking
     them out again is the first thing it does at the next instrumentation, so that no tool ever meets one.
     """
-    start = id(code) + abi.CODE.co_code_adaptive
     # Without instrumentation, specialisation and what stands in caches; a place that differs is none of ours.
     plain = code.co_code
-    present = raw.read_bytes(start, len(plain))
+    present = (ctypes.c_uint8 * len(plain)).from_address(id(code) + abi.CODE.co_code_adaptive)
+    # Forward, since pairs overlap: of three loads in a row the first two make one, and so do the last two.
     for position in range(0, len(plain) - 2, 2):
-        pair = plain[position : position + 4 : 2]
-        both = _SUPERINSTRUCTIONS.get(pair)
-        if both is not None and present[position : position + 4 : 2] == pair:
-            raw.write_u8(start + position, both)
+        both = _SUPERINSTRUCTIONS.get(plain[position : position + 4 : 2])
+        if both is None:
+            continue
+        # Another thread may instrument the code meanwhile. Between the look and the store there is no call, no jump
+        # back: nothing at which the interpreter might turn to it.
+        if present[position] == plain[position] and present[position + 2] == plain[position + 2]:
+            present[position] = both
 
 
 def is_watched(code: CodeType) -> bool:

@@ -203,7 +203,10 @@ def _monitoring_versions(at: Layouts, tool: int) -> Iterator[Row]:
 
 
 def _local_events(at: Layouts, tool: int) -> Iterator[Row]:
-    """An event for one code object: the tool's bit appears there; during its callback events are off."""
+    """An event for one code object: the tool's bit appears there; during its callback events are off.
+
+    Where they are off already, in a debugger's command line for one, no callback comes; `call_tracing` turns them on.
+    """
     place = state_pointer("PyThreadState_Get") + at.thread.tracing
     seen: list[int] = []
 
@@ -220,7 +223,11 @@ def _local_events(at: Layouts, tool: int) -> Iterator[Row]:
     # Other tools may have events everywhere. PY_START is the first event, PY_RESUME the next.
     tools = None if monitors is None else [(monitors >> 8 * event & 255) >> tool & 1 for event in range(4)]
     yield "monitoring data", "code.monitoring monitoring.active_monitors", tools, [1, 0, 0, 0]
-    yield "whether events are off", "thread.tracing", [*seen, raw.read_i32(place)], [1, 0]
+    depth, on = raw.read_i32(place), raw.Buffer(4)
+    # C calls C here: a debugger notices nothing of it.
+    sys.call_tracing(raw.copy, (on.address, place, 4))
+    depths = [*seen, depth] if seen else [depth > 0, raw.read_i32(on.address)]
+    yield "whether events are off", "thread.tracing", depths, [1, 0]
 
 
 # ---- frames
@@ -319,16 +326,16 @@ def _data_stack(at: Layouts) -> list[Row]:
     if not 0 < slots < 2**24:
         return [("the top of the data stack", "thread.datastack_top thread.datastack_limit", (top, end), "one chunk")]
     code = _in_a_new_chunk.__code__.replace(co_stacksize=slots)
-    large: Callable[[Layouts, int], tuple[object, ...]] = FunctionType(code, globals())
+    large: Callable[[Layouts, int], tuple[int | None, int | None]] = FunctionType(code, globals())
     chunk = raw.read_u64(chunk_place)
     size = _word(chunk + at.stack_chunk.size)
-    used = (top - chunk - at.stack_chunk.data) // 8
+    used = top - chunk - at.stack_chunk.data
     previous, saved = large(at, chunk_place)
     return [
         ("the top of the data stack", "thread.datastack_top", top, frame_end),
         ("a chunk's size", "thread.datastack_chunk thread.datastack_limit stack_chunk.size", size, end - chunk),
         ("the chunk before", "stack_chunk.previous thread.datastack_chunk", previous, chunk),
-        ("what was used of it", "stack_chunk.top stack_chunk.data", saved, used),
+        ("what was used of it", "stack_chunk.top stack_chunk.data", saved and 8 * saved, used),
     ]
 
 

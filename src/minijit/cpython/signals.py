@@ -1,7 +1,7 @@
 """Signals kept away from a thread for a while, so that no handler of the program runs in the midst of our work.
 
-A handler that raises would tear that work apart: LLVM's objects do not survive it. In a process with several threads the
-system may give a signal to another thread, for which the main thread then runs the handler all the same.
+A handler that raises would tear that work apart: LLVM's objects do not survive it. In a process with several threads
+the system may give a signal to another thread, for which the main thread then runs the handler all the same.
 """
 
 from __future__ import annotations
@@ -25,13 +25,18 @@ _set_mask = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctype
 _set = BLOCKED.to_bytes(8, "little", signed=True) + bytes(_BYTES - 8)
 
 
-def block() -> bytes:
-    """Keeps signals away from this thread; what `restore` needs."""
-    before = ctypes.create_string_buffer(_BYTES)
-    _set_mask(_SIG_SETMASK, _set, before)
-    return before.raw
+def blocked() -> bytes:
+    """Which signals are kept away from this thread now."""
+    now = ctypes.create_string_buffer(_BYTES)
+    _set_mask(_SIG_SETMASK, None, now)
+    return now.raw
+
+
+def block() -> None:
+    """Keeps signals away from this thread."""
+    _set_mask(_SIG_SETMASK, _set, None)
 
 
 def restore(before: bytes) -> None:
-    """Lets through what was let through before."""
+    """Keeps away what `blocked` said, and lets the others through."""
     _set_mask(_SIG_SETMASK, before, None)

@@ -70,6 +70,8 @@ def enable(config: Config | None = None) -> Session:
     Raises `RuntimeError` if minijit is enabled already. Where the interpreter is not supported, warns once and does
     nothing.
     """
+    if not isinstance(config, configuration.Config | None):
+        raise TypeError(f"enable takes a minijit.Config, not {config!r}")
     if _process.driver is not None:
         raise RuntimeError("minijit is enabled already; call minijit.disable() first")
     _start(config if config is not None else configuration.from_environment())
@@ -203,6 +205,7 @@ def _take_on(function: FunctionType, options: _Options) -> None:
     state = driver.add(function, options.policy or Policy(driver.config))
     if options.eager and state is not None:
         kinds = _annotated_kinds(function)
+        _require_call_entry(state)
         driver.compile_types(state, kinds)
 
 
@@ -235,6 +238,13 @@ def _annotated_kinds(function: FunctionType) -> tuple[EntryKind, ...]:
     return tuple(_kind_of(annotations[name], function) for name in names)
 
 
+def _require_call_entry(state: FunctionState) -> None:
+    if not can_enter_by_call(state.code.code):
+        raise TypeError(
+            f"{state.name} cannot be compiled from its start: it has *args, **kwargs, a closure or too many parameters"
+        )
+
+
 # One function
 
 
@@ -254,10 +264,7 @@ def compile(function: FunctionType, *types: type | None) -> bool:
             f"{function.__qualname__} has {parameter_count(decoded)} parameters, but {len(types)} types were given"
         )
     kinds = tuple(_kind_of(t, function) for t in types)
-    if not can_enter_by_call(decoded):
-        raise TypeError(
-            f"{function.__qualname__} cannot be compiled from its start: it has *args, **kwargs or a closure"
-        )
+    _require_call_entry(state)
     assert _process.driver is not None
     return _process.driver.compile_types(state, kinds)
 
@@ -325,12 +332,10 @@ def release(function: FunctionType) -> None:
 def stats(function: FunctionType | None = None) -> Stats:
     """Counters: of one function (its loops included), or of the whole process."""
     driver = _process.driver
-    if driver is None:
+    state = None if function is None else state_of(function, "stats")
+    if driver is None or (function is not None and state is None):
         return Stats()
-    if function is None:
-        return driver.stats()
-    state = state_of(function, "stats")
-    return Stats() if state is None else driver.stats(state)
+    return driver.stats(state)
 
 
 def subscribe(callback: Callable[[Event], object]) -> Callable[[], None]:

@@ -17,6 +17,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from minijit.cpython import signals
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,19 +27,18 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Turn:
-    """One a process."""
+    """One a process. Signals are kept away from the thread that has it."""
 
-    _lock: _thread.LockType = field(default_factory=_thread.allocate_lock)
-    _owner: int = 0
+    _lock: _thread.RLock = field(default_factory=_thread.RLock)
+    _signals: bytes = b""
     _work: deque[Work] = field(default_factory=deque)
     _is_frozen: bool = False
 
     def take(self) -> bool:
         """Takes the turn if it is free. Who took it must pass it on."""
-        if self._is_frozen or not self._lock.acquire(blocking=False):
+        if self._is_frozen or self._is_mine:
             return False
-        self._owner = _thread.get_ident()
-        return True
+        return self._acquire(blocking=False)
 
     def pass_on(self) -> None:
         """Does the work that has come up meanwhile, and gives the turn back."""
@@ -46,8 +47,7 @@ class Turn:
                 while self._work:
                     self._work.popleft()()
             finally:
-                self._owner = 0
-                self._lock.release()
+                self._release(self._signals)
             # What came up between the last look and the release.
             if not self._work or not self.take():
                 return
@@ -61,11 +61,10 @@ class Turn:
     def wait(self, work: Work) -> bool:
         """Does the work as soon as no other thread has the turn. False where the caller's own thread has it: then the
         work is done after what is under way."""
-        if self._owner == _thread.get_ident():
+        if self._is_mine:
             self._work.append(work)
             return False
-        self._lock.acquire()
-        self._owner = _thread.get_ident()
+        self._acquire(blocking=True)
         try:
             work()
         finally:
@@ -75,5 +74,31 @@ class Turn:
     def after_fork(self) -> None:
         """In a child process: if another thread had the turn, what it was at stays half done, and nothing more is
         begun than what is asked for explicitly."""
-        if self._owner and self._owner != _thread.get_ident():
-            self._lock, self._owner, self._is_frozen = _thread.allocate_lock(), 0, True
+        if not self._is_mine:
+            self._is_frozen = not self._lock.acquire(blocking=False)
+            self._lock = _thread.RLock()
+
+    @property
+    def _is_mine(self) -> bool:
+        """Whether the calling thread has the turn."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]
+
+    def _acquire(self, *, blocking: bool) -> bool:
+        before = signals.blocked()
+        try:
+            signals.block()
+            if self._lock.acquire(blocking):
+                self._signals = before
+                return True
+        except BaseException:
+            # A handler ran before its signal was kept away, or while the thread waited.
+            if self._is_mine:
+                self._lock.release()
+            signals.restore(before)
+            raise
+        signals.restore(before)
+        return False
+
+    def _release(self, before: bytes) -> None:
+        self._lock.release()
+        signals.restore(before)

@@ -165,6 +165,8 @@ def _live_before(instruction: Instruction, after: int) -> int:
 def _effect(instruction: Instruction, jumps: bool) -> int:
     if instruction.name == "FOR_ITER":
         return -1 if jumps else 1
+    if instruction.name == "RETURN_GENERATOR":
+        return 1  # what the generator is resumed with; `dis` has it on the stack from the start
     arg = instruction.arg if instruction.opcode >= dis.HAVE_ARGUMENT else None
     return dis.stack_effect(instruction.opcode, arg, jump=jumps)
 
