@@ -20,6 +20,12 @@ type Completed = subprocess.CompletedProcess[str]
 type RunPython = Callable[..., Completed]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-traces", action="store_true", help="write what the passes make now into the `.trace` files"
+    )
+
+
 def pytest_sessionstart() -> None:
     """Insist on pytest's own faulthandler: what we enabled would write to captured stderr."""
     if not faulthandler.is_enabled():

@@ -123,7 +123,9 @@ def difference(compiled: Compiled, inputs: tuple[object, ...], *, leaves: bool) 
     region = compiled.region
     objects = entry_objects(region, inputs)
     try:
-        wanted = evaluate(region, inputs, objects=objects, fuel=FUEL, should_leave=lambda _exit: leaves, table=CAREFUL)
+        wanted = evaluate(
+            region, inputs, objects=objects, fuel=FUEL, should_leave=lambda _exit: leaves, table=CAREFUL
+        )
     except NanSign:
         return None
     if isinstance(wanted, OutOfFuel):

@@ -97,7 +97,7 @@ def by_call(reason: ExitReason, expression: str, ordinary: tuple[Any, Any], spec
     check(function, ordinary, special, times=SPECIAL_TIMES, expect=expected, entered=can_be_entered)
 
 
-SPECIAL_TIMES = MANY // 4
+SPECIAL_TIMES = MANY // 8
 
 
 def is_worth_a_region(expression: str) -> bool:

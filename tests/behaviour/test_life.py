@@ -88,7 +88,7 @@ QUICK = minijit.Config(call_threshold=3, loop_threshold=10, exit_threshold=5, co
 def test_functions_that_come_and_go() -> None:
     """Machine code, memory, maps and objects stay what they were."""
     with enabled(QUICK):
-        lives(60)
+        lives(40)
 
 
 @pytest.mark.slow
@@ -250,7 +250,7 @@ def references(count: int, policy: Any) -> None:
                 with contextlib.suppress(TypeError):
                     f(a, b, c, 3 if k % 7 == 0 else 30)
 
-        work(600)
+        work(200)
         gc.collect()
         before, blocks = probe_counts(), sys.getallocatedblocks()
         work(count)
@@ -265,16 +265,16 @@ def references(count: int, policy: Any) -> None:
 
 @isolated
 def test_references() -> None:
-    """Some thousand exits of all sorts."""
+    """A thousand exits of all sorts."""
     with enabled():
-        references(600, Patient(LOW))
+        references(250, Patient(LOW))
 
 
 @isolated
 def test_references_with_the_default_policy() -> None:
     """The same where code is thrown away meanwhile."""
     with enabled():
-        references(600, None)
+        references(300, None)
 
 
 @pytest.mark.slow

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from minijit.events import ExitReason
 
-LOW = minijit.Config(call_threshold=3, loop_threshold=10, exit_threshold=5, miss_threshold=3, check=True)
+LOW = minijit.Config(
+    call_threshold=3, loop_threshold=10, exit_threshold=5, miss_threshold=3, check=True, compile_seconds=1e6
+)
 """Everything happens soon, and every region is verified after every pass."""
 SEVERAL = 30
 MANY = 1000

@@ -16,6 +16,9 @@ from minijit.ir.region import Const, Kind
 
 INT, FLOAT, BOOL = "int", "float", "bool"
 
+SMALL = "guard_true(int_ge(a, 0))!domain; guard_true(int_le(a, {}))!domain; "
+"""What stands before a call that takes small ints only."""
+
 BUILTINS = [
     ("abs(a)", INT, "int_abs(a)!overflow"),
     ("abs(a)", FLOAT, "float_abs(a)"),
@@ -91,6 +94,15 @@ MATH = [
     ("math.gcd(a, b)", "int bool", "int_gcd(a, bool_to_int(b))!overflow"),
     ("math.gcd(a, b)", "int float", "leave: unsupported CALL gcd"),
     ("math.gcd(a)", INT, "leave: unsupported CALL gcd"),
+    ("math.gcd(a, b, 6)", "int int", "int_gcd(int_gcd(a, b)!overflow, 6)!overflow"),
+    ("math.factorial(a)", INT, f"{SMALL.format(20)}call_pure(factorial, a)!domain"),
+    ("math.factorial(a)", FLOAT, "leave: unsupported CALL factorial"),
+    ("math.comb(a, b)", "int int", f"{SMALL.format(66)}call_pure(comb, a, b)!domain"),
+    ("math.perm(a, b)", "int bool", f"{SMALL.format(20)}call_pure(perm, a, b)!domain"),
+    (
+        *("math.lcm(a, b)", "int int"),
+        "int_abs(int_mul(int_floordiv(a, int_gcd(a, b)!overflow)!zero_division, b)!overflow)!overflow",
+    ),
     ("math.sin(a)", "object", "leave: unsupported CALL sin"),
     ("math.sin(a, a)", FLOAT, "leave: unsupported CALL sin"),
     ("math.sin()", "", "leave: unsupported CALL sin"),
@@ -104,9 +116,8 @@ PURE = [
     ("math.hypot(a, b)", "float int", "float", "call_pure(hypot, a, b)!domain"),
     ("math.isclose(a, b)", "float float", "bool", "call_pure(isclose, a, b)!domain"),
     ("math.log(a, 2)", FLOAT, "float", "call_pure(log, a, 2)!domain"),
-    ("math.gcd(a, b, 6)", "int int", "int", "call_pure(gcd, a, b, 6)!domain"),
     ("round(a, 2)", FLOAT, "float", "call_pure(round, a, 2)!domain"),
-    ("pow(a, b, 7)", "int int", "int", "call_pure(pow, a, b, 7)!domain"),
+    ("pow(a, b, 7)", "int int", "int", "guard_true(int_ge(b, 0))!domain; call_pure(pow, a, b, 7)!domain"),
     ("math.isqrt(a)", INT, "", "leave: unsupported CALL isqrt"),
     ("math.isqrt(a)", INT, "list", "leave: unsupported CALL isqrt"),
     ("math.modf(a)", FLOAT, "tuple", "leave: unsupported CALL modf"),

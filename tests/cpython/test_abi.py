@@ -22,7 +22,7 @@ from minijit.cpython.abi import Interpreter, Unsupported, UnsupportedReason
 
 MONITORING = sys.monitoring
 
-SHIFTED = """
+SHIFT = """
 import dataclasses, json, sys
 from minijit.cpython import abi
 
@@ -31,7 +31,10 @@ def shifted(field, by):
     old = getattr(abi.LAYOUTS, struct)
     new = dataclasses.replace(old, **{name: getattr(old, name) + by})
     return dataclasses.replace(abi.LAYOUTS, **{struct: new})
-
+"""
+SHIFTED = (
+    SHIFT
+    + """
 found = {}
 for field in abi.all_fields():
     print(field, file=sys.stderr)  # the last line, should one of them crash
@@ -40,6 +43,7 @@ for field in abi.all_fields():
     assert isinstance(abi.supported(layouts), abi.Unsupported) is bool(found[field])
 print(json.dumps(found))
 """
+)
 
 
 def test_the_layouts_hold() -> None:
@@ -51,7 +55,7 @@ def test_every_field_is_checked() -> None:
     assert covered == set(abi.all_fields())
 
 
-@pytest.mark.parametrize("by", [8, 4])
+@pytest.mark.parametrize("by", [8, 4, -4, -8])
 def test_every_shifted_field_is_found_and_named(run_python: RunPython, by: int) -> None:
     done = run_python(SHIFTED, by)
     assert done.returncode == 0, done.stderr
@@ -61,10 +65,37 @@ def test_every_shifted_field_is_found_and_named(run_python: RunPython, by: int) 
 
 
 def test_a_mismatch_names_what_is_wrong(run_python: RunPython) -> None:
-    program = SHIFTED.split("found =", maxsplit=1)[0] + "print(abi.supported(shifted('frame.stacktop', 8)))"
+    program = SHIFT + "print(abi.supported(shifted('frame.stacktop', 8)))"
     said = run_python(program).stdout
     assert "LAYOUT" in said
     assert "frame.stacktop" in said
+
+
+INFO = """
+from minijit.__main__ import main
+abi.self_check.__defaults__ = abi.supported.__defaults__ = (shifted("frame.stacktop", int(sys.argv[1])),)
+sys.exit(main(["info"]))
+"""
+
+
+@pytest.mark.parametrize("by", [0, 8])
+def test_the_command_line_shows_every_check(run_python: RunPython, by: int) -> None:
+    done = run_python(SHIFT + INFO, by)
+    first, *checks, last = done.stdout.splitlines()
+    assert first.startswith("minijit ")
+    assert "CPython 3.12" in first
+    assert len(checks) == len(abi.self_check())
+    assert done.returncode == (1 if by else 0), done.stderr
+    assert [line for line in checks if not line.startswith("ok ")] == [
+        line for line in checks if "stack depth" in line
+    ][: bool(by)]
+    assert last.startswith("not supported: ") if by else last == "supported"
+    assert ("frame.stacktop" in last) == bool(by)
+
+
+def test_the_command_line_is_a_module(run_python: RunPython) -> None:
+    done = run_python("import runpy, sys; sys.argv[1:] = ['info']; runpy.run_module('minijit', run_name='__main__')")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "supported"), done.stderr
 
 
 # ---- where the interpreter keeps things
@@ -80,6 +111,36 @@ def offset() -> int:
 @pytest.mark.skipif(sys.version_info[:3] != (3, 12, 1), reason="known from the headers of 3.12.1")
 def test_the_eval_breaker_is_where_it_is_known_to_be() -> None:
     assert offset() == 368
+
+
+PENDING = """
+import collections, itertools, operator, struct
+from minijit.cpython import abi, raw
+import ctypes
+
+SIZE = 4096
+found = abi.supported()
+before, after = raw.Buffer(SIZE), raw.Buffer(SIZE)
+add = ctypes.pythonapi.Py_AddPendingCall
+add.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+# Something to call that does nothing and is content.
+harmless = raw.symbol("PyErr_CheckSignals")
+# All by C functions in a row, so that nothing handles the call before it was seen.
+steps = [(raw.copy, buffer.address, found.state, SIZE) for buffer in (before, after)]
+steps.insert(1, (add, harmless, None))
+collections.deque(itertools.starmap(operator.call, steps), maxlen=0)
+words = struct.Struct(f"{SIZE // 4}i")
+old, new = (words.unpack(raw.read_bytes(buffer.address, SIZE)) for buffer in (before, after))
+raised = [4 * k for k, change in enumerate(zip(old, new)) if change == (0, 1)]
+assert found.eval_breaker - found.state in raised, raised
+assert raw.read_i32(found.eval_breaker) == 0
+print(raised)
+"""
+
+
+def test_a_pending_call_changes_the_eval_breaker(run_python: RunPython) -> None:
+    done = run_python(PENDING)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_version_of_monitoring_is_found() -> None:
@@ -99,7 +160,7 @@ def test_any_thread_may_ask_while_others_are_busy() -> None:
             pass
 
     def ask() -> None:
-        answers.update(offset() for _ in range(50))
+        answers.update(offset() for _ in range(15))
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
@@ -158,6 +219,39 @@ def test_profilers_and_debuggers_do_not_disturb(register: Callable[[object], Non
     assert isinstance(found, Interpreter)
 
 
+@pytest.mark.parametrize("register", [sys.setprofile, sys.settrace])
+def test_it_works_where_events_are_off(register: Callable[[object], None]) -> None:
+    """In a debugger's command line, say."""
+    before = sys.getprofile() if register is sys.setprofile else sys.gettrace()
+    found: list[object] = []
+
+    def look(*_: object) -> None:
+        register(before)
+        found.append(abi.supported())
+
+    register(look)
+    len(())
+    offset()
+    register(before)
+    assert len(found) == 1
+    assert isinstance(found[0], Interpreter), found[0]
+
+
+def test_it_works_in_a_callback_of_another_tool() -> None:
+    found: list[object] = []
+
+    def probe() -> None:
+        pass
+
+    with tool() as number:
+        MONITORING.register_callback(number, MONITORING.events.PY_START, lambda *_: found.append(abi.supported()))
+        MONITORING.set_local_events(number, probe.__code__, MONITORING.events.PY_START)
+        probe()
+        MONITORING.set_local_events(number, probe.__code__, 0)
+        MONITORING.register_callback(number, MONITORING.events.PY_START, None)
+    assert [type(one) for one in found] == [Interpreter]
+
+
 def test_looking_leaves_no_trace() -> None:
     tools = [MONITORING.get_tool(n) for n in range(6)]
     abi.supported()
@@ -174,6 +268,12 @@ def test_it_takes_next_to_no_time() -> None:
         return time.perf_counter() - start
 
     assert min(once() for _ in range(5)) < 0.010
+
+
+def test_a_check_says_what_was_found() -> None:
+    for check in abi.self_check():
+        assert (check.ok, check.detail) == (True, "")
+        assert check.name
 
 
 # ---- elsewhere

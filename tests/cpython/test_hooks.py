@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dis
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -128,7 +128,8 @@ def test_events_and_callbacks_are_given_back() -> None:
         assert MONITORING.get_local_events(TOOL, code) == events
     references = sys.getrefcount(codes[0])
     found.close()
-    assert sys.getrefcount(codes[0]) == references - 1
+    references -= sys.getrefcount(codes[0])
+    assert references == 1
     assert [adaptive(code) for code in codes] == [adaptive(made(SHORT).__code__)] * 3
     MONITORING.use_tool_id(TOOL, "the next")
     assert [MONITORING.get_local_events(TOOL, code) for code in codes] == [0, 0, 0]
@@ -294,11 +295,14 @@ def lines_and_opcodes(function: types.FunctionType) -> list[tuple[str, int, int]
         return trace
 
     before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        function(1, 2, 3)
-    finally:
-        sys.settrace(before)
+    for _ in range(2):
+        # 3.12 learns at the first time that instructions are wanted, and minds it from the second on.
+        seen.clear()
+        sys.settrace(trace)
+        try:
+            function(1, 2, 3)
+        finally:
+            sys.settrace(before)
     return seen
 
 
@@ -355,10 +359,10 @@ def test_another_tool_sees_everything(
 
 @SOURCES
 @SEEN
-def test_recording_in_between_hides_nothing_from_another_tool(
+def test_our_events_hide_nothing_from_another_tool(
     monitoring: Monitoring, other: int, source: str, events: int
 ) -> None:
-    """Our events come and go, silenced one by one, while the other tool looks."""
+    """Ours come and go, silenced one by one, while the other tool looks."""
     function, twin = used(monitoring, source), made(source)
     expected = monitored(twin, other, events, local=True)
     seen: list[tuple[object, ...]] = []
@@ -366,12 +370,37 @@ def test_recording_in_between_hides_nothing_from_another_tool(
         MONITORING.register_callback(other, event, lambda _code, *rest: seen.append(rest))
     MONITORING.set_local_events(other, function.__code__, events)
     for ours in (START | JUMP, START | JUMP | INSTRUCTION, START, 0, INSTRUCTION, START):
+        if ours & events & INSTRUCTION:
+            # The first of two tools that want instructions gets none in 3.12.1, without us as well; so nothing is
+            # recorded where somebody else looks.
+            continue
         monitoring.set_events(function.__code__, ours)
         monitoring.rearm(function.__code__)
         for _ in range(2):
             seen.clear()
             function(1, 2, 3)
             assert seen == expected, ours
+    MONITORING.set_local_events(other, function.__code__, 0)
+
+
+@SOURCES
+@SEEN
+def test_a_tool_that_comes_while_we_record_sees_everything(
+    monitoring: Monitoring, other: int, source: str, events: int
+) -> None:
+    function, twin = used(monitoring, source), made(source)
+    expected = monitored(twin, other, events, local=True)
+    monitoring.set_events(function.__code__, START | JUMP | INSTRUCTION)
+    seen: list[tuple[object, ...]] = []
+    for event in (EVENTS.LINE, INSTRUCTION, JUMP):
+        MONITORING.register_callback(other, event, lambda _code, *rest: seen.append(rest))
+    MONITORING.set_local_events(other, function.__code__, events)
+    for ours in (None, START | JUMP, 0):
+        if ours is not None:
+            monitoring.set_events(function.__code__, ours)
+        seen.clear()
+        function(1, 2, 3)
+        assert seen == expected, ours
     MONITORING.set_local_events(other, function.__code__, 0)
 
 
@@ -391,33 +420,38 @@ def test_lines_that_another_tool_has_silenced_stay_silent(monitoring: Monitoring
     MONITORING.set_local_events(other, function.__code__, 0)
 
 
-def hidden(restore: Callable[[types.CodeType], None], other: int) -> int:
-    """How often a tool that looks at every instruction met a superinstruction, while a thread puts them back."""
-    code = made(LONG).__code__
-    places = [place for place, _ in superinstructions(code)]
-    numbers = {number for name, number in ADAPTIVE.items() if "__" in name}
-    met, stop = 0, False
+def interrupted(work: Callable[[], None], moment: int, interrupt: Callable[[], None]) -> None:
+    """Does the work, with something else in between: after so many calls have come back."""
+    passed = 0
 
-    def work() -> None:
-        while not stop:
-            restore(code)
+    def profile(_frame: types.FrameType, event: str, _argument: object) -> None:
+        nonlocal passed
+        passed += event in {"c_return", "return"}
+        if passed == moment:
+            interrupt()
 
-    thread = threading.Thread(target=work)
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
+    sys.setprofile(profile)
     try:
-        thread.start()
-        for _ in range(300):
-            MONITORING.set_local_events(other, code, INSTRUCTION)
-            for _ in range(20):
-                now = adaptive(code)
-                met += any(now[place] in numbers for place in places)
-            MONITORING.set_local_events(other, code, 0)
+        work()
     finally:
-        stop = True
-        thread.join()
-        sys.setswitchinterval(interval)
-    return met
+        sys.setprofile(None)
+
+
+def hidden(restore: Callable[[types.CodeType], None], other: int) -> int:
+    """How many superinstructions a tool meets that comes while they are being put back, at each call in turn."""
+    met = 0
+    for moment in range(1, 1000):
+        code = made(SHORT).__code__
+        MONITORING.set_local_events(other, code, EVENTS.PY_START)
+        MONITORING.set_local_events(other, code, 0)
+        come = partial(MONITORING.set_local_events, other, code, INSTRUCTION)
+        interrupted(partial(restore, code), moment, come)
+        if not MONITORING.get_local_events(other, code):
+            assert moment > 20
+            return met
+        met += len(superinstructions(code))
+        MONITORING.set_local_events(other, code, 0)
+    raise AssertionError("it never ends")
 
 
 def restore_in_two_steps(code: types.CodeType) -> None:
@@ -472,7 +506,7 @@ def test_other_tools_are_noticed(monitoring: Monitoring, other: int) -> None:
         function(1, 2, 3)  # code learns of global events when it runs, or is asked for events
         assert hooks.is_watched(code)
         MONITORING.set_events(other, 0)
-        monitoring.set_events(code, START)
+        function(1, 2, 3)
         assert not hooks.is_watched(code)
 
 

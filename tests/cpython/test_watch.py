@@ -7,10 +7,10 @@ end of an interpreter runs in a process of its own.
 from __future__ import annotations
 
 import builtins
+import ctypes
 import gc
 import sys
 import threading
-import tracemalloc
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ from watching import Watching
 
 from conftest import ROOT, RunPython
 from minijit.backend.engine import Engine
-from minijit.cpython.watch import CodeEvent, DictEvent, FunctionEvent, Watched, WatcherIdsTaken
+from minijit.cpython.watch import CALLBACKS, CodeEvent, DictEvent, FunctionEvent, Watched, WatcherIdsTaken
 
 HERE = Path(__file__).resolve().parent
 PROGRAM_PATH = {"PYTHONPATH": f"{ROOT / 'src'}:{HERE}"}
@@ -153,6 +153,35 @@ def test_what_befalls_the_whole_dict_is_reported(watched: Watching) -> None:
     assert watched.taken() == [(Watched.DICT, DictEvent.CLONED, source, None)]
 
 
+def test_copies_are_not_watched(watched: Watching) -> None:
+    namespace: dict[str, object] = {"key": 1, **dict.fromkeys(map(str, range(50)))}
+    watched.watch.watch_dict_key(namespace, "key")
+    for copy in (namespace.copy(), dict(namespace), namespace | {}, {**namespace}):
+        copy["key"] = 2
+        copy.clear()
+    assert watched.taken() == []
+
+
+def test_attributes_of_an_object_are_keys_of_its_dict(watched: Watching) -> None:
+    """Where code runs with the dict of an object for globals, say; stores to it have ways of their own."""
+
+    class Thing:
+        def __init__(self) -> None:
+            self.key = self.other = 1
+
+    for number in (5, 0):
+        thing = Thing()
+        names = vars(thing)
+        watched.watch.watch_dict_key(names, "key")
+        for value in range(2, 40):  # often enough for the stores to be specialised
+            thing.key = value
+            thing.other = value
+            assert watched.taken() == [(Watched.DICT, DictEvent.MODIFIED, "key", value)], number
+        del thing.key
+        assert watched.taken() == [(Watched.DICT, DictEvent.DELETED, "key", None)]
+        watched.watch.unwatch_dict_key(id(names), "key")
+
+
 def test_the_end_of_a_dict_is_reported_with_its_address(watched: Watching) -> None:
     namespace: dict[str, object] = {"key": 1}
     address = id(namespace)
@@ -221,6 +250,45 @@ def test_new_functions_of_a_watched_code_object_are_reported(watched: Watching) 
     kept = [types.FunctionType(code, {}) for _ in range(3)]
     make_function()
     assert watched.reports == [(Watched.FUNCTION, FunctionEvent.CREATE, id(f), None, None) for f in kept]
+
+
+def test_what_nobody_watches_is_not_reported(watched: Watching) -> None:
+    """Neither functions nor code objects nor classes; those that are watched are there all the while."""
+
+    class Watchable:
+        pass
+
+    class Other:
+        pass
+
+    kept = make_function()
+    watched.watch.watch_function(kept)
+    watched.watch.watch_code(make_function().__code__)
+    watched.watch.watch_type(Watchable)
+    del watched.reports[:]
+    for _ in range(100):
+        function = make_function()
+        types.FunctionType(function.__code__, {})
+        function.__defaults__ = (2,)
+        function.__code__ = make_function().__code__.replace(co_name="x")
+        Other.attribute = Watchable().__class__  # type: ignore[attr-defined]
+        type("New", (Other,), {}).attribute = 1  # type: ignore[attr-defined]
+    assert watched.reports == []
+
+
+def test_functions_and_code_watched_twice_are_given_up_twice(watched: Watching) -> None:
+    function = make_function()
+    code = function.__code__
+    for _ in range(2):
+        watched.watch.watch_function(function)
+        watched.watch.watch_code(code)
+    for expected in ([FunctionEvent.MODIFY_DEFAULTS, FunctionEvent.CREATE], []):
+        watched.watch.unwatch_function(id(function))
+        watched.watch.unwatch_code(id(code))
+        function.__defaults__ = (2,)
+        kept = types.FunctionType(code, {})
+        assert [event for _, event, _, _ in watched.taken()] == expected
+        del kept
 
 
 def test_the_end_of_a_code_object_is_reported_with_its_address(watched: Watching) -> None:
@@ -374,37 +442,74 @@ def test_without_a_handler_nothing_is_reported(watched: Watching) -> None:
 
 
 def test_reports_leak_nothing(watched: Watching) -> None:
+    """10**5 of them, while as many of what nobody watches go by."""
     key, value, other = "a key that is no constant"[:], object(), object()
     namespace: dict[str, object] = {key: value}
+    code = make_function().__code__
     watched.watch.watch_dict_key(namespace, key)
-    handler = note_nothing
-    watched.handle(handler)
+    watched.watch.watch_code(code)
+    watched.handle(note_nothing)
 
-    def change() -> None:
-        for _ in range(500):
+    def change(times: int) -> None:
+        for _ in range(times):
             namespace[key] = other
+            namespace["another"] = other
             namespace[key] = value
-            function = make_function()
+            namespace["another"] = value
+            function = types.FunctionType(code, namespace)
             watched.watch.watch_function(function)
             address = id(function)
             del function
             watched.watch.unwatch_function(address)
 
-    change()
-    things = (key, value, other, handler, namespace)
+    change(100)
+    things = (key, value, other, note_nothing, namespace, code)
     before = [sys.getrefcount(thing) for thing in things]
-    tracemalloc.start()
-    try:
-        change()
-        gc.collect()
-        small = tracemalloc.get_traced_memory()[0]
-        change()
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - small
-    finally:
-        tracemalloc.stop()
+    gc.collect()
+    blocks = sys.getallocatedblocks()
+    change(25_000)
+    gc.collect()
+    grown = sys.getallocatedblocks() - blocks
     assert [sys.getrefcount(thing) for thing in things] == before
-    assert grown < 4000
+    assert grown < 100
+
+
+def test_the_handler_has_room_at_the_limits_of_recursion(watched: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change is reported even where the program itself could not call anything any more."""
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: unraisable.append(args.exc_type))
+    namespace: dict[str, object] = {}
+    watched.watch.watch_dict_key(namespace, "key")
+    answered = 0
+
+    def deeper(depth: int) -> object:
+        """Goes on in Python and in C."""
+        return list(map(deeper, [depth - 1])) if depth else None
+
+    def handler(*_: object) -> None:
+        nonlocal answered
+        deeper(20)
+        answered += 1
+
+    class Deep:
+        def __getattr__(self, name: str) -> object:
+            namespace["key"] = object()
+            return getattr(self, name + "x"[: len(name) < 5])
+
+    def sink() -> None:
+        namespace["key"] = object()
+        sink()
+
+    watched.handle(handler)
+    for sinking in (sink, lambda: Deep().attribute):
+        before = answered
+        with pytest.raises(RecursionError):
+            sinking()
+        assert answered > before + 100
+    changes = answered
+    namespace["key"] = 1
+    assert answered == changes + 1
+    assert unraisable == []
 
 
 def note_nothing(*_: object) -> object:
@@ -472,6 +577,91 @@ def test_when_ids_run_out_nothing_is_kept(engine: Engine) -> None:
     for one in found:
         one.close()
     assert count == len(found)
+
+
+CONTENT = "define i32 @content() {\n  ret i32 0\n}"
+
+
+def count_and_give_back(prefix: str, callback: int) -> int:
+    """How many ids of one sort of watcher are free."""
+    taken = take_all(prefix, callback)
+    for number in taken:
+        assert clear(prefix)(number) == 0
+    return len(taken)
+
+
+def take_all(prefix: str, callback: int) -> list[int]:
+    add = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)((f"{prefix}_AddWatcher", ctypes.pythonapi))
+    taken: list[int] = []
+    try:
+        while True:
+            taken.append(add(callback))
+    except RuntimeError:
+        return taken
+
+
+def clear(prefix: str) -> Callable[[int], int]:
+    return ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_int)((f"{prefix}_ClearWatcher", ctypes.pythonapi))
+
+
+@pytest.mark.parametrize("prefix", CALLBACKS.values())
+def test_if_one_sort_has_no_id_left_the_others_are_given_back(engine: Engine, prefix: str) -> None:
+    code = engine.compile(CONTENT, name="content")
+    callback = code.address("content")
+    before = {other: count_and_give_back(other, callback) for other in CALLBACKS.values()}
+    assert all(before.values())
+    taken = take_all(prefix, callback)
+    try:
+        with pytest.raises(WatcherIdsTaken, match=f"{prefix}_AddWatcher"):
+            watching.start(engine)
+        after = {other: count_and_give_back(other, callback) for other in CALLBACKS.values()}
+        assert after == before | {prefix: 0}
+    finally:
+        for number in taken:
+            clear(prefix)(number)
+    watching.start(engine).close()
+    code.close()
+
+
+TAKEN = """
+import ctypes, sys, warnings
+import minijit
+
+def make():
+    namespace = {}
+    exec("def f(n, m):\\n s = 0\\n for i in range(n): s += i * m\\n return s", namespace)
+    return namespace["f"]
+
+# As a C library would: an address of code that returns 0.
+harmless = ctypes.cast(ctypes.pythonapi.PyErr_CheckSignals, ctypes.c_void_p)
+taken = []
+try:
+    while True:
+        taken.append(getattr(ctypes.pythonapi, sys.argv[1] + "_AddWatcher")(harmless))
+except RuntimeError:
+    pass
+assert len(taken) == 8
+warnings.simplefilter("always")
+functions = [minijit.jit(make()) for _ in range(3)]
+with warnings.catch_warnings(record=True) as caught:
+    for f in functions:
+        for n in range(200):
+            assert f(n, 3) == 3 * n * (n - 1) // 2
+    assert minijit.jit(make())(5, 1) == 10
+assert [w.category for w in caught] == [minijit.UnsupportedWarning], caught
+assert sys.argv[1] + "_AddWatcher" in str(caught[0].message)
+assert not minijit.is_enabled() and not minijit.is_compiled(f)
+assert sys.monitoring.get_tool(sys.monitoring.OPTIMIZER_ID) is None
+cold = minijit.jit(make())
+assert cold.__code__._co_code_adaptive == make().__code__._co_code_adaptive
+print("done")
+"""
+
+
+@pytest.mark.parametrize("prefix", ["PyDict", "PyCode"])
+def test_without_an_id_functions_run_as_they_are(run_python: RunPython, prefix: str) -> None:
+    done = run_python(TAKEN, prefix)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 def test_closing_ends_all_reports(engine: Engine) -> None:

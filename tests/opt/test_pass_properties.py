@@ -35,6 +35,9 @@ from strategies.regions import (
 
 type Pass = Callable[[Region], Region]
 
+FUEL = 20_000
+"""More than any region takes, and not much for a mutant that loops for ever."""
+
 UNBOUNDED = {
     "int_add": operator.add,
     "int_sub": operator.sub,
@@ -59,7 +62,7 @@ def run(region: Region, case: Case, table: dict[str, Row] = TABLE) -> Outcome:
         NAMESPACE.update(count=7 + polls, ratio=0.5 + polls, flag=polls % 2 == 0)
         return polls == case.leave_at
 
-    return evaluate(region, case.inputs, should_leave=poll, table=table)
+    return evaluate(region, case.inputs, should_leave=poll, table=table, fuel=FUEL)
 
 
 def same_runs(before: Region, after: Region, case: Case, table: dict[str, Row] = TABLE) -> bool:

@@ -18,7 +18,7 @@ from minijit.build import numbers
 from minijit.build.numbers import Scalar, scalar, to_float, to_int
 from minijit.events import ExitReason
 from minijit.ir.ops import LIBM_1
-from minijit.ir.region import INT_MAX, Const, Kind, Slot, Value, VirtualRange, VirtualTuple
+from minijit.ir.region import Const, Kind, Slot, Value, VirtualRange, VirtualTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,10 +69,10 @@ def _called(b: Builder, function: object, kind: Kind, operands: Sequence[Scalar]
     return b.op("call_pure", Const(function), *operands, reason=ExitReason.DOMAIN, kind=kind)
 
 
-def _within(b: Builder, operand: Scalar, least: int, most: int) -> bool:
+def _within(b: Builder, operand: Scalar, least: int, most: int | None) -> bool:
     """Leaves unless an int lies within bounds. False for a constant that does not."""
     for sign, bound in ((">=", least), ("<=", most)):
-        inside = numbers.compare(b, sign, operand, Const(bound))
+        inside = numbers.compare(b, sign, operand, Const(bound)) if bound is not None else Const(True)
         if isinstance(inside, Value):
             b.effect("guard_true", inside, reason=ExitReason.DOMAIN)
         elif not (isinstance(inside, Const) and inside.value):
@@ -181,7 +181,7 @@ def _round_to(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
         return None
     if pair[0].kind is Kind.FLOAT:
         return _called(b, round, Kind.FLOAT, pair)
-    return _called(b, round, Kind.INT, pair) if _within(b, pair[1], -9, INT_MAX) else None
+    return _called(b, round, Kind.INT, pair) if _within(b, pair[1], -9, None) else None
 
 
 @rule(pow)
@@ -194,7 +194,7 @@ def _pow(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
 
 def _power_modulo(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
     operands = _ints(arguments)
-    if operands is None or not (_within(b, operands[1], 0, INT_MAX) and _within(b, operands[2], 1, SMALL_INT)):
+    if operands is None or not (_within(b, operands[1], 0, None) and _within(b, operands[2], 1, SMALL_INT)):
         return None
     return _called(b, pow, Kind.INT, operands)
 
@@ -339,7 +339,7 @@ _bounded(math.perm, 2, 20)
 _PURE: dict[int, object] = {
     id(function): function
     for function in (
-        *(hash, math.gamma, math.hypot, math.isclose, math.isqrt, math.ldexp, math.lgamma, math.log, math.nextafter),
+        *(math.gamma, math.hypot, math.isclose, math.isqrt, math.ldexp, math.lgamma, math.log, math.nextafter),
         *(math.remainder, math.ulp),
     )
 }

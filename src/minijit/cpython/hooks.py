@@ -97,9 +97,10 @@ class Monitoring:
             restore_superinstructions(code)
 
     def rearm(self, code: CodeType) -> None:
-        """Events that a callback disabled come again; the instrumentation is brought up to date."""
+        """Instructions that a callback disabled come again; the instrumentation is brought up to date."""
         events = _MONITORING.get_local_events(TOOL, code)
-        _MONITORING.set_local_events(TOOL, code, events ^ INSTRUCTION)
+        # Any change will do, but 3.12.1 forgets that another tool wants the instructions when we no longer do.
+        _MONITORING.set_local_events(TOOL, code, events ^ (INSTRUCTION if events & INSTRUCTION else START))
         self.set_events(code, events)
 
     def close(self) -> None:

@@ -555,10 +555,12 @@ class Driver:
         if self._service is not None:
             self._service.retire_all(state, reason)
 
-    def _kill(self, installed: Installed, reason: KillReason, detail: str, dying: int = 0) -> None:
+    def _kill(self, installed: Installed, reason: KillReason, detail: str) -> None:
         """An assumption broke."""
         state = installed.owner
-        self.service.retire(installed, reason, detail, dying)
+        if installed not in state.versions:
+            return
+        self.service.retire(installed, reason, detail)
         answer = self._ask(state, lambda policy: policy.after_kill(self._stats(state), reason))
         match answer:
             case Wait(times):
@@ -621,9 +623,15 @@ class Driver:
     def on_watch(self, kind: int, event: int, subject: int, key: object, new: object) -> None:
         """A watcher's filter found something that concerns us. When this returns, nothing that relied on it runs any
         more."""
-        if kind == Watched.DICT:
+        work: Callable[[], object]
+        if self._service is None:
+            return
+        if kind == Watched.DICT and event == DictEvent.DEALLOCATED:
+            regions = self.service.forget_namespace(subject)
+            work, roots = partial(self._namespace_gone, regions), [region.owner for region in regions]
+        elif kind == Watched.DICT:
             work = partial(self._dict_changed, DictEvent(event), subject, key, new)
-            roots = self._relying(subject)
+            roots = [region.owner for region in self.service.assumptions.relying(subject)]
         elif kind == Watched.FUNCTION:
             work = partial(self._function_changed, FunctionEvent(event), self.functions.get(subject), new)
             roots = self._affected(FunctionEvent(event), self.functions.get(subject))
@@ -638,10 +646,6 @@ class Driver:
         for root in roots:
             root.hold()
         self.turn.do(partial(self._changed_late, work, roots))
-
-    def _relying(self, namespace: int) -> list[RootState]:
-        """The roots whose regions rely on anything in a namespace."""
-        return [] if self._service is None else [region.owner for region in self.service.assumptions.relying(namespace)]
 
     def _affected(self, event: FunctionEvent, state: FunctionState | None) -> list[RootState]:
         """The roots that a change of a function is about. One that is being destroyed is not touched after this."""
@@ -667,15 +671,16 @@ class Driver:
             value = ABSENT if event is DictEvent.DELETED else new
             self._break((namespace, key), value)
             return
-        dying = namespace if event is DictEvent.DEALLOCATED else 0
         for name in self.service.assumptions.keys_of(namespace):
-            self._break(name, _UNKNOWN, dying)
-        if dying:
-            self.service.assumptions.forget(namespace)
+            self._break(name, _UNKNOWN)
 
-    def _break(self, key: tuple[int, str], value: object, dying: int = 0) -> None:
+    def _namespace_gone(self, regions: list[Installed]) -> None:
+        for installed in regions:
+            self._kill(installed, KillReason.GLOBAL, "the namespace is gone")
+
+    def _break(self, key: tuple[int, str], value: object) -> None:
         for installed in self.service.assumptions.broken_by(key, value):
-            self._kill(installed, KillReason.GLOBAL, key[1], dying)
+            self._kill(installed, KillReason.GLOBAL, key[1])
 
     def _function_changed(self, event: FunctionEvent, state: FunctionState | None, new: object) -> None:
         if state is None or self.functions.get(state.address) is not state:

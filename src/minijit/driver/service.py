@@ -112,11 +112,8 @@ class Service:
         else:
             state.words.set("entry", first)
 
-    def retire(self, installed: Installed, reason: KillReason, detail: str = "", dying: int = 0) -> None:
-        """Takes a region out of service and frees it; nothing happens if it is out already.
-
-        `dying` is the address of a namespace that is being destroyed.
-        """
+    def retire(self, installed: Installed, reason: KillReason, detail: str = "") -> None:
+        """Takes a region out of service and frees it; nothing happens if it is out already."""
         state = installed.owner
         if installed not in state.versions:
             return
@@ -124,7 +121,7 @@ class Service:
         self.relink(state)
         for key in installed.assumptions:
             if self.assumptions.remove(key, installed):
-                self.natives.watch.unwatch_dict_key(*key, dying=key[0] == dying)
+                self.natives.watch.unwatch_dict_key(*key)
         for address in installed.records.addresses:
             self._records.pop(address, None)
         state.retired_entries += installed.entries
@@ -132,6 +129,13 @@ class Service:
         installed.close()
         if reason is not KillReason.REPLACED:
             self.emit(state, Killed(function=state.name, offset=state.root.offset, reason=reason, detail=detail))
+
+    def forget_namespace(self, namespace: int) -> list[Installed]:
+        """A namespace is being destroyed: nothing refers to its address any more. The regions that relied on it."""
+        keys, regions = self.assumptions.forget(namespace)
+        for key in keys:
+            self.natives.watch.unwatch_dict_key(*key, dying=True)
+        return regions
 
     def retire_all(self, state: RootState, reason: KillReason) -> None:
         """Takes all regions of a root out of service."""

@@ -71,10 +71,10 @@ class Recording:
         """Takes the instruction that is about to be executed."""
         if self._is_back(offset):
             return Verdict.DONE
-        if len(self.steps) >= self.max_steps:
-            return AbortReason.TOO_LONG
         step = Step(offset, top)
         if self.profile.add(step):
+            if len(self.steps) >= self.max_steps:
+                return AbortReason.TOO_LONG
             self.steps.append(step)
             self.news = True
         return self._verdict(offset)

@@ -34,12 +34,12 @@ class Assumptions[R]:
         return first
 
     def remove(self, key: Key, region: R) -> bool:
-        """Takes a region out; whether nobody relies on the key now."""
-        regions = self.dependents.get(key, {})
+        """Takes a region out; whether it was the last to rely on the key."""
+        regions = self.dependents.get(key)
+        if regions is None:
+            return False
         regions.pop(id(region), None)
-        if not regions:
-            self.dependents.pop(key, None)
-        return not regions
+        return not regions and self.dependents.pop(key, None) is not None
 
     def broken_by(self, key: Key, new: object) -> list[R]:
         """The regions that a change of `key` to `new` (ABSENT for a deletion) breaks; counts towards its volatility."""
@@ -57,10 +57,14 @@ class Assumptions[R]:
         """The keys of one namespace that someone relies on."""
         return [key for key in self.dependents if key[0] == namespace]
 
-    def forget(self, namespace: int) -> None:
-        """The namespace is gone; its address may come to stand for another."""
-        for key in [key for key in self.kills if key[0] == namespace]:
+    def forget(self, namespace: int) -> tuple[list[Key], list[R]]:
+        """The namespace is gone; its address may come to stand for another. The keys that were relied on, and the
+        regions that relied on them. May be asked in the midst of a change."""
+        for key in [key for key in list(self.kills) if key[0] == namespace]:
             del self.kills[key]
+        keys = [key for key in list(self.dependents) if key[0] == namespace]
+        relied = [list(self.dependents.pop(key, {}).values()) for key in keys]
+        return keys, [region for regions in relied for region, _ in regions]
 
     def volatile(self) -> frozenset[Key]:
         """The keys that changed too often to be relied on."""

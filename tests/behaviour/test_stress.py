@@ -1,0 +1,322 @@
+"""Everything at once: threads, signals, Ctrl-C, collections, changes and releases while functions get hot, are recorded,
+compiled, entered, left and killed. What comes out is right, and nothing is reported to standard error.
+
+Deterministic up to the timing of threads and signals; `SECONDS` each, long versions are marked slow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+from isolated import isolated
+from twin import compiled_from, enabled, outcome, plain_twin
+
+import minijit
+
+SECONDS = 1.5
+LONG = 30.0
+
+PROGRAMS = """
+def f(n, k):
+    s = 0
+    for i in range(n):
+        s += i * k
+        if s > 10**6:
+            s -= 10**6
+    return s
+----
+def f(n, k):
+    s = k
+    for i in range(n):
+        s = s * 3 + i
+    return s
+----
+import math
+def f(n, k):
+    t = 0.0
+    i = 0
+    while i < n:
+        i += 1
+        t += math.sqrt(i) if i % 3 else math.sqrt(k - i)
+    return t, i
+----
+def f(n, k, *rest):
+    a, b = 0, k
+    for i in range(n):
+        for j in range(i % 4):
+            a, b = b, a + j
+        b = b % 1000
+    return a, b, rest
+----
+def f(n, k):
+    try:
+        for i in range(n):
+            k = 100 // (k - i)
+    except ZeroDivisionError:
+        return i, k
+    return k
+----
+def f(n, k):
+    if n < 2:
+        return k
+    return f(n - 1, k) + (f(n // 2, k) if n % 5 == 0 else 1)
+----
+g = 1
+def f(n, k):
+    s = 0
+    for i in range(n):
+        s += abs(i - k) * g
+    return [s]
+----
+def f(n, k):
+    out = []
+    for i in range(n):
+        if i % 7 == 6:
+            out.append(i * k)
+        k = k + 1 if i & 1 else k * 2
+    return out
+""".split("----")
+ARGUMENTS = [(30, 2), (25, 5), (40, 2.5), (3, 2**62), (20, True), (35, 0), (17, 11), (26, None)]
+
+
+def fresh_functions() -> tuple[list[Any], list[Any]]:
+    """The programs' functions, and plain twins of them with globals of their own."""
+    plain = [compiled_from(program) for program in PROGRAMS]
+    return [compiled_from(program) for program in PROGRAMS], plain
+
+
+def table_of(plain: list[Any]) -> dict[tuple[int, int], object]:
+    """What each function gives for each of the arguments."""
+    return {
+        (p, a): visible(outcome(function, *arguments))
+        for p, function in enumerate(plain)
+        for a, arguments in enumerate(ARGUMENTS)
+    }
+
+
+def visible(result: tuple[object, ...]) -> object:
+    """The outcome without locals, which differ while several calls are under way."""
+    return result[:4] if result[0] == "raised" else result
+
+
+def work(functions: list[Any], table: dict[tuple[int, int], object], seed: int, until: float) -> int:
+    """Calls functions at random and compares; how many calls there were."""
+    choice = random.Random(seed)
+    for count in itertools.count():
+        if time.perf_counter() > until:
+            return count
+        p, a = choice.randrange(len(functions)), choice.randrange(len(ARGUMENTS))
+        found = visible(outcome(functions[p], *ARGUMENTS[a]))
+        assert found == table[p, a], (PROGRAMS[p], ARGUMENTS[a], found, table[p, a])
+    raise AssertionError
+
+
+def threads(seconds: float) -> None:
+    functions, plain = fresh_functions()
+    table = table_of(plain)
+    failures: list[BaseException] = []
+    until = time.perf_counter() + seconds
+
+    def run(action: Any, *arguments: Any) -> None:
+        try:
+            action(*arguments)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it fails the test
+            failures.append(error)
+
+    def meddle() -> None:
+        choice = random.Random(99)
+        while time.perf_counter() < until:
+            f = choice.choice(functions)
+            match choice.randrange(6):
+                case 0:
+                    minijit.release(f)
+                case 1:
+                    f.__globals__["g"] = 1 + choice.randrange(0, 1)
+                    f.__globals__[f"other{choice.randrange(100)}"] = 1
+                case 2:
+                    f.__code__ = f.__code__.replace()
+                case 3:
+                    minijit.stats(f)
+                    str(minijit.explain(f))
+                case 4:
+                    gc.collect(0)
+                case 5:
+                    minijit.jit(plain_twin(f))(*ARGUMENTS[0])
+            time.sleep(0.002)
+
+    with enabled():
+        for f in functions:
+            minijit.jit(f)
+        sys.setswitchinterval(5e-5)
+        running = [threading.Thread(target=run, args=(work, functions, table, seed, until)) for seed in range(4)]
+        running.append(threading.Thread(target=run, args=(meddle,)))
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+        sys.setswitchinterval(5e-3)
+        assert minijit.stats().entries
+    assert not failures, failures
+
+
+@isolated
+def test_threads() -> None:
+    """Four threads call everything, a fifth releases, replaces, changes and asks."""
+    threads(SECONDS)
+
+
+@pytest.mark.slow
+@isolated(timeout=300)
+def test_threads_for_long() -> None:
+    """The same for half a minute."""
+    threads(LONG)
+
+
+def signals(seconds: float) -> None:
+    functions, plain = fresh_functions()
+    table = table_of(plain)
+    count = 0
+
+    def handler(_number: int, _frame: Any) -> None:
+        nonlocal count
+        count += 1
+        p, a = count % len(functions), count // 3 % len(ARGUMENTS)
+        assert visible(outcome(functions[p], *ARGUMENTS[a])) == table[p, a]
+        if count % 10 == 0:
+            minijit.release(functions[p])
+        if count % 17 == 0:
+            functions[6].__globals__["g"] = 1 * 1
+
+    with enabled():
+        for f in functions:
+            minijit.jit(f)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
+        calls = work(functions, table, 1, time.perf_counter() + seconds)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print(calls, count)
+        assert count > 20
+        assert minijit.stats().entries
+
+
+@isolated
+def test_signals() -> None:
+    """A handler that calls the same functions runs again and again, in whatever is going on."""
+    signals(SECONDS)
+
+
+@pytest.mark.slow
+@isolated(timeout=300)
+def test_signals_for_long() -> None:
+    """The same for half a minute."""
+    signals(LONG)
+
+
+def interrupts(seconds: float) -> None:
+    functions, plain = fresh_functions()
+    table = table_of(plain)
+    until = time.perf_counter() + seconds
+    armed = False
+
+    def interrupt() -> None:
+        choice = random.Random(3)
+        while time.perf_counter() < until:
+            time.sleep(choice.random() * 0.004)
+            if armed:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    came = 0
+    with enabled():
+        for f in functions:
+            minijit.jit(f)
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        seed = 0
+        while time.perf_counter() < until:
+            seed += 1
+            try:
+                armed = True
+                work(functions, table, seed, time.perf_counter() + 0.02)
+                armed = False
+            except KeyboardInterrupt:
+                came += 1
+            with contextlib.suppress(KeyboardInterrupt):
+                armed = False
+                if seed % 5 == 0:
+                    for f in functions:
+                        minijit.release(f)
+        armed = False
+        with contextlib.suppress(KeyboardInterrupt):
+            thread.join()
+        thread.join()
+        print(came)
+        assert came > 5
+        work(functions, table, 0, time.perf_counter() + 0.3)
+        assert minijit.stats().entries
+
+
+@isolated
+def test_interrupts() -> None:
+    """Ctrl-C again and again: each comes out as KeyboardInterrupt, and everything works on."""
+    interrupts(SECONDS)
+
+
+@pytest.mark.slow
+@isolated(timeout=300)
+def test_interrupts_for_long() -> None:
+    """The same for half a minute."""
+    interrupts(LONG)
+
+
+def tracing(seconds: float) -> None:
+    functions, plain = fresh_functions()
+    table = table_of(plain)
+    until = time.perf_counter() + seconds
+    lines = 0
+
+    def trace(frame: Any, _event: str, _argument: object) -> Any:
+        nonlocal lines
+        assert "minijit" not in frame.f_code.co_filename, frame
+        lines += 1
+        return trace
+
+    with enabled():
+        for f in functions:
+            minijit.jit(f)
+        seed = 0
+        while time.perf_counter() < until:
+            seed += 1
+            choice = random.Random(seed)
+            for _ in range(40):
+                p, a = choice.randrange(len(functions)), choice.randrange(len(ARGUMENTS))
+                traced = choice.random() < 0.2
+                before = lines
+                if traced:
+                    sys.settrace(trace)
+                try:
+                    found = functions[p](*ARGUMENTS[a])
+                except Exception as error:  # noqa: BLE001 - compared below
+                    found = type(error)
+                finally:
+                    sys.settrace(None)
+                wanted = table[p, a]
+                assert wanted == visible(outcome(plain[p], *ARGUMENTS[a]))
+                assert (found if isinstance(found, type) else "returned") == wanted[found is wanted[1]], (found, wanted)
+                assert lines > before or not traced
+        assert minijit.stats().entries
+
+
+@isolated
+def test_tracing() -> None:
+    """A debugger comes and goes at random; it never sees anything of ours."""
+    tracing(SECONDS)
