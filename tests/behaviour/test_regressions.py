@@ -11,6 +11,7 @@ import time
 import types
 from typing import Any
 
+import pytest
 from isolated import isolated
 from twin import LOW, Twins, compiled_from, enabled, plain_twin
 
@@ -261,6 +262,7 @@ def test_handlers_that_raise_while_something_is_compiled() -> None:
             raise AssertionError("the handler's exception got lost")
 
 
+@pytest.mark.slow  # enables and disables in a storm of signals: too slow for a loaded machine
 @isolated
 def test_handlers_that_meddle() -> None:
     """A signal handler switches minijit off and on, and releases the function, while its loop runs."""

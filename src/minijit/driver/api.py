@@ -201,7 +201,8 @@ def _require_function(function: object, what: str) -> None:
 
 def _take_on(function: FunctionType, options: _Options) -> None:
     driver = _process.driver
-    assert driver is not None
+    if driver is None:
+        return  # a signal handler has called `disable` meanwhile
     state = driver.add(function, options.policy or Policy(driver.config))
     if options.eager and state is not None:
         kinds = _annotated_kinds(function)
