@@ -17,9 +17,10 @@ class ConfigError(ValueError):
     """A setting has a value that it cannot have."""
 
 
-def row(default: Any, help: str, *, least: int | None = None) -> Any:
-    """A tunable: its default (whose type is the row's type), what it does, and the least value allowed."""
-    return field(default=default, metadata={"help": help, "least": least})
+def row(default: Any, help: str, *, least: int | None = None, most: int | None = None, words: str = "") -> Any:
+    """A tunable: its default (whose type is the row's type), what it does, the least and the most value allowed, and
+    for texts the words that they are made of."""
+    return field(default=default, metadata={"help": help, "least": least, "most": most, "words": words.split()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,30 +39,43 @@ class Config:
     region_blocks: int = row(600, "blocks of one region", least=1)
     block_versions: int = row(4, "type versions of one bytecode offset before its types are widened", least=1)
     compile_seconds: float = row(20.0, "seconds of compilation in one process", least=0)
-    optimise: int = row(2, "LLVM optimisation level, 0 to 3", least=0)
-    log: str = row("", "`trace` for one line an event on standard error")
-    dump: str = row("", "stages to print, comma-separated: trace, region, passes, llvm, llvm-opt, asm, or all")
+    optimise: int = row(2, "LLVM optimisation level, 0 to 3", least=0, most=3)
+    log: str = row("", "`trace` for one line an event on standard error", words="trace")
+    dump: str = row(
+        "",
+        "stages to print, comma-separated: trace, region, passes, llvm, llvm-opt, asm, or all",
+        words="trace region passes llvm llvm-opt asm all",
+    )
     perf_map: bool = row(False, "name compiled regions in a map file for Linux perf")
     check: bool = row(False, "verify every region after every pass")
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            _check(item, getattr(self, item.name))
+            _check(item, getattr(self, item.name), item.name)
 
     def dumps(self, stage: str) -> bool:
         """Whether `stage` is to be printed."""
-        return self.dump == "all" or stage in self.dump.split(",")
+        return not _words(self.dump).isdisjoint({stage, "all"})
 
 
-def _check(item: dataclasses.Field[Any], value: object) -> None:
+def _check(item: dataclasses.Field[Any], value: Any, name: str) -> None:
+    """Raises `ConfigError`, which calls the row `name`, for a value that the row cannot have."""
     wanted = type(item.default)
-    if wanted is float and type(value) is int:
-        return
-    if type(value) is not wanted:
-        raise ConfigError(f"{item.name} takes {_article(wanted)}, not {value!r}")
-    least = item.metadata["least"]
-    if least is not None and value < least:
-        raise ConfigError(f"{item.name} must be at least {least}, not {value!r}")
+    if type(value) is not wanted and not (wanted is float and type(value) is int):
+        raise ConfigError(f"{name} takes {_article(wanted)}, not {value!r}")
+    least, most, words = (item.metadata[key] for key in ("least", "most", "words"))
+    # Asked this way round, since nothing is true of nan.
+    if least is not None and not value >= least:
+        raise ConfigError(f"{name} must be at least {least}, not {value!r}")
+    if most is not None and not value <= most:
+        raise ConfigError(f"{name} must be at most {most}, not {value!r}")
+    if isinstance(value, str) and not _words(value).issubset(words):
+        raise ConfigError(f"{name} takes {', '.join(words)}, not {value!r}")
+
+
+def _words(text: str) -> set[str]:
+    """The words of a list with commas."""
+    return {word.strip() for word in text.split(",")} - {""}
 
 
 def _article(kind: type) -> str:
@@ -71,7 +85,7 @@ def _article(kind: type) -> str:
 def from_environment(environment: Mapping[str, str] | None = None) -> Config:
     """The configuration that the environment asks for.
 
-    Raises `ConfigError`, which names the variable, for a value that cannot be read.
+    Raises `ConfigError`, which names the variable, for a value that it cannot have.
     """
     source = os.environ if environment is None else environment
     values: dict[str, Any] = {}
@@ -80,6 +94,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
         text = source.get(name)
         if text is not None:
             values[item.name] = _parse(name, text, type(item.default))
+            _check(item, values[item.name], name)
     return Config(**values)
 
 

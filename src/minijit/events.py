@@ -60,9 +60,7 @@ class AbortReason(Reason):
 
     TOO_LONG = ("the recording reached its step budget", "split the function")
     LEFT = ("the recorded frame ended by an exception",)
-    WATCHED = ("a debugger, profiler or coverage tool watches the function",)
     NOTHING = ("the recorded code starts with something that is not compiled", "see `explain` for the line")
-    NO_INPUT = ("no local or argument is a number of a supported type",)
     STALE = ("something the recording relied on changed while it was made",)
     COMPILER = ("the compiler failed: this is a bug in minijit", "please report it, with MINIJIT_DUMP=all")
 
@@ -108,7 +106,7 @@ class Event:
 def _text(value: object) -> str:
     if isinstance(value, Reason):
         return value.label
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+    return f"{value:.1f}" if isinstance(value, float) else " ".join(str(value).splitlines())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,12 +212,20 @@ class Hub:
             try:
                 subscriber(event)
             except Exception as error:  # noqa: BLE001 - a user's callback must not break the program
-                self.subscribers.remove(subscriber)
-                self.complain(f"subscriber {subscriber!r} removed: {error!r}")
+                self.subscribers[:] = [other for other in self.subscribers if other is not subscriber]
+                self.complain(f"subscriber {described(subscriber)} removed: {described(error)}")
 
     def complain(self, text: str) -> None:
         """Tells the user about something of theirs that failed."""
         print(f"minijit: {text}", file=sys.stderr)
+
+
+def described(thing: object) -> str:
+    """The repr of something of the user's; a plain one where theirs fails."""
+    try:
+        return repr(thing)
+    except Exception:  # noqa: BLE001 - whatever their code may raise
+        return object.__repr__(thing)
 
 
 def count(counter: Counter[str], event: Event) -> None:

@@ -413,7 +413,7 @@ def test_configuration_from_the_environment() -> None:
     for name, value in (("CALL_THRESHOLD", "x"), ("CHECK", "yes"), ("COMPILE_SECONDS", "")):
         with refused(minijit.ConfigError, f"MINIJIT_{name}", repr(value)):
             from_environment({f"MINIJIT_{name}": value})
-    with refused(minijit.ConfigError, "call_threshold"):
+    with refused(minijit.ConfigError, "MINIJIT_CALL_THRESHOLD", "at least 1"):
         from_environment({"MINIJIT_CALL_THRESHOLD": "-3"})
 
 

@@ -437,40 +437,58 @@ def interrupted(work: Callable[[], None], moment: int, interrupt: Callable[[], N
         sys.setprofile(None)
 
 
-def hidden(restore: Callable[[types.CodeType], None], other: int) -> int:
-    """How many superinstructions a tool meets that comes while they are being put back, at each call in turn."""
-    met = 0
+def hidden(restore: Callable[[types.CodeType], None], other: int, events: int) -> int:
+    """How often a tool misses something that comes while superinstructions are put back, at each call in turn."""
+    expected = monitored(made(SHORT), other, events, local=True)
+    missed = 0
     for moment in range(1, 1000):
-        code = made(SHORT).__code__
+        function = made(SHORT)
+        code = function.__code__
         MONITORING.set_local_events(other, code, EVENTS.PY_START)
         MONITORING.set_local_events(other, code, 0)
-        come = partial(MONITORING.set_local_events, other, code, INSTRUCTION)
-        interrupted(partial(restore, code), moment, come)
+        seen: list[tuple[object, ...]] = []
+        for event in (EVENTS.LINE, INSTRUCTION):
+            MONITORING.register_callback(other, event, lambda _code, *rest, seen=seen: seen.append(rest))
+        interrupted(partial(restore, code), moment, partial(MONITORING.set_local_events, other, code, events))
         if not MONITORING.get_local_events(other, code):
             assert moment > 20
-            return met
-        met += len(superinstructions(code))
+            return missed
+        function(1, 2, 3)
         MONITORING.set_local_events(other, code, 0)
+        missed += seen != expected
     raise AssertionError("it never ends")
 
 
-def restore_in_two_steps(code: types.CodeType) -> None:
-    """A mutant: looks at everything first."""
+def restore_in_two_steps(code: types.CodeType, looks: tuple[int, ...] = ()) -> None:
+    """A mutant: looks at everything first; then at what is said, again."""
     start = id(code) + abi.CODE.co_code_adaptive
     plain, present = code.co_code, adaptive(code)
     for position in range(0, len(plain) - 2, 2):
         pair = plain[position : position + 4 : 2]
         both = hooks._SUPERINSTRUCTIONS.get(pair)
-        if both is not None and present[position : position + 4 : 2] == pair:
+        if both is None or present[position : position + 4 : 2] != pair:
+            continue
+        now = adaptive(code)
+        if all(now[position + look] == plain[position + look] for look in looks):
             raw.write_u8(start + position, both)
 
 
-def test_a_tool_that_comes_in_the_midst_of_it_is_respected(other: int) -> None:
-    assert hidden(hooks.restore_superinstructions, other) == 0
+EVENTS_OF_LOOKERS = pytest.mark.parametrize("events", [EVENTS.LINE, INSTRUCTION])
 
 
-def test_that_finds_a_mutant(other: int) -> None:
-    assert hidden(restore_in_two_steps, other) > 0
+@EVENTS_OF_LOOKERS
+def test_a_tool_that_comes_in_the_midst_of_it_is_respected(other: int, events: int) -> None:
+    assert hidden(hooks.restore_superinstructions, other, events) == 0
+
+
+@EVENTS_OF_LOOKERS
+def test_that_finds_mutants(other: int, events: int) -> None:
+    assert hidden(restore_in_two_steps, other, events) > 0
+
+
+@pytest.mark.parametrize("look", [0, 2])
+def test_looking_at_one_of_the_two_is_not_enough(other: int, look: int) -> None:
+    assert hidden(partial(restore_in_two_steps, looks=(look,)), other, EVENTS.LINE) > 0
 
 
 def test_events_are_compared_well_enough_to_find_a_mutant(monitoring: Monitoring, other: int) -> None:

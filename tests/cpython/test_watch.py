@@ -263,7 +263,7 @@ def test_what_nobody_watches_is_not_reported(watched: Watching) -> None:
 
     kept = make_function()
     watched.watch.watch_function(kept)
-    watched.watch.watch_code(make_function().__code__)
+    watched.watch.watch_code(kept.__code__)
     watched.watch.watch_type(Watchable)
     del watched.reports[:]
     for _ in range(100):
@@ -274,6 +274,16 @@ def test_what_nobody_watches_is_not_reported(watched: Watching) -> None:
         Other.attribute = Watchable().__class__  # type: ignore[attr-defined]
         type("New", (Other,), {}).attribute = 1  # type: ignore[attr-defined]
     assert watched.reports == []
+
+
+def test_a_new_code_object_is_no_report_of_an_old_one(watched: Watching) -> None:
+    """Where a dead one's address is still in the filter."""
+    for _ in range(20):
+        watched.watch.watch_code(make_function().__code__)
+    assert {(kind, event) for kind, event, _, _ in watched.taken()} <= {
+        (Watched.CODE, CodeEvent.DESTROY),
+        (Watched.FUNCTION, FunctionEvent.CREATE),
+    }
 
 
 def test_functions_and_code_watched_twice_are_given_up_twice(watched: Watching) -> None:
@@ -431,6 +441,37 @@ def test_a_handler_that_raises_is_reported_and_does_no_harm(watched: Watching, m
     namespace["key"] = 1
     assert namespace == {"key": 1}
     assert unraisable == [(ValueError, handler)]
+
+
+def test_no_debugger_sees_the_handler(watched: Watching) -> None:
+    """Nor does it lose sight of the program."""
+    namespace: dict[str, object] = {"key": 0}
+    watched.watch.watch_dict_key(namespace, "key")
+    seen: list[str] = []
+
+    def after() -> None:
+        pass
+
+    def handler(*_: object) -> None:
+        after()
+
+    def program() -> None:
+        for number in range(1, 4):
+            namespace["key"] = number
+            after()
+
+    def trace(frame: types.FrameType, event: str, _argument: object) -> object:
+        seen.append(f"{frame.f_code.co_name} {event}")
+        return None
+
+    watched.handle(handler)
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        program()
+    finally:
+        sys.settrace(before)
+    assert seen == ["program call", *["after call"] * 3]
 
 
 def test_without_a_handler_nothing_is_reported(watched: Watching) -> None:
@@ -643,6 +684,7 @@ except RuntimeError:
 assert len(taken) == 8
 warnings.simplefilter("always")
 functions = [minijit.jit(make()) for _ in range(3)]
+idle = minijit.jit(make())
 with warnings.catch_warnings(record=True) as caught:
     for f in functions:
         for n in range(200):
@@ -652,8 +694,8 @@ assert [w.category for w in caught] == [minijit.UnsupportedWarning], caught
 assert sys.argv[1] + "_AddWatcher" in str(caught[0].message)
 assert not minijit.is_enabled() and not minijit.is_compiled(f)
 assert sys.monitoring.get_tool(sys.monitoring.OPTIMIZER_ID) is None
-cold = minijit.jit(make())
-assert cold.__code__._co_code_adaptive == make().__code__._co_code_adaptive
+for cold in (idle, minijit.jit(make())):
+    assert cold.__code__._co_code_adaptive == make().__code__._co_code_adaptive
 print("done")
 """
 

@@ -36,6 +36,7 @@ from minijit.events import (
     KillReason,
     Recorded,
     Stats,
+    described,
 )
 from minijit.ir.bytecode import decode
 from minijit.ir.region import EntryPoint
@@ -57,7 +58,7 @@ from minijit.runtime.policy import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType, FunctionType
+    from types import CodeType, FunctionType, UnionType
 
     from minijit.config import Config
     from minijit.cpython.abi import Interpreter
@@ -330,7 +331,7 @@ class Driver:
 
     def _consider(self, state: RootState, kinds: tuple[EntryKind, ...], frame: frames.Frame) -> None:
         """Asks the policy about a hot root and does what it says."""
-        answer = self._ask(state, lambda policy: policy.should_record(self._stats(state)))
+        answer = self._ask(state, lambda policy: policy.should_record(self._stats(state)), Record | Wait | GiveUp)
         match answer:
             case Record():
                 self._record(state, kinds, state.root.offset, frame.address)
@@ -390,7 +391,9 @@ class Driver:
     def _after_miss(self, state: RootState, words: Any, *, compilable: bool) -> Record | Wait | GiveUp:
         misses = words.get("misses")
         stats = MissStats(self._stats(state), misses, state.entries(), compilable)
-        answer: Record | Wait | GiveUp = self._ask(state, lambda policy: policy.after_miss(stats))
+        answer: Record | Wait | GiveUp = self._ask(
+            state, lambda policy: policy.after_miss(stats), Record | Wait | GiveUp
+        )
         match answer:
             case Wait(times):
                 words.set("miss_hot_at", misses + times)
@@ -412,7 +415,7 @@ class Driver:
         now = time.perf_counter()
         stats = ExitStats(self._stats(state), exit.reason, count, count - before, now - since, state.entries())
         installed.asked[index] = (now, count)
-        answer = self._ask(state, lambda policy: policy.after_exit(stats))
+        answer = self._ask(state, lambda policy: policy.after_exit(stats), Resume | Bridge | Recompile | GiveUp)
         action = type(answer).__name__.lower()
         self.service.emit(
             state,
@@ -503,7 +506,7 @@ class Driver:
         self.service.emit(
             state, Aborted(function=state.name, offset=state.root.offset, reason=reason, at=at, detail=detail)
         )
-        answer = self._ask(state, lambda policy: policy.after_abort(self._stats(state)))
+        answer = self._ask(state, lambda policy: policy.after_abort(self._stats(state)), Wait | GiveUp)
         match answer:
             case Wait(times):
                 self._ask_again(self._counter(state), times)
@@ -516,8 +519,8 @@ class Driver:
         self, state: RootState, kinds: tuple[EntryKind, ...], replaces: Installed | None = None
     ) -> Installed | None:
         """Builds and installs a region for the root with these kinds; None if it came to nothing."""
-        unseen = self._ask(state, lambda policy: policy.compile_unseen(self._stats(state)))
-        return self._compile_now(state, kinds, compile_unseen=bool(unseen), replaces=replaces)
+        unseen = self._ask(state, lambda policy: policy.compile_unseen(self._stats(state)), bool)
+        return self._compile_now(state, kinds, compile_unseen=unseen, replaces=replaces)
 
     def _compile_now(
         self,
@@ -561,7 +564,7 @@ class Driver:
         if installed not in state.versions:
             return
         self.service.retire(installed, reason, detail)
-        answer = self._ask(state, lambda policy: policy.after_kill(self._stats(state), reason))
+        answer = self._ask(state, lambda policy: policy.after_kill(self._stats(state), reason), Wait | GiveUp)
         match answer:
             case Wait(times):
                 self._ask_again(self._counter(state), times)
@@ -759,14 +762,19 @@ class Driver:
             exits=sum(root.exits() for root in roots),
         )
 
-    def _ask(self, state: RootState, question: Callable[[Policy], Any]) -> Any:
-        """The policy's answer; one that raises is reported and replaced by the default."""
+    def _ask(self, state: RootState, question: Callable[[Policy], Any], answers: type | UnionType) -> Any:
+        """The policy's answer; one that raises, or says what is none of the answers, is reported and replaced by the
+        default."""
         try:
-            return question(state.policy)
+            answer = question(state.policy)
+            if isinstance(answer, answers):
+                return answer
+            found = f"{described(answer)} is no answer"
         except Exception as error:  # noqa: BLE001 - a user's policy must not break the program
-            self.hub.complain(f"policy {state.policy!r} replaced by the default: {error!r}")
-            state.policy = Policy(self.config)
-            return question(state.policy)
+            found = described(error)
+        self.hub.complain(f"policy {described(state.policy)} replaced by the default: {found}")
+        state.policy = Policy(self.config)
+        return question(state.policy)
 
     def _stats(self, state: RootState) -> RootStats:
         return state.stats(self.service.compile_seconds)

@@ -1,8 +1,8 @@
 """Policies: pure decisions over plain statistics. Nothing here compiles, counts or looks at a clock.
 
 The driver asks at thresholds, with everything that is known about the case, and carries out the action that comes
-back. A policy of one's own subclasses `Policy` and overrides what it wants to decide otherwise. One that raises is
-reported and replaced by the default.
+back. A policy of one's own subclasses `Policy` and overrides what it wants to decide otherwise. One that raises, or
+gives an answer that is none, is reported and replaced by the default.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class Wait:
 
     times: int
 
+    def __post_init__(self) -> None:
+        _require_times(self.times)
+
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
@@ -45,6 +48,9 @@ class Resume:
 
     times: int
 
+    def __post_init__(self) -> None:
+        _require_times(self.times)
+
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
@@ -54,6 +60,11 @@ class Bridge:
 @dataclass(frozen=True, slots=True)
 class Recompile:
     """Compile the region anew with what is known by now."""
+
+
+def _require_times(times: object) -> None:
+    if type(times) is not int or times < 1:
+        raise ValueError(f"times must be an int of at least 1, not {times!r}")
 
 
 # What a policy is told
