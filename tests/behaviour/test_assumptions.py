@@ -17,7 +17,6 @@ import types
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from isolated import isolated
 from twin import LOW, Patient, compiled_from, enabled, exact, outcome, together
 
@@ -452,7 +451,6 @@ def test_changes_are_seen_with_the_default_thresholds() -> None:
         together(partial(same, program, entered=False) for program in PROGRAMS + NOT_COMPILED)
 
 
-@pytest.mark.xfail(reason="the class of a module is not watched")
 @isolated
 def test_a_module_that_changes_its_class() -> None:
     """`module.__class__ = ...` after the module was taken as a constant."""

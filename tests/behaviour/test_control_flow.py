@@ -14,7 +14,6 @@ import textwrap
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from isolated import isolated
 from twin import LOW, Bridging, Patient, Twins, check, compiled_from, enabled, together
 
@@ -850,7 +849,8 @@ def default(function: Any, ordinary: tuple[Any, ...], special: list[tuple[Any, .
         twins.times(60, *arguments)
 
 
-TUPLE_IDENTITY = """
+IDENTITIES = {
+    "two displays": """
 def f(n, a):
     found = 0
     for i in range(n):
@@ -860,29 +860,89 @@ def f(n, a):
         if i == n - 1:
             found = [t is u, t is v, u is v, t == u]
     return found
-"""
-RANGE_IDENTITY = """
-def f(n):
+""",
+    "two ranges": """
+def f(n, a):
     r = range(n)
     for i in r:
         s = range(n)
         t = s
         if i == n - 1:
             return [r is s, s is t]
+""",
+    "one inside of another": """
+def f(n, a):
+    for i in range(n):
+        t = (a, i)
+        u = (t, t)
+        v = (t, (a, i))
+        if i == n - 1:
+            return [u[0] is u[1], v[0] is v[1], u[0] is v[0], v[0] is t, u is v, u == v]
+""",
+    "one or the other": """
+def f(n, a):
+    for i in range(n):
+        t = (a, i)
+        u = (a, i)
+        v = t if i & 1 else u
+        if a > 1:
+            w = v
+        else:
+            w = t
+        if i == n - 1:
+            return [v is t, v is u, w is v, w is t, t is u]
+""",
+    "from round to round": """
+def f(n, a):
+    last = kept = (a, 1)
+    for i in range(n):
+        before = last
+        last = (a, 1)
+        if i % 3 == 0:
+            kept = last
+        if i == n - 1:
+            return [before is last, kept is last, kept is before, before == last]
+""",
+    "results": """
+def f(n, a):
+    for i in range(n):
+        p = divmod(i, a)
+        q = divmod(i, a)
+        if i == n - 1:
+            return [p is q, p == q, p[0] is q[0]]
+""",
+}
+
+
+@isolated
+def test_identities() -> None:
+    """Two displays make two tuples, two names for one tuple stay one, whatever way they went to the exit."""
+    with enabled():
+        for policy in (None, Patient(LOW)):
+            for source in IDENTITIES.values():
+                check(compiled_from(source), (20, 7), [(20, 3), (21, 3), (22, 1), (24, 7)], policy=policy)
+
+
+RETURNED = """
+def f(a, b):
+    t = (a, b)
+    u = (a, b)
+    v = t
+    r = range(a)
+    return t, u, (v, t), range(a), r, r
 """
 
 
-@pytest.mark.xfail(reason="virtual objects that are equal become one object at an exit")
 @isolated
-def test_identity_of_tuples() -> None:
-    """Two displays make two tuples, two names for one tuple stay one."""
+def test_identities_of_what_is_returned() -> None:
+    """The same without an exit."""
     with enabled():
-        check(compiled_from(TUPLE_IDENTITY), (20, 7), [(20, 0)])
-
-
-@pytest.mark.xfail(reason="virtual objects that are equal become one object at an exit")
-@isolated
-def test_identity_of_ranges() -> None:
-    """Two calls of `range` make two objects."""
-    with enabled():
-        check(compiled_from(RANGE_IDENTITY), (20,), [(21,)])
+        f = minijit.jit(compiled_from(RETURNED))
+        for k in range(40):
+            t, u, (v, w), r, s, x = f(k, 0.5)
+            assert t == u == (k, 0.5)
+            assert t is v is w is not u
+            assert r == s == range(k)
+            assert r is not s is x
+        assert minijit.stats(f).entries
+        assert not minijit.stats(f).exits, minijit.explain(f)

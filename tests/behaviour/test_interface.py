@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -104,8 +106,10 @@ def test_what_cannot_be_decorated() -> None:
             call(C)
         with refused(TypeError, "__func__"):
             call(C().method)
-        with refused(TypeError, "staticmethod", "below"):
+        with refused(TypeError, "staticmethod", "below" if call is minijit.jit else "__func__"):
             call(vars(C)["static"])
+        with refused(TypeError, "other decorator" if call is minijit.jit else "__wrapped__"):
+            call(functools.lru_cache(C.method))
         with refused(TypeError, "classmethod"):
             call(classmethod(C.method))
         with refused(TypeError, "property"):
@@ -115,7 +119,7 @@ def test_what_cannot_be_decorated() -> None:
         with refused(TypeError, "def or lambda"):
             call(Callable())
         for nothing in (3, "f", [len]):
-            with refused(TypeError, "takes a Python function"):
+            with refused(TypeError, "takes a Python function", "use it as" if call is minijit.jit else "itself"):
                 call(nothing)
     with refused(TypeError, "takes a Python function"):
         minijit.stats(3)
@@ -237,7 +241,7 @@ def test_asking_about_functions() -> None:
         assert stats.compile_ms > 0
         assert stats == minijit.stats()
         text = str(minijit.explain(f))
-        assert "compiled for (int, int)" in text or "compiled for (small_int, small_int)" in text, text
+        assert re.search(r"compiled for \((n: )?(small_)?int, (k: )?(small_)?int\)", text), text
         html = minijit.explain(f)._repr_html_()
         assert html.startswith("<b>f</b>")
         assert "<table>" in html

@@ -11,6 +11,7 @@ is however often it is taken; `Bridging` never gives up and does make bridges.
 
 from __future__ import annotations
 
+import dis
 import math
 import struct
 import types
@@ -33,6 +34,7 @@ LOW = minijit.Config(
     call_threshold=3, loop_threshold=10, exit_threshold=5, miss_threshold=3, check=True, compile_seconds=1e6
 )
 """Everything happens soon, and every region is verified after every pass."""
+CACHE = dis.opmap["CACHE"]
 SEVERAL = 30
 MANY = 1000
 
@@ -86,11 +88,18 @@ def exact(value: object) -> object:
 
 
 def trace_of(error: BaseException) -> list[tuple[str, int, int]]:
-    """The traceback's functions, lines and instructions, without the caller that catches it."""
+    """The traceback's functions, lines and instructions, without the caller that catches it.
+
+    In the midst of a call `tb_lasti` is that of the CALL or that of the end of its inline cache, depending on how far
+    the interpreter has specialised it: what is compared is where the instruction starts.
+    """
     found = []
     tb = error.__traceback__
     while tb is not None:
-        found.append((tb.tb_frame.f_code.co_name, tb.tb_lineno, tb.tb_lasti))
+        code, at = tb.tb_frame.f_code, tb.tb_lasti
+        while code.co_code[at] == CACHE:
+            at -= 2
+        found.append((code.co_name, tb.tb_lineno, at))
         tb = tb.tb_next
     return found[1:]
 
@@ -129,7 +138,7 @@ def exits_taken(function: Callable[..., object]) -> Counter[ExitReason]:
     """How often regions in service of the function and its loops left for which reason."""
     driver = api._process.driver
     assert driver is not None
-    state = driver.functions[id(function)]
+    state = driver.registry.functions[id(function)]
     taken: Counter[ExitReason] = Counter()
     for root in (state, *state.code.loops.values()):
         for version in root.versions:

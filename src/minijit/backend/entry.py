@@ -1,14 +1,16 @@
 """How a region is entered: the first lines of its function, up to the point where every input is a machine value.
 
-Two ways in, with one prototype. A **call** entry is a vectorcall: it checks that nobody else watches the code, binds
-the arguments if they are not simply positional, checks their types and unboxes them; when the types are others it
-goes on to the next version in the root's chain, whose last link is the `miss` stub. A **loop** entry gets a live
-frame: it checks the types of the slots and answers NULL, without having touched anything, when they are others.
+Two ways in, with one prototype. A **call** entry is a vectorcall: it checks that nobody else watches the code and that
+no change of a namespace is yet to be dealt with, binds the arguments if they are not simply positional, checks their
+types and unboxes them; when the types are others it goes on to the next version in the root's chain, whose last link
+is the `miss` stub. A **loop** entry gets a live frame: it checks the types of the slots and answers NULL, without
+having touched anything, when they are others. (For loops the stub that calls the entry makes the other checks.)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from minijit.backend.lower import name, pointer
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minijit.backend.lower import Emitter
+    from minijit.cpython.changes import Changes
     from minijit.ir.region import Value
 
 FOREIGN_TOOLS = 0xFF & ~(1 << 5)
@@ -39,7 +42,8 @@ class CallEntry:
     """What a call entry needs to know.
 
     `positional` is how many arguments a plain call has; `next` the address of the word that holds the next link of the
-    chain; `entries` that of a counter; `bind` and `watched` stubs; `monitoring_version` the interpreter's word.
+    chain; `entries` that of a counter; `bind`, `watched` and `changed` those of stubs; `monitoring_version` that of the
+    interpreter's word. `modules` are those that must be plain modules still.
     """
 
     code: int
@@ -49,18 +53,22 @@ class CallEntry:
     entries: int
     bind: int
     watched: int
+    changed: int
     monitoring_version: int
+    changes: Changes
+    modules: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LoopEntry:
-    """What a loop entry needs to know: the namespaces that the frame must have, and the addresses of the word that
-    holds the next link of the chain and of a counter."""
+    """What a loop entry needs to know: the namespaces that the frame must have, the addresses of the word that holds
+    the next link of the chain and of a counter, and the modules that must be plain modules still."""
 
     globals: int
     builtins: int
     next: int
     entries: int
+    modules: tuple[int, ...]
 
 
 def _count(e: Emitter, address: int) -> None:
@@ -93,6 +101,8 @@ def call_prologue(entry: CallEntry) -> Callable[[Emitter], None]:
 
     def prologue(e: Emitter) -> None:
         _check_watched(e, entry)
+        _check_changes(e, entry.changes)
+        _check_modules(e, entry.modules, _goes_to(e, "miss"))
         _bind(e, entry)
         for slot, kind in enumerate(e.region.entry_kinds):
             if kind is EntryKind.OBJECT:
@@ -109,14 +119,15 @@ def call_prologue(entry: CallEntry) -> Callable[[Emitter], None]:
 
 
 def _call_asides(e: Emitter, entry: CallEntry) -> None:
-    """The ways out of a call entry: the next version, and the stub for watched code."""
+    """The ways out of a call entry: the next version, and the stubs for watched code and for changes."""
     e.start("miss")
     onward = e.let(f"load ptr, ptr {pointer(entry.next)}")
     result = e.let(f"musttail call ptr {onward}(ptr %a, ptr %b, i64 %c, ptr %d)")
     e.line(f"ret ptr {result}")
-    e.start("watched")
-    result = e.let(f"musttail call ptr {pointer(entry.watched)}(ptr %a, ptr %b, i64 %c, ptr %d)")
-    e.line(f"ret ptr {result}")
+    for label, stub in (("watched", entry.watched), ("changed", entry.changed)):
+        e.start(label)
+        result = e.let(f"musttail call ptr {pointer(stub)}(ptr %a, ptr %b, i64 %c, ptr %d)")
+        e.line(f"ret ptr {result}")
 
 
 def _check_watched(e: Emitter, entry: CallEntry) -> None:
@@ -129,6 +140,20 @@ def _check_watched(e: Emitter, entry: CallEntry) -> None:
     monitoring = e.let(f"load ptr, ptr {pointer(entry.code + abi.CODE.monitoring)}")
     check(e.let(f"icmp ne ptr {monitoring}, null"))
     check(_unwatched(e, monitoring))
+
+
+def _check_changes(e: Emitter, changes: Changes) -> None:
+    """Goes to the stub when the region may rely on something that has changed."""
+    written = e.let(f"load i64, ptr {pointer(changes.written)}")
+    settled = e.let(f"load i64, ptr {pointer(changes.settled)}")
+    _goes_to(e, "changed")(e.let(f"icmp eq i64 {written}, {settled}"))
+
+
+def _check_modules(e: Emitter, modules: tuple[int, ...], check: Callable[[str], None]) -> None:
+    """Nothing tells when a module is given another class, whose attributes may be anything."""
+    for module in modules:
+        kind = e.let(f"load i64, ptr {pointer(module + abi.OBJECT.ob_type)}")
+        check(e.let(f"icmp eq i64 {kind}, {id(ModuleType)}"))
 
 
 def _unwatched(e: Emitter, monitoring: str) -> str:
@@ -192,6 +217,7 @@ def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
         check = _goes_to(e, "miss")
         for offset, wanted in ((abi.FRAME.f_globals, entry.globals), (abi.FRAME.f_builtins, entry.builtins)):
             check(e.let(f"icmp eq i64 {_field(e, '%a', offset, 'i64')}, {wanted}"))
+        _check_modules(e, entry.modules, check)
         for slot, kind in enumerate(e.region.entry_kinds):
             if kind is EntryKind.OBJECT:
                 continue

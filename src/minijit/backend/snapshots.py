@@ -24,6 +24,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
+from minijit.backend.words import NEVER
 from minijit.cpython import raw
 from minijit.events import ExitReason
 from minijit.ir.region import (
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
 RECORD_WORDS = ("count", "hot_at", "code", "resume", "slots", "boxes", "program", "map")
 RECORD_BYTES = 8 * len(RECORD_WORDS)
 NULL_SLOT, KEEP_SLOT = -1, -2
-NEVER = 2**63
 """A `hot_at` that is not reached."""
 
 TAGS = {"unbound": 0, "none": 1, "int": 2, "float": 3, "bool": 4}

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from minijit.build.identity import few_identities, with_few_identities
 from minijit.build.state import Shape, State, arguments, parameters, shape_of
 from minijit.events import ExitReason
 from minijit.ir.ops import TABLE
@@ -38,6 +39,7 @@ from minijit.ir.region import (
     Operand,
     RangeIterator,
     Region,
+    Return,
     Slot,
     Terminator,
     Value,
@@ -45,6 +47,7 @@ from minijit.ir.region import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import ModuleType
 
     from minijit.ir.bytecode import Code, Instruction
     from minijit.ir.trace import Profile, Root
@@ -81,6 +84,8 @@ class Build:
 
     region: Region
     assumptions: tuple[Assumption, ...]
+    modules: tuple[ModuleType, ...] = ()
+    """Modules of which an attribute was assumed: their dicts have nothing to say once they are of another class."""
 
 
 @dataclass(slots=True)
@@ -110,10 +115,12 @@ class Builder:
         self._drafts: list[_Draft] = []
         self._exits: list[Exit] = []
         self._values = 0
+        self._objects = 0
         self._versions: dict[int, dict[Shape, _Version]] = {}
         self._latches: dict[int, int] = {}
         self._work: list[tuple[int, int, State]] = []
         self._assumptions: dict[tuple[int, str], Assumption] = {}
+        self._modules: dict[int, ModuleType] = {}
         self._block = 0
         self._postponed = False
         self._before: FrameState | None = None
@@ -128,13 +135,18 @@ class Builder:
             block, offset, state = self._work.pop()
             self._run(block, offset, state)
         blocks = tuple(self._finished(draft) for draft in self._drafts)
+        exits = tuple(with_few_identities(exit) for exit in self._exits)
         request = self.request
-        region = Region(request.code.code.co_name, request.root.point, request.entry_kinds, blocks, tuple(self._exits))
-        return Build(region, tuple(self._assumptions.values()))
+        region = Region(request.code.code.co_name, request.root.point, request.entry_kinds, blocks, exits)
+        return Build(region, tuple(self._assumptions.values()), tuple(self._modules.values()))
 
     def _finished(self, draft: _Draft) -> Block:
-        assert draft.end is not None
-        return Block(draft.params, tuple(draft.ops), draft.end)
+        end = draft.end
+        assert end is not None
+        if isinstance(end, Return):
+            (value,) = few_identities((end.value,))
+            end = Return(value)
+        return Block(draft.params, tuple(draft.ops), end)
 
     def _start(self) -> None:
         """The entry block: its parameters are the inputs, and it jumps to the root's first version."""
@@ -211,6 +223,11 @@ class Builder:
         """A new machine value."""
         self._values += 1
         return Value(self._values - 1, kind)
+
+    def identity(self) -> int:
+        """The identity of a new virtual object."""
+        self._objects += 1
+        return self._objects
 
     def exit(self, reason: ExitReason, detail: str = "") -> int:
         """The exit for this reason: the interpreter does the statement again."""
@@ -305,6 +322,11 @@ class Builder:
             self._latches[version.block] = self._new_latch(header, version)
         return Edge(self._latches[version.block], self._arguments(version))
 
+    def assume_attribute(self, module: ModuleType, name: str) -> Const | None:
+        """What an attribute of a module is now; the region assumes that it stays so."""
+        self._modules[id(module)] = module
+        return self.assume(vars(module), name)
+
     def assume(self, namespace: dict[str, object], name: str) -> Const | None:
         """What a namespace holds under a name now; the region assumes that it stays so."""
         key = (id(namespace), name)
@@ -367,7 +389,8 @@ class Builder:
 
         count = len(self.state.locals)
         old = self.state.locals + self.state.stack
-        slots = [parameters(slot, part, fresh) for slot, part in zip(old, shape, strict=True)]
+        made: dict[int, Slot] = {}
+        slots = [parameters(slot, part, fresh, made) for slot, part in zip(old, shape, strict=True)]
         return tuple(params), State(slots[:count], slots[count:])
 
     def _arguments(self, version: _Version) -> tuple[Operand, ...]:

@@ -314,7 +314,7 @@ def _build_tuple(b: Builder, i: Instruction) -> None:
     if any(_depth(item) >= MAX_TUPLE_DEPTH for item in items):
         b.unsupported(f"{i.name}: nested too deeply")
         return
-    b.state.push(VirtualTuple(tuple(items)) if items else Const(()))
+    b.state.push(VirtualTuple(tuple(items), b.identity()) if items else Const(()))
 
 
 MAX_TUPLE_DEPTH = 4
@@ -393,7 +393,7 @@ def _load_attr(b: Builder, i: Instruction) -> None:
     name = b.request.code.code.co_names[i.arg >> 1]
     found = None
     if isinstance(owner, Const) and type(owner.value) is ModuleType:
-        found = b.assume(vars(owner.value), name)
+        found = b.assume_attribute(owner.value, name)
     if found is None:
         b.unsupported(f"{i.name} {name}")
         return

@@ -205,7 +205,7 @@ def _divmod(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
     if pair is None:
         return None
     quotient, rest = numbers.binary(b, "//", *pair), numbers.binary(b, "%", *pair)
-    return None if quotient is None or rest is None else VirtualTuple((quotient, rest))
+    return None if quotient is None or rest is None else VirtualTuple((quotient, rest), b.identity())
 
 
 @rule(range)
@@ -215,12 +215,12 @@ def _range(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
         return None
     ints = [o for o in operands if o is not None]
     if len(ints) == 1:
-        return VirtualRange(Const(0), ints[0], Const(1))
+        return VirtualRange(Const(0), ints[0], Const(1), b.identity())
     step = ints[2] if len(ints) == 3 else Const(1)
     if isinstance(step, Const):
-        return VirtualRange(ints[0], ints[1], step) if step.value else None
+        return VirtualRange(ints[0], ints[1], step, b.identity()) if step.value else None
     b.effect("guard_true", b.op("int_to_bool", step), reason=ExitReason.ZERO_DIVISION)
-    return VirtualRange(ints[0], ints[1], step)
+    return VirtualRange(ints[0], ints[1], step, b.identity())
 
 
 @rule(len)

@@ -151,8 +151,16 @@ def _int_power(b: Builder, base: Operand, exponent: Operand) -> Slot:
         if exponent.value < 0:
             reason = ExitReason.DOMAIN
             return b.op("float_pow", b.op("int_to_float", base), Const(float(exponent.value)), reason=reason)
-        if exponent.value == 2:
-            return b.op("int_mul", base, base, reason=ExitReason.OVERFLOW)
+        if exponent.value in (2, 3, 4):
+            # No smaller power overflows where the power does not.
+            square = b.op("int_mul", base, base, reason=ExitReason.OVERFLOW)
+            match exponent.value:
+                case 2:
+                    return square
+                case 3:
+                    return b.op("int_mul", square, base, reason=ExitReason.OVERFLOW)
+                case _:
+                    return b.op("int_mul", square, square, reason=ExitReason.OVERFLOW)
     return b.op("int_pow", base, exponent, reason=ExitReason.OVERFLOW)
 
 

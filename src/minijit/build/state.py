@@ -57,6 +57,13 @@ ANY = Kind.ANY
 """In a shape: a scalar, None or nothing, of a kind that is known at run time only."""
 
 
+@dataclass(frozen=True, slots=True)
+class Same:
+    """In a shape: the virtual object with this number, counted from the start of the state, once more."""
+
+    number: int
+
+
 def is_scalar(slot: Slot) -> bool:
     """Whether the slot can be a machine value."""
     return isinstance(slot, Value | Const) and slot.kind is not None
@@ -70,13 +77,21 @@ def can_be_any(slot: Slot) -> bool:
 def shape_of(state: State, widens: Callable[[int], bool]) -> Shape:
     """The key under which a state's version is kept. `widens(index)` tells which locals lose their kind."""
     parts: list[object] = []
+    seen: dict[int, tuple[Slot, Same]] = {}
     for index, slot in enumerate(state.locals):
-        parts.append(ANY if widens(index) and can_be_any(slot) else _shape(slot))
-    parts.extend(_shape(slot) for slot in state.stack)
+        parts.append(ANY if widens(index) and can_be_any(slot) else _shape(slot, seen))
+    parts.extend(_shape(slot, seen) for slot in state.stack)
     return tuple(parts)
 
 
-def _shape(slot: Slot) -> object:
+def _shape(slot: Slot, seen: dict[int, tuple[Slot, Same]]) -> object:
+    """`seen` has the virtual objects that came before, by identity."""
+    if isinstance(slot, VirtualTuple | VirtualRange):
+        if slot.identity in seen:
+            known, same = seen[slot.identity]
+            assert known == slot, "a virtual object was made without an identity of its own"
+            return same
+        seen[slot.identity] = slot, Same(len(seen))
     match slot:
         case Value(_, kind):
             return kind
@@ -86,7 +101,7 @@ def _shape(slot: Slot) -> object:
         case Hole() | Entry():
             return slot
         case VirtualTuple(items):
-            return ("tuple", *map(_shape, items))
+            return ("tuple", *[_shape(item, seen) for item in items])
         case VirtualRange():
             return "range"
         case RangeIterator(_, _, _, home):
@@ -95,10 +110,17 @@ def _shape(slot: Slot) -> object:
             assert_never(slot)
 
 
-def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value]) -> Slot:
-    """The slot as a version sees it: machine values replaced by fresh block parameters."""
+def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: dict[int, Slot]) -> Slot:
+    """The slot as a version sees it: machine values replaced by fresh block parameters.
+
+    `made` has the virtual objects that the version's state has so far, by identity.
+    """
     if shape is ANY:
         return fresh(ANY)
+    if isinstance(slot, VirtualTuple | VirtualRange):
+        if not isinstance(shape, Same):
+            made[slot.identity] = _virtual(slot, shape, fresh, made)
+        return made[slot.identity]
     match slot:
         case Value(_, kind):
             return fresh(kind)
@@ -106,21 +128,29 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value]) -> Slo
             return slot if slot.kind is None else fresh(slot.kind)
         case Hole() | Entry():
             return slot
-        case VirtualTuple(items):
-            assert isinstance(shape, tuple)
-            return VirtualTuple(tuple(parameters(i, s, fresh) for i, s in zip(items, shape[1:], strict=True)))
-        case VirtualRange():
-            return VirtualRange(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT))
         case RangeIterator(_, _, _, home):
             return RangeIterator(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), home)
         case _:
             assert_never(slot)
 
 
+def _virtual(
+    slot: VirtualTuple | VirtualRange, shape: object, fresh: Callable[[Kind], Value], made: dict[int, Slot]
+) -> Slot:
+    # A virtual object keeps its identity from version to version: nothing else in the region ever gets the same.
+    if isinstance(slot, VirtualRange):
+        return VirtualRange(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), slot.identity)
+    assert isinstance(shape, tuple)
+    items = tuple(parameters(i, s, fresh, made) for i, s in zip(slot.items, shape[1:], strict=True))
+    return VirtualTuple(items, slot.identity)
+
+
 def arguments(slot: Slot, shape: object, pack: Callable[[Slot], Value]) -> Iterator[Operand]:
     """What an edge passes for the slot, in the order of `parameters`."""
     if shape is ANY:
         yield pack(slot)
+        return
+    if isinstance(shape, Same):
         return
     match slot:
         case Value():

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from minijit.cpython import raw
 from minijit.cpython.layouts import (
     CODE,
+    DICT,
+    DICT_KEYS,
     FLOAT,
     FRAME,
     FRAME_OBJECT,
@@ -33,6 +35,7 @@ from minijit.cpython.layouts import (
     MONITORING,
     OBJECT,
     RANGE_ITERATOR,
+    RUNTIME,
     STACK_CHUNK,
     THREAD,
     TUPLE,
@@ -45,6 +48,8 @@ from minijit.cpython.self_check import MONITORING_VERSION, Check, self_check, st
 
 __all__ = [
     "CODE",
+    "DICT",
+    "DICT_KEYS",
     "FLOAT",
     "FRAME",
     "FRAME_OBJECT",
@@ -54,6 +59,7 @@ __all__ = [
     "MONITORING",
     "OBJECT",
     "RANGE_ITERATOR",
+    "RUNTIME",
     "STACK_CHUNK",
     "THREAD",
     "TUPLE",

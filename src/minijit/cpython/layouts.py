@@ -152,6 +152,27 @@ class StackChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Runtime:
+    """_PyRuntimeState."""
+
+    main_thread: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Dict:
+    """PyDictObject."""
+
+    ma_keys: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class DictKeys:
+    """PyDictKeysObject: `dk_kind` is 0 where keys may be anything, else they are plain strs."""
+
+    dk_kind: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class Layouts:
     """All structs."""
 
@@ -169,6 +190,9 @@ class Layouts:
     frame_object: FrameObject = FrameObject()
     thread: Thread = Thread()
     stack_chunk: StackChunk = StackChunk()
+    runtime: Runtime = Runtime()
+    dict: Dict = Dict()
+    dict_keys: DictKeys = DictKeys()
 
 
 LAYOUTS = Layouts()
@@ -181,7 +205,8 @@ OBJECT, VAR_OBJECT, LONG, FLOAT, TUPLE = (
 )
 UNICODE, RANGE_ITERATOR, FUNCTION, CODE = LAYOUTS.unicode, LAYOUTS.range_iterator, LAYOUTS.function, LAYOUTS.code
 MONITORING, FRAME, FRAME_OBJECT = LAYOUTS.monitoring, LAYOUTS.frame, LAYOUTS.frame_object
-THREAD, STACK_CHUNK = LAYOUTS.thread, LAYOUTS.stack_chunk
+THREAD, STACK_CHUNK, RUNTIME = LAYOUTS.thread, LAYOUTS.stack_chunk, LAYOUTS.runtime
+DICT, DICT_KEYS = LAYOUTS.dict, LAYOUTS.dict_keys
 
 
 def all_fields(layouts: Layouts = LAYOUTS) -> Iterator[str]:

@@ -103,10 +103,23 @@ def _objects(at: Layouts) -> Iterator[Row]:
     text = "a hashed string"
     hashed = hash(text)
     yield "hash of a string", "unicode.hash", raw.read_i64(id(text) + at.unicode.hash), hashed
+    yield "kinds of keys", "dict.ma_keys dict_keys.dk_kind", _kinds_of_keys(at), [1, 0, 1, 0]
     iterator = iter(range(5, 50, 7))
     next(iterator)
     words = [raw.read_i64(id(iterator) + x) for x in _values(at.range_iterator)]
     yield "a range iterator", "range_iterator.start range_iterator.step range_iterator.length", words, [12, 7, 6]
+
+
+def _kinds_of_keys(at: Layouts) -> list[int | None]:
+    """Of dicts of one key and of many, which differ in everything else that stands beside the kind."""
+    samples: list[dict[Any, int]] = [
+        {"name": 1},
+        {"name": 1, 2: 3},
+        {str(n): n for n in range(1000)},
+        {n: n for n in range(1000)},
+    ]
+    words = [_word(raw.read_u64(id(sample) + at.dict.ma_keys) + at.dict_keys.dk_kind) for sample in samples]
+    return [None if word is None else word & 255 for word in words]
 
 
 def _values(struct: Any) -> list[int]:
@@ -290,6 +303,7 @@ def _threads(at: Layouts) -> list[Row]:
     limit = raw.read_i32(thread + at.thread.py_recursion_limit)
     python = _remaining(thread + at.thread.py_recursion_remaining)
     native = _remaining(thread + at.thread.c_recursion_remaining)
+    main_thread = _word(raw.symbol("_PyRuntime") + at.runtime.main_thread)
     return [
         ("a thread's interpreter", "thread.interp", raw.read_u64(thread + at.thread.interp), interpreter),
         ("the current frame", "thread.cframe", current, address),
@@ -297,6 +311,7 @@ def _threads(at: Layouts) -> list[Row]:
         # A Python function called by another costs one of the first; called by C also some of the second.
         ("Python recursion left", "thread.py_recursion_remaining", _steps(python), (1, 1)),
         ("C recursion left", "thread.c_recursion_remaining", [0 < n < 9 for n in _steps(native)], [False, True]),
+        ("the main thread", "runtime.main_thread", main_thread in sys._current_frames(), True),
     ]
 
 

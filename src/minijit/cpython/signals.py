@@ -1,42 +1,56 @@
-"""Signals kept away from a thread for a while, so that no handler of the program runs in the midst of our work.
+"""Signal handlers held back for a while, so that none of the program's runs in the midst of our work.
 
-A handler that raises would tear that work apart: LLVM's objects do not survive it. In a process with several threads
-the system may give a signal to another thread, for which the main thread then runs the handler all the same.
+A handler that raises would tear that work apart; LLVM's objects do not survive it. Blocking the signals in the thread
+is no remedy: the system gives them to another thread then, for which the main thread runs the handler all the same. So
+while our work is under way in the main thread, the interpreter is told that no thread is the main one
+(`_PyRuntime.main_thread`): signals are noted as ever, and their handlers wait until the word is back. The machine code
+that calls our handler does the same (`backend.stub_tools`).
 """
 
 from __future__ import annotations
 
+import _thread
 import ctypes
-import signal
+from functools import cache
+from typing import TYPE_CHECKING
 
-_KEPT = (
-    *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS),
-    signal.SIGPROF,
-)
-"""Faults, which must stay visible, and what profilers live on."""
-BLOCKED = sum(1 << (number - 1) for number in range(1, 65) if number not in _KEPT) - 2**64
-"""The signals that are kept away, as the first 64-bit word of a signal set."""
-_BYTES = 128
-_SIG_SETMASK = 2
-_set_mask = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)(
-    ("pthread_sigmask", ctypes.PyDLL(None))
-)
-"""Not `signal.pthread_sigmask`, which runs handlers."""
-_set = BLOCKED.to_bytes(8, "little", signed=True) + bytes(_BYTES - 8)
+from minijit.cpython import raw
+from minijit.cpython.layouts import RUNTIME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOBODY = 0
+"""No thread's identity."""
 
 
-def blocked() -> bytes:
-    """Which signals are kept away from this thread now."""
-    now = ctypes.create_string_buffer(_BYTES)
-    _set_mask(_SIG_SETMASK, None, now)
-    return now.raw
+@cache
+def main_thread() -> int:
+    """The address of the word that says which thread runs signal handlers."""
+    return raw.symbol("_PyRuntime") + RUNTIME.main_thread
 
 
-def block() -> None:
-    """Keeps signals away from this thread."""
-    _set_mask(_SIG_SETMASK, _set, None)
+def hold_back() -> bool:
+    """Lets no handler run until `let_through`; whether there is anything to let through then: not where this thread
+    runs no handlers, or holds them back already."""
+    if raw.read_u64(main_thread()) != _thread.get_ident():
+        return False
+    raw.write_u64(main_thread(), NOBODY)
+    return True
 
 
-def restore(before: bytes) -> None:
-    """Keeps away what `blocked` said, and lets the others through."""
-    _set_mask(_SIG_SETMASK, before, None)
+def let_through() -> None:
+    """Lets handlers run again, in this thread, and looks at once which are due."""
+    raw.write_u64(main_thread(), _thread.get_ident())
+    # Whatever looked meanwhile found nothing to do and may have said so.
+    _signal_received()(_main_interpreter()())
+
+
+@cache
+def _main_interpreter() -> Callable[[], int]:
+    return ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyInterpreterState_Main", ctypes.pythonapi))
+
+
+@cache
+def _signal_received() -> Callable[[int], None]:
+    return ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(("_PyEval_SignalReceived", ctypes.pythonapi))

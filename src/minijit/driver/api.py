@@ -1,27 +1,23 @@
 """What users call. Checks arguments, says clearly what is wrong, and leaves the work to the driver.
 
 Where this interpreter cannot be supported, everything here is harmless: `jit` returns functions as they are and warns
-once.
+once. That includes interpreters which cannot load `ctypes`, as those with a GIL of their own cannot; so what needs it
+is imported inside functions.
 """
 
 from __future__ import annotations
 
 import atexit
-import inspect
 import os
 import warnings
 import weakref
 from dataclasses import dataclass, field
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, overload
 
 from minijit import config as configuration
-from minijit.cpython import abi, hooks
-from minijit.driver.core import Driver
-from minijit.driver.entries import can_enter_by_call, parameter_count
-from minijit.driver.state import facts
-from minijit.driver.turn import Turn
 from minijit.events import Hub, Stats
+from minijit.ir.bytecode import SUSPENDING_FLAGS
 from minijit.ir.region import EntryKind
 from minijit.report import explain as report
 from minijit.report.explain import Explanation
@@ -31,7 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minijit.config import Config
+    from minijit.cpython.abi import Interpreter
+    from minijit.driver.core import Driver
     from minijit.driver.state import FunctionState
+    from minijit.driver.turn import Turn
     from minijit.events import Event
 
 
@@ -50,10 +49,10 @@ class _Process:
     """What a process has of minijit: at most one driver, the functions that were decorated, the event hub."""
 
     driver: Driver | None = None
-    interpreter: abi.Interpreter | None = None
+    interpreter: Interpreter | None = None
+    turn: Turn | None = None
     refusal: str = ""
     hub: Hub = field(default_factory=Hub)
-    turn: Turn = field(default_factory=Turn)
     decorated: weakref.WeakKeyDictionary[Any, _Options] = field(default_factory=weakref.WeakKeyDictionary)
 
 
@@ -102,6 +101,15 @@ class Session:
 
 
 def _start(config: Config) -> None:
+    try:
+        from minijit.cpython import abi, hooks
+        from minijit.driver.core import Driver
+        from minijit.driver.turn import Turn
+    except ImportError as error:
+        if error.name is not None and error.name.startswith("minijit"):
+            raise
+        _refuse(f"this interpreter cannot load what it needs: {error}")
+        return
     # What was found once stays true; looking for it again can fail while other threads or a signal interfere.
     found = _process.interpreter or abi.supported()
     if isinstance(found, abi.Unsupported):
@@ -109,6 +117,7 @@ def _start(config: Config) -> None:
         return
     _process.interpreter = found
     _process.hub.log = config.log == "trace"
+    _process.turn = _process.turn or Turn()
     try:
         _process.driver = Driver(config, found, _process.hub, _withdraw, _process.turn)
     except hooks.ToolTaken as taken:
@@ -130,8 +139,13 @@ def _refuse(why: str) -> None:
     _process.refusal = why
 
 
+def _after_fork() -> None:
+    if _process.turn is not None:
+        _process.turn.after_fork()
+
+
 atexit.register(disable)
-os.register_at_fork(after_in_child=_process.turn.after_fork)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 # Decorating
@@ -165,11 +179,7 @@ def _options(policy: object, eager: object) -> _Options:
 
 def _jit(function: Any, options: _Options) -> Any:
     _require_function(function, "jit")
-    if (
-        inspect.isgeneratorfunction(function)
-        or inspect.iscoroutinefunction(function)
-        or inspect.isasyncgenfunction(function)
-    ):
+    if function.__code__.co_flags & SUSPENDING_FLAGS:
         raise TypeError(
             f"jit cannot compile {function.__qualname__}: it is a generator or coroutine function; "
             "move its inner loop into a plain function and decorate that"
@@ -186,16 +196,21 @@ def _jit(function: Any, options: _Options) -> Any:
 def _require_function(function: object, what: str) -> None:
     if isinstance(function, FunctionType):
         return
+    decorates = what == "jit"
     if isinstance(function, type):
-        hint = "decorate its methods"
-    elif isinstance(function, staticmethod | classmethod | property):
-        hint = f"put @minijit.{what} below @{type(function).__name__}, next to the def"
-    elif inspect.ismethod(function):
+        hint = "decorate its methods" if decorates else "pass one of its methods"
+    elif isinstance(function, staticmethod | classmethod | property) and decorates:
+        hint = f"put @minijit.jit below @{type(function).__name__}, next to the def"
+    elif isinstance(function, property):
+        hint = "pass its fget"
+    elif isinstance(function, MethodType | staticmethod | classmethod):
         hint = "pass its __func__"
+    elif hasattr(function, "__wrapped__"):
+        hint = "put @minijit.jit below the other decorator, next to the def" if decorates else "pass its __wrapped__"
     elif callable(function):
         hint = "only functions made by def or lambda can be compiled"
     else:
-        hint = f"use it as @minijit.{what} or @minijit.{what}(option=...)"
+        hint = "use it as @minijit.jit or @minijit.jit(option=...)" if decorates else "pass the function itself"
     raise TypeError(f"minijit.{what} takes a Python function, not {function!r}: {hint}")
 
 
@@ -230,6 +245,8 @@ def _kind_of(annotation: object, function: FunctionType) -> EntryKind:
 
 
 def _annotated_kinds(function: FunctionType) -> tuple[EntryKind, ...]:
+    import inspect  # which is slow to import, and seldom needed
+
     annotations = inspect.get_annotations(function, eval_str=True)
     code = function.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -240,6 +257,8 @@ def _annotated_kinds(function: FunctionType) -> tuple[EntryKind, ...]:
 
 
 def _require_call_entry(state: FunctionState) -> None:
+    from minijit.driver.entries import can_enter_by_call
+
     if not can_enter_by_call(state.code.code):
         raise TypeError(
             f"{state.name} cannot be compiled from its start: it has *args, **kwargs, a closure or too many parameters"
@@ -259,6 +278,8 @@ def compile(function: FunctionType, *types: type | None) -> bool:
     state = _state(function, "compile")
     if state is None:
         return False
+    from minijit.driver.entries import parameter_count
+
     decoded = state.code.code
     if len(types) != parameter_count(decoded):
         raise TypeError(
@@ -275,7 +296,7 @@ def _state(function: Any, what: str) -> FunctionState | None:
     _require_function(function, what)
     if function not in _process.decorated:
         _jit(function, _Options(None, False))
-    return None if _process.driver is None else _process.driver.functions.get(id(function))
+    return None if _process.driver is None else _process.driver.known(function)
 
 
 def explain(function: FunctionType) -> Explanation:
@@ -286,15 +307,20 @@ def explain(function: FunctionType) -> Explanation:
     state = state_of(function, "explain")
     if state is None:
         return Explanation(function.__qualname__, (_why_unknown(),), (), ())
+    from minijit.driver.state import facts
+
     roots = [facts(root) for root in (state, *state.code.loops.values())]
-    return report.explain(state.name, state.code.code, state.code.profile.seen, roots)
+    return report.explain(state.name, state.code.code, roots)
 
 
 def state_of(function: Any, what: str) -> FunctionState | None:
     """The driver's state of a function, if it has one. Raises `TypeError`, naming the caller `what`, for other
     things."""
     _require_function(function, what)
-    return None if _process.driver is None else _process.driver.functions.get(id(function))
+    if _process.driver is None:
+        return None
+    _process.driver.settle()
+    return _process.driver.known(function)
 
 
 def _why_unknown() -> str:
@@ -332,11 +358,11 @@ def release(function: FunctionType) -> None:
 
 def stats(function: FunctionType | None = None) -> Stats:
     """Counters: of one function (its loops included), or of the whole process."""
-    driver = _process.driver
     state = None if function is None else state_of(function, "stats")
-    if driver is None or (function is not None and state is None):
+    if _process.driver is None or (function is not None and state is None):
         return Stats()
-    return driver.stats(state)
+    _process.driver.settle()
+    return _process.driver.stats(state)
 
 
 def subscribe(callback: Callable[[Event], object]) -> Callable[[], None]:

@@ -3,14 +3,14 @@ them."""
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minijit.build.builder import Builder, Request
 from minijit.build.bytecodes import HANDLERS
-from minijit.driver.state import FunctionState
+from minijit.driver.dumps import show
+from minijit.driver.state import Failure, FunctionState
 from minijit.events import AbortReason
 from minijit.ir.check import require_valid
 from minijit.ir.region import Leave, Return
@@ -37,19 +37,6 @@ class Success:
     assumptions: tuple[Assumption, ...]
     build_seconds: float
     llvm_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why there is none."""
-
-    reason: AbortReason
-    detail: str = ""
-
-
-def show(stage: str, text: str) -> None:
-    """Prints a dump."""
-    print(f"---- {stage}\n{text}", file=sys.stderr)
 
 
 def _dumper(config: Config) -> Callable[[str, str], None] | None:
@@ -95,7 +82,7 @@ def compile_root(
         return Failure(AbortReason.NOTHING, _first_obstacle(region))
     region = optimise(region, check=config.check, dump=_pass_dumper(config))
     built = time.perf_counter()
-    installed = natives.install(state, kinds, region, namespaces, _dumper(config))
+    installed = natives.install(state, kinds, build, region, namespaces, _dumper(config))
     return Success(installed, build.assumptions, built - started, time.perf_counter() - built)
 
 

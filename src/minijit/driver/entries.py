@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.backend.stubs import MAX_BOUND
+from minijit.backend.words import MAX_BOUND
 from minijit.cpython import frames
+from minijit.ir.bytecode import SUSPENDING_FLAGS
 from minijit.ir.region import INT_MAX, INT_MIN, SMALL, EntryKind
 
 if TYPE_CHECKING:
     from minijit.cpython.frames import Frame
     from minijit.ir.bytecode import Code
 
-CO_VARARGS, CO_VARKEYWORDS, CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR = 0x4, 0x8, 0x20, 0x80, 0x200
-UNSUITABLE_FLAGS = CO_VARARGS | CO_VARKEYWORDS | CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+CO_VARARGS, CO_VARKEYWORDS = 0x4, 0x8
+UNSUITABLE_FLAGS = CO_VARARGS | CO_VARKEYWORDS | SUSPENDING_FLAGS
 
 _KINDS = {
     "": EntryKind.UNBOUND,
@@ -66,7 +67,7 @@ def loop_kinds(code: Code, header: int, frame: Frame) -> tuple[EntryKind, ...] |
 
     Locals that the loop does not touch are not looked at. None for code that suspends: its frame is not on the stack.
     """
-    if code.code.co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR):
+    if code.code.co_flags & SUSPENDING_FLAGS:
         return None
     body = code.loops[header].body
     instructions = (code.instructions[offset] for offset in body)

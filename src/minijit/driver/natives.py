@@ -15,9 +15,12 @@ from minijit.backend.engine import Engine
 from minijit.backend.entry import CallEntry, LoopEntry, call_prologue, loop_prologue
 from minijit.backend.lower import Target, lower
 from minijit.backend.snapshots import leave_points, make_records, raw_words
-from minijit.backend.stubs import MAX_BOUND, STUBS, StubAddresses, stub_text
+from minijit.backend.stub_tools import StubAddresses
+from minijit.backend.stubs import STUBS, stub_text
 from minijit.backend.watch_stubs import WatchAddresses, watcher_text
+from minijit.backend.words import MAX_BOUND
 from minijit.cpython import abi, raw
+from minijit.cpython.changes import Changes
 from minijit.cpython.native_map import NativeMap
 from minijit.cpython.perf import write_perf_map_entry
 from minijit.cpython.watch import CALLBACKS, Filters, Watch
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minijit.backend.lower import Emitter
+    from minijit.build.builder import Build
     from minijit.config import Config
     from minijit.driver.state import RootState
     from minijit.ir.region import EntryKind, Region
@@ -50,6 +54,7 @@ class Machinery:
     sites: NativeMap = field(default_factory=NativeMap)
     functions: NativeMap = field(default_factory=NativeMap)
     filters: Filters = field(default_factory=Filters)
+    changes: Changes = field(default_factory=Changes)
     handlers: Words = field(default_factory=lambda: Words(("handler", "watch_handler", "raw")))
     stubs: dict[str, int] = field(init=False)
     callbacks: dict[str, int] = field(init=False)
@@ -87,12 +92,14 @@ class Machinery:
             raw=self._raw.address,
             monitoring_version=self.interpreter.monitoring_version,
             eval_breaker=self.interpreter.eval_breaker,
+            changes=self.changes,
             symbol=raw.symbol,
         )
 
     def _watch_addresses(self) -> WatchAddresses:
         return WatchAddresses(
             handler=self.handlers.place("watch_handler"),
+            changes=self.changes,
             dict_keys=self.filters.dict_keys.address,
             functions=self.filters.functions.address,
             codes=self.filters.codes.address,
@@ -113,7 +120,7 @@ class Natives:
     config: Config
     interpreter: abi.Interpreter
     handler: Callable[[int, int, int], None]
-    watch_handler: Callable[[int, int, int, object, object], None]
+    watch_handler: Callable[[int, int, int, object], None]
     machinery: Machinery = field(init=False)
     watch: Watch = field(init=False)
 
@@ -134,8 +141,13 @@ class Natives:
     def functions(self) -> NativeMap:
         return self.machinery.functions
 
+    @property
+    def changes(self) -> Changes:
+        return self.machinery.changes
+
     def connect(self) -> None:
-        """Lets the stubs call the handler, and the watchers theirs."""
+        """Lets the stubs call the handler, and the watchers theirs. Nothing that changed before concerns anyone."""
+        self.changes.settle(self.changes.noted().until)
         self.machinery.handlers.set("handler", raw.own(self.handler))
         self.machinery.handlers.set("watch_handler", raw.own(self.watch_handler))
 
@@ -143,17 +155,18 @@ class Natives:
         self,
         owner: RootState,
         kinds: tuple[EntryKind, ...],
+        build: Build,
         region: Region,
         namespaces: tuple[dict[str, object], dict[str, object]],
         dump: Callable[[str, str], None] | None,
     ) -> Installed:
-        """Lowers a region and loads its machine code. Raises `RegionTooLarge`."""
+        """Lowers a region, which is what was made of a build, and loads its machine code. Raises `RegionTooLarge`."""
         if raw_words(list(leave_points(region))) > RAW_WORDS:
             raise RegionTooLarge
         code = owner.code.code.code
         words = Words(VERSION_WORDS)
         records = make_records(region, code, id(code) + abi.CODE.co_code_adaptive, self.config.exit_threshold)
-        prologue = self._prologue(owner, words, namespaces)
+        prologue = self._prologue(owner, words, namespaces, tuple(map(id, build.modules)))
         text = lower(region, self.machinery.target[region.point], records.addresses, prologue)
         machine = self.machinery.engine.compile(text, name=f"minijit:{owner.name}", dump=dump)
         if self.config.perf_map:
@@ -171,7 +184,11 @@ class Natives:
         )
 
     def _prologue(
-        self, owner: RootState, words: Words, namespaces: tuple[dict[str, object], dict[str, object]]
+        self,
+        owner: RootState,
+        words: Words,
+        namespaces: tuple[dict[str, object], dict[str, object]],
+        modules: tuple[int, ...],
     ) -> Callable[[Emitter], None]:
         code = owner.code.code.code
         if owner.root.point is EntryPoint.LOOP:
@@ -181,6 +198,7 @@ class Natives:
                     builtins=id(namespaces[1]),
                     next=words.place("next"),
                     entries=words.place("entries"),
+                    modules=modules,
                 )
             )
         return call_prologue(
@@ -192,14 +210,18 @@ class Natives:
                 entries=words.place("entries"),
                 bind=self.stubs["bind"],
                 watched=self.stubs["watched"],
+                changed=self.stubs["changed"],
                 monitoring_version=self.interpreter.monitoring_version,
+                changes=self.machinery.changes,
+                modules=modules,
             )
         )
 
     def close(self) -> None:
         """Cuts all ties; the stubs themselves stay, since a thread may be in one."""
+        # While its handler is there to be told which dicts and classes have ended.
+        self.watch.close()
         for word in ("handler", "watch_handler"):
             handler = self.machinery.handlers.get(word)
             self.machinery.handlers.set(word, 0)
             raw.give_back(handler)
-        self.watch.close()

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from minijit.cpython import hooks
 from minijit.driver import compiler
-from minijit.driver.compiler import Failure
-from minijit.driver.state import FunctionState, Installed, RootState, exits_of
+from minijit.driver.state import Failure, FunctionState, Installed, RootState, exits_of
 from minijit.events import AbortReason, Compiled, Event, Hub, Killed, KillReason
 from minijit.runtime.assume import ABSENT, Assumptions
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from minijit.config import Config
     from minijit.driver.natives import Natives
     from minijit.ir.region import EntryKind
+
+_NOTHING = object()
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ class Service:
         self._rely(installed, assumptions)
         for a in assumptions:
             # Compiling runs Python code, so other threads may have run as well.
-            if a.namespace.get(a.name, ABSENT) is not (ABSENT if a.value is None else a.value.value):
+            if a.namespace.get(a.name, _NOTHING) is not (_NOTHING if a.value is None else a.value.value):
                 self.retire(installed, KillReason.REPLACED)
                 return a.name
         for index, address in enumerate(installed.records.addresses[: len(installed.exits)]):
@@ -96,7 +97,7 @@ class Service:
     def _rely(self, installed: Installed, assumptions: tuple[Assumption, ...]) -> None:
         installed.assumptions = tuple((id(a.namespace), a.name) for a in assumptions)
         for a in assumptions:
-            assumed = ABSENT if a.value is None else a.value.value
+            assumed = ABSENT if a.value is None else id(a.value.value)
             if self.assumptions.add((id(a.namespace), a.name), installed, assumed):
                 self.natives.watch.watch_dict_key(a.namespace, a.name)
 

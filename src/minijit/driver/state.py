@@ -10,12 +10,11 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from minijit.backend.snapshots import NEVER
-from minijit.backend.stubs import CHAIN_WORDS, SITE_WORDS
+from minijit.backend.words import CHAIN_WORDS, NEVER, SITE_WORDS
 from minijit.cpython import hooks, raw
 from minijit.ir.region import EntryPoint
 from minijit.ir.trace import Profile, Root
-from minijit.report.explain import ExitFacts, RootFacts, VersionFacts
+from minijit.report.facts import ExitFacts, RootFacts, VersionFacts
 from minijit.runtime.policy import RootStats
 
 if TYPE_CHECKING:
@@ -111,6 +110,14 @@ class Installed:
         self.words.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is none."""
+
+    reason: AbortReason
+    detail: str = ""
+
+
 @dataclass(slots=True, eq=False)
 class RootState:
     """One root: its versions and its history."""
@@ -170,23 +177,32 @@ def exits_of(installed: Installed) -> int:
 
 def facts(state: RootState) -> RootFacts:
     """The state of a root as `explain` takes it."""
+    site = state.code.start if isinstance(state, FunctionState) else state.words
     return RootFacts(
         root=state.root,
-        versions=tuple(
-            VersionFacts(
-                kinds=version.kinds,
-                size=version.machine.size,
-                entries=version.entries,
-                exits=tuple(
-                    ExitFacts(way.reason, way.offset, way.detail, version.records.count(index))
-                    for index, way in enumerate(version.exits)
-                ),
-            )
-            for version in state.versions
-        ),
+        versions=tuple(_version_facts(version) for version in state.versions),
         history=tuple(state.history),
         given_up=state.given_up,
         suppressed=state.suppressed,
+        count=site.get("count"),
+        hot_at=site.get("hot_at"),
+        misses=state.words.get("misses"),
+        is_recorded=state.code.recorded is state,
+        is_parked=isinstance(state, FunctionState) and bool(state.versions) and not state.installed,
+    )
+
+
+def _version_facts(version: Installed) -> VersionFacts:
+    return VersionFacts(
+        kinds=version.kinds,
+        size=version.machine.size,
+        entries=version.entries,
+        exits=tuple(
+            ExitFacts(way.reason, way.offset, way.detail, version.records.count(index))
+            for index, way in enumerate(version.exits)
+        ),
+        offsets=frozenset(version.owner.code.profile.seen),
+        assumed=tuple(name for _, name in version.assumptions),
     )
 
 

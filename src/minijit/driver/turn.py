@@ -13,6 +13,8 @@ taking a broken region out of service, is the caller's to do before it hands ove
 from __future__ import annotations
 
 import _thread
+import sys
+import traceback
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -27,10 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Turn:
-    """One a process. Signals are kept away from the thread that has it."""
+    """One a process. No signal handler runs in the thread that has it."""
 
     _lock: _thread.RLock = field(default_factory=_thread.RLock)
-    _signals: bytes = b""
+    _holds_back: bool = False
     _work: deque[Work] = field(default_factory=deque)
     _is_frozen: bool = False
 
@@ -45,12 +47,20 @@ class Turn:
         while True:
             try:
                 while self._work:
-                    self._work.popleft()()
+                    self._do_next()
             finally:
-                self._release(self._signals)
+                self._release()
             # What came up between the last look and the release.
             if not self._work or not self.take():
                 return
+
+    def _do_next(self) -> None:
+        """Work that was left to us: if it fails, that is nothing to whoever happens to do it."""
+        try:
+            self._work.popleft()()
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not become one of the program's
+            print("minijit: please report this bug in minijit:", file=sys.stderr)
+            traceback.print_exception(error)
 
     def do(self, work: Work) -> None:
         """Does the work now, or lets whoever has the turn do it."""
@@ -84,21 +94,16 @@ class Turn:
         return bool(self._lock._is_owned())  # type: ignore[attr-defined]
 
     def _acquire(self, *, blocking: bool) -> bool:
-        before = signals.blocked()
-        try:
-            signals.block()
-            if self._lock.acquire(blocking):
-                self._signals = before
-                return True
-        except BaseException:
-            # A handler ran before its signal was kept away, or while the thread waited.
-            if self._is_mine:
-                self._lock.release()
-            signals.restore(before)
-            raise
-        signals.restore(before)
+        holds_back = signals.hold_back()
+        if self._lock.acquire(blocking):
+            self._holds_back = holds_back
+            return True
+        if holds_back:
+            signals.let_through()
         return False
 
-    def _release(self, before: bytes) -> None:
+    def _release(self) -> None:
+        holds_back = self._holds_back
         self._lock.release()
-        signals.restore(before)
+        if holds_back:
+            signals.let_through()

@@ -1,6 +1,7 @@
 """Assumptions: which region relies on which entry of which namespace, and what changes too often to be relied on.
 
-One registry. A watcher's report comes in as (namespace, name, new value); the regions that must be killed come out.
+One registry. A change comes in as (namespace, name, new value); the regions that must be killed come out. Values are
+known by address, which is enough: a namespace holds the assumed value until the change that breaks the assumption.
 Names whose changes have killed regions `PATIENCE` times become *volatile*: the builder then reads them each time.
 """
 
@@ -13,21 +14,24 @@ PATIENCE = 2
 Key = tuple[int, str]
 """The address of a namespace's dict, and a name in it."""
 
-ABSENT = object()
-"""What a region assumed of a name that was not there."""
+ABSENT = 0
+"""What a region assumed of a name that was not there: the address of no object."""
+UNKNOWN = -1
+"""What a name may stand for after its whole namespace changed: nothing that anyone assumed."""
 
 
 @dataclass(slots=True)
 class Assumptions[R]:
     """Who relies on what. `R` is what gets killed; the registry only hands it back.
 
-    Namespaces are known by address: a dict's watcher tells when it dies.
+    Namespaces are known by address: a dict's watcher tells when it dies (`forget`), which may be in the midst of any
+    other method, since a collection may begin anywhere. So what is looked through is copied first, by one call.
     """
 
-    dependents: dict[Key, dict[int, tuple[R, object]]] = field(default_factory=dict)
+    dependents: dict[Key, dict[int, tuple[R, int]]] = field(default_factory=dict)
     kills: Counter[Key] = field(default_factory=Counter)
 
-    def add(self, key: Key, region: R, assumed: object) -> bool:
+    def add(self, key: Key, region: R, assumed: int) -> bool:
         """Notes that the region relies on `key` being `assumed`; whether it is the first to rely on the key."""
         first = key not in self.dependents
         self.dependents.setdefault(key, {})[id(region)] = (region, assumed)
@@ -41,25 +45,21 @@ class Assumptions[R]:
         regions.pop(id(region), None)
         return not regions and self.dependents.pop(key, None) is not None
 
-    def broken_by(self, key: Key, new: object) -> list[R]:
-        """The regions that a change of `key` to `new` (ABSENT for a deletion) breaks; counts towards its volatility."""
-        broken = [region for region, assumed in self.dependents.get(key, {}).values() if assumed is not new]
+    def broken_by(self, key: Key, new: int) -> list[R]:
+        """The regions that a change of `key` to `new` (or ABSENT, or UNKNOWN) breaks; counts towards its volatility."""
+        regions = list(self.dependents.get(key, {}).values())
+        broken = [region for region, assumed in regions if assumed != new]
         if broken:
             self.kills[key] += 1
         return broken
 
-    def relying(self, namespace: int) -> list[R]:
-        """The regions that rely on anything in a namespace. May be asked in the midst of a change."""
-        found = [list(regions.values()) for key, regions in list(self.dependents.items()) if key[0] == namespace]
-        return [region for regions in found for region, _ in regions]
-
     def keys_of(self, namespace: int) -> list[Key]:
         """The keys of one namespace that someone relies on."""
-        return [key for key in self.dependents if key[0] == namespace]
+        return [key for key in list(self.dependents) if key[0] == namespace]
 
     def forget(self, namespace: int) -> tuple[list[Key], list[R]]:
         """The namespace is gone; its address may come to stand for another. The keys that were relied on, and the
-        regions that relied on them. May be asked in the midst of a change."""
+        regions that relied on them."""
         for key in [key for key in list(self.kills) if key[0] == namespace]:
             del self.kills[key]
         keys = [key for key in list(self.dependents) if key[0] == namespace]
@@ -68,4 +68,4 @@ class Assumptions[R]:
 
     def volatile(self) -> frozenset[Key]:
         """The keys that changed too often to be relied on."""
-        return frozenset(key for key, count in self.kills.items() if count >= PATIENCE)
+        return frozenset(key for key, count in list(self.kills.items()) if count >= PATIENCE)

@@ -1,0 +1,110 @@
+"""The stubs that `sys.monitoring` calls: they count starts and back edges, and enter a loop's region."""
+
+from __future__ import annotations
+
+from minijit.backend.entry import FOREIGN_WORD
+from minijit.backend.stub_tools import address_of, word
+from minijit.backend.words import SITE_WORDS, Call
+from minijit.cpython import abi
+
+
+def event_text() -> str:
+    """The text of `on_start` and `on_jump`."""
+    none = address_of(None)
+    return f"""
+; PyCFunction (METH_FASTCALL): PY_START, arguments (code, offset).
+define ptr @on_start(ptr %self, ptr %arguments, i64 %count) {{
+entry:
+  %code = load ptr, ptr %arguments
+  %site = call ptr @site(ptr %code, i64 0)
+  %absent = icmp eq ptr %site, null
+  br i1 %absent, label %done, label %counted
+counted:
+  %number = call i64 @bump(ptr %site)
+  %hot_at_place = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "hot_at")})
+  %hot_at = load i64, ptr %hot_at_place
+  %hot = icmp eq i64 %number, %hot_at
+  br i1 %hot, label %tell, label %done
+tell:
+  %code_word = ptrtoint ptr %code to i64
+  %site_word = ptrtoint ptr %site to i64
+  call void @ask(i64 {Call.START:d}, i64 %code_word, i64 %site_word, ptr %hot_at_place)
+  br label %done
+done:
+  ret ptr {none}
+}}
+
+; PyCFunction (METH_FASTCALL): JUMP, arguments (code, from, to). Only back edges concern us.
+define ptr @on_jump(ptr %self, ptr %arguments, i64 %count) {{
+entry:
+  %code = load ptr, ptr %arguments
+  %from_place = getelementptr ptr, ptr %arguments, i64 1
+  %from_object = load ptr, ptr %from_place
+  %from = call i64 @offset(ptr %from_object)
+  %to_place = getelementptr ptr, ptr %arguments, i64 2
+  %to_object = load ptr, ptr %to_place
+  %to = call i64 @offset(ptr %to_object)
+  %forward = icmp ugt i64 %to, %from
+  br i1 %forward, label %done, label %back
+back:
+  %site = call ptr @site(ptr %code, i64 %to)
+  %absent = icmp eq ptr %site, null
+  br i1 %absent, label %done, label %known
+known:
+  %entry_place = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "entry")})
+  %code_word = ptrtoint ptr %code to i64
+  %site_word = ptrtoint ptr %site to i64
+  %region = load ptr, ptr %entry_place
+  %cold = icmp eq ptr %region, null
+  br i1 %cold, label %counted, label %watched
+watched:
+  %monitoring_place = call ptr @at(ptr %code, i64 {abi.CODE.monitoring})
+  %monitoring = load ptr, ptr %monitoring_place
+  %first_place = call ptr @at(ptr %monitoring, i64 {abi.MONITORING.active_monitors})
+  %second_place = call ptr @at(ptr %monitoring, i64 {abi.MONITORING.active_monitors + 7})
+  %first = load i64, ptr %first_place
+  %second = load i64, ptr %second_place
+  %tools = or i64 %first, %second
+  %foreign = and i64 %tools, {FOREIGN_WORD}
+  %alone = icmp eq i64 %foreign, 0
+  br i1 %alone, label %unchanged, label %done
+unchanged:
+  %due = call i1 @changes_are_due()
+  br i1 %due, label %changed, label %enter
+changed:
+  ; At the next back edge there is a region still, or there is none.
+  %due_still = call i1 @settle()
+  br label %done
+enter:
+  %thread = call ptr @thread()
+  %cframe_place = call ptr @at(ptr %thread, i64 {abi.THREAD.cframe})
+  %cframe = load ptr, ptr %cframe_place
+  %frame = load ptr, ptr %cframe
+  %left = call ptr %region(ptr %frame, ptr %thread, i64 0, ptr null)
+  %how = ptrtoint ptr %left to i64
+  switch i64 %how, label %done [ i64 0, label %missed i64 2, label %failed ]
+failed:
+  ret ptr null
+missed:
+  %misses = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "misses")})
+  %missed_now = call i64 @bump(ptr %misses)
+  %miss_hot_place = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "miss_hot_at")})
+  %miss_hot_at = load i64, ptr %miss_hot_place
+  %miss_hot = icmp eq i64 %missed_now, %miss_hot_at
+  br i1 %miss_hot, label %tell_miss, label %done
+tell_miss:
+  call void @ask(i64 {Call.LOOP_MISS:d}, i64 %code_word, i64 %site_word, ptr %miss_hot_place)
+  br label %done
+counted:
+  %number = call i64 @bump(ptr %site)
+  %hot_at_place = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "hot_at")})
+  %hot_at = load i64, ptr %hot_at_place
+  %hot = icmp eq i64 %number, %hot_at
+  br i1 %hot, label %tell, label %done
+tell:
+  call void @ask(i64 {Call.LOOP:d}, i64 %code_word, i64 %site_word, ptr %hot_at_place)
+  br label %done
+done:
+  ret ptr {none}
+}}
+"""

@@ -1,0 +1,261 @@
+"""Making the objects of a record: a small interpreter of the programs that `snapshots` writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minijit.backend.snapshots import RECORD_WORDS, TAGS, Make
+from minijit.backend.stub_tools import address_of, c_function, word
+from minijit.cpython import abi
+
+if TYPE_CHECKING:
+    from minijit.backend.stub_tools import StubAddresses
+
+
+def make_text(at: StubAddresses) -> str:
+    """The text of `make`, `drop` and `slot_object`, which the stubs that leave regions call."""
+    true, false, none = address_of(True), address_of(False), address_of(None)
+    return f"""
+define internal ptr @box_any(i64 %tag, i64 %bits) {{
+  switch i64 %tag, label %unbound [
+    i64 {TAGS["none"]}, label %none
+    i64 {TAGS["int"]}, label %int
+    i64 {TAGS["float"]}, label %float
+    i64 {TAGS["bool"]}, label %bool
+  ]
+unbound:
+  ret ptr null
+none:
+  ret ptr {none}
+int:
+  %i = call ptr {c_function(at, "PyLong_FromLongLong")}(i64 %bits)
+  ret ptr %i
+float:
+  %d = bitcast i64 %bits to double
+  %f = call ptr {c_function(at, "PyFloat_FromDouble")}(double %d)
+  ret ptr %f
+bool:
+  %set = icmp ne i64 %bits, 0
+  %b = select i1 %set, ptr {true}, ptr {false}
+  ret ptr %b
+}}
+
+define internal ptr @new_range_iterator(i64 %start, i64 %step, i64 %length) {{
+  %new = call ptr {c_function(at, "_PyObject_New")}(ptr inttoptr (i64 {id(type(iter(range(0))))} to ptr))
+  %failed = icmp eq ptr %new, null
+  br i1 %failed, label %done, label %fill
+fill:
+  %start_place = call ptr @at(ptr %new, i64 {abi.RANGE_ITERATOR.start})
+  store i64 %start, ptr %start_place
+  %step_place = call ptr @at(ptr %new, i64 {abi.RANGE_ITERATOR.step})
+  store i64 %step, ptr %step_place
+  %length_place = call ptr @at(ptr %new, i64 {abi.RANGE_ITERATOR.length})
+  store i64 %length, ptr %length_place
+  br label %done
+done:
+  ret ptr %new
+}}
+
+define internal i64 @raw(ptr %word) alwaysinline {{
+  %position = load i64, ptr %word
+  %place = getelementptr i64, ptr inttoptr (i64 {at.raw} to ptr), i64 %position
+  %value = load i64, ptr %place
+  ret i64 %value
+}}
+
+define internal ptr @part(ptr %word, ptr %boxes) alwaysinline {{
+  %number = load i64, ptr %word
+  %place = getelementptr ptr, ptr %boxes, i64 %number
+  %object = load ptr, ptr %place
+  ret ptr %object
+}}
+
+; Makes the objects of a record into %boxes; whether all went well. Boxes that were not made are NULL.
+define internal i1 @make(ptr %record, ptr %entries, ptr %boxes) {{
+entry:
+  %count_place = call ptr @at(ptr %record, i64 {word(RECORD_WORDS, "boxes")})
+  %count = load i64, ptr %count_place
+  %bytes = shl i64 %count, 3
+  call void @llvm.memset.p0.i64(ptr %boxes, i8 0, i64 %bytes, i1 false)
+  %program_place = call ptr @at(ptr %record, i64 {word(RECORD_WORDS, "program")})
+  %program = load ptr, ptr %program_place
+  br label %next
+next:
+  %k = phi i64 [ 0, %entry ], [ %k1, %made ]
+  %word = phi ptr [ %program, %entry ], [ %word1, %made ]
+  %done = icmp eq i64 %k, %count
+  br i1 %done, label %yes, label %step
+step:
+  %make = load i64, ptr %word
+  %w1 = getelementptr i64, ptr %word, i64 1
+  %w2 = getelementptr i64, ptr %word, i64 2
+  %w3 = getelementptr i64, ptr %word, i64 3
+  %w4 = getelementptr i64, ptr %word, i64 4
+  switch i64 %make, label %int [
+    i64 {Make.FLOAT:d}, label %float
+    i64 {Make.BOOL:d}, label %bool
+    i64 {Make.ANY:d}, label %any
+    i64 {Make.CONST:d}, label %const
+    i64 {Make.ENTRY:d}, label %entry_slot
+    i64 {Make.TUPLE:d}, label %tuple
+    i64 {Make.RANGE:d}, label %range
+    i64 {Make.RANGE_ITERATOR:d}, label %range_iterator
+    i64 {Make.HOME:d}, label %home
+  ]
+int:
+  %int_value = call i64 @raw(ptr %w1)
+  %int_box = call ptr @box_any(i64 {TAGS["int"]}, i64 %int_value)
+  br label %checked
+float:
+  %float_value = call i64 @raw(ptr %w1)
+  %float_box = call ptr @box_any(i64 {TAGS["float"]}, i64 %float_value)
+  br label %checked
+bool:
+  %bool_value = call i64 @raw(ptr %w1)
+  %bool_box = call ptr @box_any(i64 {TAGS["bool"]}, i64 %bool_value)
+  br label %checked
+any:
+  %tag_position = load i64, ptr %w1
+  %tag_place = getelementptr i64, ptr inttoptr (i64 {at.raw} to ptr), i64 %tag_position
+  %tag = load i64, ptr %tag_place
+  %bits_place = getelementptr i64, ptr %tag_place, i64 1
+  %bits = load i64, ptr %bits_place
+  %any_box = call ptr @box_any(i64 %tag, i64 %bits)
+  %no_object = icmp eq i64 %tag, {TAGS["unbound"]}
+  br i1 %no_object, label %made_any, label %checked
+made_any:
+  br label %made
+const:
+  %constant = load ptr, ptr %w1
+  call void @incref(ptr %constant)
+  br label %checked
+entry_slot:
+  %slot = load i64, ptr %w1
+  %slot_place = getelementptr ptr, ptr %entries, i64 %slot
+  %object = load ptr, ptr %slot_place
+  %absent = icmp eq ptr %object, null
+  br i1 %absent, label %made_any, label %held
+held:
+  call void @incref(ptr %object)
+  br label %checked
+tuple:
+  %tuple_box = call ptr @make_tuple(ptr %w1, ptr %boxes)
+  %items = load i64, ptr %w1
+  %after_tuple = getelementptr i64, ptr %w2, i64 %items
+  br label %checked
+range:
+  %range_box = call ptr @make_range(ptr %w1, ptr %boxes)
+  br label %checked
+range_iterator:
+  %new_start = call i64 @raw(ptr %w1)
+  %new_step = call i64 @raw(ptr %w2)
+  %new_length = call i64 @raw(ptr %w3)
+  %iterator_box = call ptr @new_range_iterator(i64 %new_start, i64 %new_step, i64 %new_length)
+  br label %checked
+home:
+  %home_slot = load i64, ptr %w1
+  %home_place = getelementptr ptr, ptr %entries, i64 %home_slot
+  %iterator = load ptr, ptr %home_place
+  %start = call i64 @raw(ptr %w2)
+  %length = call i64 @raw(ptr %w3)
+  %start_place = call ptr @at(ptr %iterator, i64 {abi.RANGE_ITERATOR.start})
+  store i64 %start, ptr %start_place
+  %length_place = call ptr @at(ptr %iterator, i64 {abi.RANGE_ITERATOR.length})
+  store i64 %length, ptr %length_place
+  call void @incref(ptr %iterator)
+  br label %checked
+checked:
+  %box = phi ptr [ %int_box, %int ], [ %float_box, %float ], [ %bool_box, %bool ], [ %any_box, %any ],
+    [ %constant, %const ], [ %object, %held ], [ %tuple_box, %tuple ], [ %range_box, %range ],
+    [ %iterator_box, %range_iterator ], [ %iterator, %home ]
+  %after = phi ptr [ %w2, %int ], [ %w2, %float ], [ %w2, %bool ], [ %w2, %any ], [ %w2, %const ], [ %w2, %held ],
+    [ %after_tuple, %tuple ], [ %w4, %range ], [ %w4, %range_iterator ], [ %w4, %home ]
+  %failed = icmp eq ptr %box, null
+  br i1 %failed, label %no, label %made
+made:
+  %result = phi ptr [ null, %made_any ], [ %box, %checked ]
+  %word1 = phi ptr [ %w2, %made_any ], [ %after, %checked ]
+  %box_place = getelementptr ptr, ptr %boxes, i64 %k
+  store ptr %result, ptr %box_place
+  %k1 = add i64 %k, 1
+  br label %next
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}}
+
+define internal ptr @make_tuple(ptr %words, ptr %boxes) {{
+entry:
+  %count = load i64, ptr %words
+  %tuple = call ptr {c_function(at, "PyTuple_New")}(i64 %count)
+  %failed = icmp eq ptr %tuple, null
+  br i1 %failed, label %done, label %fill
+fill:
+  %items = call ptr @at(ptr %tuple, i64 {abi.TUPLE.ob_item})
+  br label %next
+next:
+  %k = phi i64 [ 0, %fill ], [ %k1, %put ]
+  %end = icmp eq i64 %k, %count
+  br i1 %end, label %done, label %put
+put:
+  %k1 = add i64 %k, 1
+  %word = getelementptr i64, ptr %words, i64 %k1
+  %item = call ptr @part(ptr %word, ptr %boxes)
+  call void @incref(ptr %item)
+  %place = getelementptr ptr, ptr %items, i64 %k
+  store ptr %item, ptr %place
+  br label %next
+done:
+  ret ptr %tuple
+}}
+
+define internal ptr @make_range(ptr %words, ptr %boxes) {{
+  %arguments = alloca [3 x ptr]
+  %start = call ptr @part(ptr %words, ptr %boxes)
+  store ptr %start, ptr %arguments
+  %w2 = getelementptr i64, ptr %words, i64 1
+  %stop = call ptr @part(ptr %w2, ptr %boxes)
+  %a2 = getelementptr ptr, ptr %arguments, i64 1
+  store ptr %stop, ptr %a2
+  %w3 = getelementptr i64, ptr %words, i64 2
+  %step = call ptr @part(ptr %w3, ptr %boxes)
+  %a3 = getelementptr ptr, ptr %arguments, i64 2
+  store ptr %step, ptr %a3
+  %range = call ptr {c_function(at, "PyObject_Vectorcall")}(ptr {address_of(range)}, ptr %arguments, i64 3, ptr null)
+  ret ptr %range
+}}
+
+define internal void @drop(ptr %objects, i64 %count) {{
+entry:
+  br label %next
+next:
+  %k = phi i64 [ 0, %entry ], [ %k1, %one ]
+  %end = icmp eq i64 %k, %count
+  br i1 %end, label %done, label %one
+one:
+  %place = getelementptr ptr, ptr %objects, i64 %k
+  %object = load ptr, ptr %place
+  call void @decref(ptr %object)
+  %k1 = add i64 %k, 1
+  br label %next
+done:
+  ret void
+}}
+
+; The object for a slot, with a new reference (NULL for a slot without one).
+define internal ptr @slotaddress_of(i64 %number, ptr %boxes) {{
+  %null = icmp slt i64 %number, 0
+  br i1 %null, label %none, label %some
+none:
+  ret ptr null
+some:
+  %place = getelementptr ptr, ptr %boxes, i64 %number
+  %object = load ptr, ptr %place
+  %unbound = icmp eq ptr %object, null
+  br i1 %unbound, label %none, label %held
+held:
+  call void @incref(ptr %object)
+  ret ptr %object
+}}
+"""

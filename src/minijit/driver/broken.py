@@ -1,0 +1,119 @@
+"""What the watchers report, and what it breaks: regions that relied on what has changed are taken out of service.
+
+Two ways in. Changes of namespaces are noted natively and dealt with here before anything enters a region again
+(`settle`; see `cpython.changes`). Changes of functions, and the end of a function or a namespace, come as calls
+(`on_watch`); when such a call returns, nothing that relied on the old state runs any more. If another thread has the
+turn, the roots concerned are *held* until the work is done in their turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from minijit.cpython.watch import DictEvent, FunctionEvent, Watched
+from minijit.events import KillReason
+from minijit.runtime.assume import UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minijit.cpython.changes import Change
+    from minijit.driver.decisions import Decisions
+    from minijit.driver.registry import Registry
+    from minijit.driver.state import FunctionState, Installed, RootState
+    from minijit.driver.turn import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Of the regions of a registry."""
+
+    registry: Registry
+    decisions: Decisions
+    turn: Turn
+
+    # ---- namespaces that change
+
+    def settle(self) -> None:
+        """Deals with all changes of namespaces that have been noted. What comes up meanwhile is dealt with as well."""
+        if self.registry.in_service is None:
+            return
+        changes = self.registry.natives.changes
+        while changes.are_due:
+            noted = changes.noted()
+            if noted.changes is None:
+                self._break_everything()
+            else:
+                for change in noted.changes:
+                    self._break(change)
+            changes.settle(noted.until)
+
+    def _break(self, change: Change) -> None:
+        assumptions = self.registry.service.assumptions
+        new = UNKNOWN if change.hash is None else change.new
+        for key in assumptions.keys_of(change.namespace):
+            if change.hash is None or hash(key[1]) == change.hash:
+                for installed in assumptions.broken_by(key, new):
+                    self.decisions.kill(installed, KillReason.GLOBAL, key[1])
+
+    def _break_everything(self) -> None:
+        assumptions = self.registry.service.assumptions
+        for key in list(assumptions.dependents):
+            for installed in assumptions.broken_by(key, UNKNOWN):
+                self.decisions.kill(installed, KillReason.GLOBAL, key[1])
+
+    # ---- functions that change, and ends
+
+    def on_watch(self, kind: int, event: int, subject: int, new: object) -> None:
+        """A watcher's filter found something that concerns us."""
+        work: Callable[[], object]
+        if self.registry.in_service is None:
+            return
+        if kind == Watched.DICT and event == DictEvent.DEALLOCATED:
+            regions = self.registry.in_service.forget_namespace(subject)
+            work, roots = partial(self._namespace_gone, regions), [region.owner for region in regions]
+        elif kind == Watched.FUNCTION:
+            state, change = self.registry.functions.get(subject), FunctionEvent(event)
+            if state is None:
+                return
+            if change is FunctionEvent.DESTROY:
+                # Weak references are gone by now; nothing may touch it after this.
+                state.reference = None
+            work, roots = partial(self._function_changed, change, state, new), [state]
+        else:
+            return
+        if self.turn.take():
+            try:
+                work()
+            finally:
+                self.turn.pass_on()
+            return
+        for root in roots:
+            root.hold()
+        self.turn.do(partial(self._changed_late, work, roots))
+
+    def _changed_late(self, work: Callable[[], object], roots: list[RootState]) -> None:
+        """A change that had to wait for its turn: what it broke has been held since."""
+        if self.registry.in_service is None:
+            return
+        try:
+            work()
+        finally:
+            for root in roots:
+                root.is_held = False
+                if root.versions:
+                    self.registry.service.relink(root)
+
+    def _namespace_gone(self, regions: list[Installed]) -> None:
+        for installed in regions:
+            self.decisions.kill(installed, KillReason.GLOBAL, "the namespace is gone")
+
+    def _function_changed(self, event: FunctionEvent, state: FunctionState, new: Any) -> None:
+        if self.registry.functions.get(state.address) is not state:
+            return
+        if event is FunctionEvent.DESTROY:
+            self.registry.gone(state)
+        elif event is FunctionEvent.MODIFY_CODE:
+            self.registry.recode(state, new)

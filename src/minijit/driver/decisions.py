@@ -1,0 +1,170 @@
+"""What policies decide, carried out: compiling, waiting, giving up.
+
+In: a root about which something has to be decided. The policy is asked (one that fails is replaced by the default),
+what it says is done, and an event tells of it. The other parts of the driver come here with whatever ends in a
+decision; nothing here looks for occasions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from minijit.cpython import hooks
+from minijit.driver.state import Failure, FunctionState
+from minijit.events import Aborted, AbortReason, GaveUp, GiveUpReason, KillReason, described
+from minijit.runtime.policy import GiveUp, Policy, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import UnionType
+
+    from minijit.driver.registry import Registry
+    from minijit.driver.state import Installed, RootState, Words
+    from minijit.events import Hub
+    from minijit.ir.region import EntryKind
+    from minijit.runtime.policy import RootStats
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """Over the roots of a registry."""
+
+    registry: Registry
+    hub: Hub
+
+    def ask(self, state: RootState, question: Callable[[Policy], Any], answers: type | UnionType) -> Any:
+        """The policy's answer; one that raises, or says what is none of the answers, is reported and replaced by the
+        default."""
+        try:
+            answer = question(state.policy)
+            if isinstance(answer, answers):
+                return answer
+            found = f"{described(answer)} is no answer"
+        except Exception as error:  # noqa: BLE001 - a user's policy must not break the program
+            found = described(error)
+        self.hub.complain(f"policy {described(state.policy)} replaced by the default: {found}")
+        state.policy = Policy(self.registry.config)
+        return question(state.policy)
+
+    def stats(self, state: RootState) -> RootStats:
+        """What a policy is told of a root."""
+        return state.stats(self.registry.service.compile_seconds)
+
+    # ---- waiting
+
+    def wait(self, state: RootState, times: int) -> None:
+        """The root is asked about again when its place was reached that many times more."""
+        ask_again(state.code.start if isinstance(state, FunctionState) else state.words, times)
+
+    def wait_anew(self, state: RootState) -> None:
+        """The root is asked about again as if nothing were known of it."""
+        config = self.registry.config
+        self.wait(state, config.call_threshold if isinstance(state, FunctionState) else config.loop_threshold)
+
+    # ---- compiling
+
+    def compile(
+        self, state: RootState, kinds: tuple[EntryKind, ...], replaces: Installed | None = None
+    ) -> Installed | None:
+        """Builds and installs a region for the root with these kinds; None if it came to nothing."""
+        unseen = self.ask(state, lambda policy: policy.compile_unseen(self.stats(state)), bool)
+        return self.compile_now(state, kinds, compile_unseen=unseen, replaces=replaces)
+
+    def compile_now(
+        self,
+        state: RootState,
+        kinds: tuple[EntryKind, ...],
+        *,
+        compile_unseen: bool,
+        replaces: Installed | None = None,
+    ) -> Installed | None:
+        """As above, with the policy's answer given."""
+        result = self.registry.service.compile(state, kinds, compile_unseen=compile_unseen)
+        if isinstance(result, Failure):
+            self.abort(state, result.reason, state.root.offset, result.detail)
+            return None
+        if replaces is not None:
+            self.registry.service.retire(replaces, KillReason.REPLACED)
+        return result
+
+    def abort(self, state: RootState, reason: AbortReason, at: int, detail: str = "") -> None:
+        """A recording or a compilation came to nothing."""
+        state.last_abort = reason
+        self.registry.service.emit(
+            state, Aborted(function=state.name, offset=state.root.offset, reason=reason, at=at, detail=detail)
+        )
+        match self.ask(state, lambda policy: policy.after_abort(self.stats(state)), Wait | GiveUp):
+            case Wait(times):
+                self.wait(state, times)
+            case GiveUp(why):
+                self.give_up(state, why)
+
+    # ---- out of service
+
+    def kill(self, installed: Installed, reason: KillReason, detail: str) -> None:
+        """An assumption of a region broke."""
+        state = installed.owner
+        if installed not in state.versions:
+            return
+        self.registry.service.retire(installed, reason, detail)
+        match self.ask(state, lambda policy: policy.after_kill(self.stats(state), reason), Wait | GiveUp):
+            case Wait(times):
+                self.wait(state, times)
+            case GiveUp(why):
+                self.give_up(state, why, detail)
+
+    def give_up(self, state: RootState, reason: GiveUpReason, detail: str = "") -> None:
+        """Nothing is compiled for the root any more."""
+        state.given_up = reason
+        self.registry.retire_all(state, KillReason.RELEASED)
+        self.registry.service.emit(
+            state, GaveUp(function=state.name, offset=state.root.offset, reason=reason, detail=detail)
+        )
+        self.registry.update_events(state.code)
+
+    def park(self, state: FunctionState | None) -> None:
+        """Somebody else watches the code: the function is the interpreter's until they are gone."""
+        if state is None or not state.exists:
+            return
+        hooks.restore_vectorcall(state.address)
+        state.installed = False
+        self.wait(state, 1)
+
+    def unpark(self, state: FunctionState) -> None:
+        """Calls go to machine code again, if nobody else watches the code any more."""
+        if hooks.is_watched(state.code.code.code):
+            self.wait_anew(state)
+            return
+        self.registry.service.relink(state)
+
+    def release(self, state: FunctionState) -> None:
+        """Throws away all code of a function and of its code object's loops; counting starts anew."""
+        if self.registry.functions.get(state.address) is not state:
+            return
+        for root in (state, *state.code.loops.values()):
+            self.registry.retire_all(root, KillReason.RELEASED)
+            root.given_up = None
+            root.last_abort = None
+            root.counters.clear()
+            self.wait_anew(root)
+        self.registry.update_events(state.code)
+
+    def suppress(self, state: FunctionState) -> None:
+        """Never compiles the function again."""
+        if self.registry.functions.get(state.address) is not state:
+            return
+        self.release(state)
+        for root in (state, *state.code.loops.values()):
+            root.suppressed = True
+        self.registry.update_events(state.code)
+
+
+def ask_again(site: Words, times: int) -> None:
+    """A place is asked about again when it was reached that many times more."""
+    site.set("hot_at", site.get("count") + times)
+
+
+def ask_misses_again(words: Words, times: int) -> None:
+    """Misses are asked about again after that many more."""
+    words.set("miss_hot_at", words.get("misses") + times)

@@ -1,0 +1,206 @@
+"""Hot places: what the stubs report when a count reaches its threshold.
+
+In: a code object's start, a loop header, an exit or a miss, in the frame that was there. Out: a recording begun, a
+region compiled, or a later threshold, as the policy says.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minijit.backend.words import Call
+from minijit.cpython import hooks
+from minijit.driver.decisions import ask_again, ask_misses_again
+from minijit.driver.entries import call_kinds, loop_kinds
+from minijit.events import ExitHot, GiveUpReason
+from minijit.runtime.policy import Bridge, ExitStats, GiveUp, MissStats, Recompile, Record, Resume, Wait
+
+if TYPE_CHECKING:
+    from minijit.cpython.frames import Frame
+    from minijit.driver.decisions import Decisions
+    from minijit.driver.recordings import Recordings
+    from minijit.driver.registry import Registry
+    from minijit.driver.state import CodeState, FunctionState, Installed, RootState
+    from minijit.ir.region import EntryKind
+
+
+@dataclass(frozen=True, slots=True)
+class HotPlaces:
+    """Of the roots of a registry."""
+
+    registry: Registry
+    decisions: Decisions
+    recordings: Recordings
+
+    def start(self, code: CodeState | None, frame: Frame) -> None:
+        """A code object was started often; `frame` is that of the latest start."""
+        if code is None:
+            return
+        state = code.functions.get(frame.function)
+        if state is None or state.is_out:
+            ask_again(code.start, self.registry.config.call_threshold)
+            return
+        if state.versions and not state.installed:
+            self.decisions.unpark(state)
+            return
+        if not self.recordings.is_free(code):
+            ask_again(code.start, 1)
+            return
+        if hooks.is_watched(code.code.code):
+            ask_again(code.start, self.registry.config.call_threshold)
+            return
+        kinds = call_kinds(code.code, frame)
+        if kinds is None:
+            self.decisions.give_up(state, GiveUpReason.UNSUITABLE)
+            return
+        if not self._is_served(state, kinds):
+            self._consider(state, kinds, frame)
+
+    def loop(self, state: RootState | None, frame: Frame) -> None:
+        """A loop header was reached often by back edges, the latest of them in `frame`."""
+        if state is None or state.is_out:
+            return
+        code = state.code
+        ask_again(state.words, self.registry.config.loop_threshold)
+        if hooks.is_watched(code.code.code):
+            return
+        kinds = loop_kinds(code.code, state.root.offset, frame)
+        if kinds is None:
+            self.decisions.give_up(state, GiveUpReason.UNSUITABLE)
+            return
+        is_known = state.root.offset in code.profile.seen
+        if not self.recordings.is_free(code):
+            if is_known and state is not code.recorded:
+                self.decisions.compile(state, kinds)
+            return
+        if is_known and not state.counters["aborts"]:
+            self.decisions.compile(state, kinds)
+            return
+        self._consider(state, kinds, frame)
+
+    def missed_loop(self, state: RootState | None, frame: Frame) -> None:
+        """A loop was often reached with types that no version takes."""
+        if state is None or state.is_out:
+            return
+        kinds = loop_kinds(state.code.code, state.root.offset, frame)
+        if kinds is not None and self._is_served(state, kinds):
+            return
+        if self._wants_version(state, compilable=kinds is not None) and kinds is not None:
+            self.decisions.compile(state, kinds)
+            ask_misses_again(state.words, self.registry.config.miss_threshold)
+
+    def missed_call(self, state: FunctionState | None) -> None:
+        """A function was often called with types that no version takes."""
+        if state is None or state.is_out:
+            return
+        if self._wants_version(state, compilable=state.last_abort is None):
+            # This very call is interpreted now, and recorded from its start.
+            ask_again(state.code.start, 1)
+            ask_misses_again(state.words, self.registry.config.miss_threshold)
+
+    def exit(self, record: int) -> None:
+        """A region was often left by the exit that has this record."""
+        found = self.registry.service.exit_at(record)
+        if found is None:
+            return
+        installed, index = found
+        count = installed.records.count(index)
+        installed.records.heat(index, count + self.registry.config.exit_threshold)
+        stats = self._exit_stats(installed, index, count)
+        state = installed.owner
+        answer = self.decisions.ask(
+            state, lambda policy: policy.after_exit(stats), Resume | Bridge | Recompile | GiveUp
+        )
+        exit = installed.exits[index]
+        event = ExitHot(
+            function=state.name,
+            offset=state.root.offset,
+            reason=exit.reason,
+            at=exit.offset,
+            count=count,
+            action=type(answer).__name__.lower(),
+        )
+        self.registry.service.emit(state, event)
+        self._carry_out(answer, installed, index)
+
+    def postpone(self, kind: Call, a: int, b: int) -> None:
+        """Asks again at the next occasion, since somebody else has the turn."""
+        match kind:
+            case Call.START if a in self.registry.codes:
+                ask_again(self.registry.codes[a].start, 1)
+            case Call.LOOP if b in self.registry.loops:
+                ask_again(self.registry.loops[b].words, 1)
+            case Call.LOOP_MISS if b in self.registry.loops:
+                ask_misses_again(self.registry.loops[b].words, 1)
+            case Call.MISS if a in self.registry.functions:
+                ask_misses_again(self.registry.functions[a].words, 1)
+            case Call.EXIT:
+                found = self.registry.service.exit_at(a)
+                if found is not None:
+                    found[0].records.heat(found[1], found[0].records.count(found[1]) + 1)
+            case Call.WATCHED:
+                self.decisions.park(self.registry.functions.get(a))
+            case _:
+                return
+
+    # ---- asking
+
+    def _is_served(self, state: RootState, kinds: tuple[EntryKind, ...]) -> bool:
+        """Whether there is a version for these kinds.
+
+        Misses have another cause then (a keyword that is not interned, another namespace), and are asked about when
+        there are twice as many.
+        """
+        served = any(version.kinds == kinds for version in state.versions)
+        if served:
+            ask_misses_again(state.words, state.words.get("misses") + self.registry.config.miss_threshold)
+        return served
+
+    def _consider(self, state: RootState, kinds: tuple[EntryKind, ...], frame: Frame) -> None:
+        """Asks the policy about a hot root and does what it says."""
+        stats = self.decisions.stats(state)
+        match self.decisions.ask(state, lambda policy: policy.should_record(stats), Record | Wait | GiveUp):
+            case Record():
+                self.recordings.begin(state, kinds, state.root.offset, frame.address)
+            case Wait(times):
+                self.decisions.wait(state, times)
+            case GiveUp(reason):
+                self.decisions.give_up(state, reason)
+
+    def _wants_version(self, state: RootState, *, compilable: bool) -> bool:
+        """Whether there is to be one more version for what was missed; if not, the policy's answer is carried out."""
+        misses = state.words.get("misses")
+        stats = MissStats(self.decisions.stats(state), misses, state.entries(), compilable)
+        match self.decisions.ask(state, lambda policy: policy.after_miss(stats), Record | Wait | GiveUp):
+            case Wait(times):
+                state.words.set("miss_hot_at", misses + times)
+            case GiveUp(reason):
+                self.decisions.give_up(state, reason)
+            case Record():
+                return True
+        return False
+
+    def _exit_stats(self, installed: Installed, index: int, count: int) -> ExitStats:
+        """What the policy is told of an exit; from now on it counts as asked about."""
+        state = installed.owner
+        since, before = installed.asked.get(index, (installed.since, 0))
+        now = time.perf_counter()
+        installed.asked[index] = (now, count)
+        reason = installed.exits[index].reason
+        return ExitStats(self.decisions.stats(state), reason, count, count - before, now - since, state.entries())
+
+    def _carry_out(self, answer: Resume | Bridge | Recompile | GiveUp, installed: Installed, index: int) -> None:
+        state = installed.owner
+        match answer:
+            case Resume(times):
+                installed.records.heat(index, installed.records.count(index) + times)
+            case Bridge():
+                if self.recordings.is_free(state.code):
+                    start = installed.exits[index].offset
+                    self.recordings.begin(state, installed.kinds, start, None, replaces=installed)
+            case Recompile():
+                self.decisions.compile(state, installed.kinds, replaces=installed)
+            case GiveUp(reason):
+                self.decisions.give_up(state, reason)

@@ -1,0 +1,137 @@
+"""Recordings under way: begun for a root, fed by INSTRUCTION events, ended by a compilation or an abort.
+
+One code object has at most one. It belongs to one frame of one thread; events of other frames of the same code are
+none of its business. The events come in the midst of anything, so what ends a recording takes its turn (see `turn`).
+"""
+
+from __future__ import annotations
+
+import _thread
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from minijit.cpython import frames, hooks
+from minijit.driver.decisions import ask_again
+from minijit.driver.dumps import show
+from minijit.events import AbortReason, Recorded
+from minijit.record.recorder import Recording, Verdict
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from minijit.driver.decisions import Decisions
+    from minijit.driver.registry import Registry
+    from minijit.driver.state import CodeState, Installed, RootState
+    from minijit.driver.turn import Turn
+    from minijit.ir.region import EntryKind
+
+
+@dataclass(frozen=True, slots=True)
+class Recordings:
+    """Of the code objects of a registry."""
+
+    registry: Registry
+    decisions: Decisions
+    turn: Turn
+
+    def begin(
+        self,
+        state: RootState,
+        kinds: tuple[EntryKind, ...],
+        start: int,
+        frame: int | None,
+        replaces: Installed | None = None,
+    ) -> None:
+        """Records from the instruction at `start`, in a frame or in the first that gets there; then compiles the root
+        for these kinds, in place of a region it has."""
+        code, config = state.code, self.registry.config
+        code.recording = Recording(
+            code=code.code,
+            root=state.root,
+            start=start,
+            entry_kinds=kinds,
+            profile=code.profile,
+            max_steps=config.trace_steps,
+            rounds=config.trace_rounds,
+            thread=_thread.get_ident(),
+            frame=frame,
+        )
+        code.recorded, code.replaces = state, replaces
+        # Should the recorded frame end by an exception, the next start notices.
+        ask_again(code.start, config.call_threshold)
+        self.registry.update_events(code)
+        self.registry.monitoring.rearm(code.code.code)
+
+    def is_free(self, code: CodeState) -> bool:
+        """Whether the code can be recorded: one that has lost its frame is dropped."""
+        recording = code.recording
+        if recording is None:
+            return True
+        if recording.thread != _thread.get_ident():
+            return False
+        if recording.frame is not None and frames.is_alive(recording.frame):
+            return False
+        self._drop(code, AbortReason.LEFT)
+        return True
+
+    def on_instruction(self, code_object: CodeType, offset: int) -> object:
+        """A step of a recording, or of something that has the same code and is none of its business."""
+        code = self.registry.codes.get(id(code_object))
+        if code is None or code.recording is None or offset not in code.code.instructions:
+            return hooks.DISABLE
+        recording, frame = code.recording, frames.current(1)
+        if recording.thread != _thread.get_ident():
+            return None
+        if recording.frame is None and offset == recording.start:
+            recording.frame = frame.address
+        if recording.frame != frame.address:
+            return None
+        match recording.step(offset, _top(code, frame, offset)):
+            case Verdict.SILENCE:
+                return hooks.DISABLE
+            case Verdict.LISTEN:
+                return None
+            case Verdict.DONE:
+                self.turn.do(partial(self._ends, code, recording, None))
+            case AbortReason() as reason:
+                self.turn.do(partial(self._ends, code, recording, reason))
+        return hooks.DISABLE
+
+    def _ends(self, code: CodeState, recording: Recording, reason: AbortReason | None) -> None:
+        if code.recording is not recording:
+            return
+        if reason is None:
+            self._done(code)
+        else:
+            self._drop(code, reason)
+
+    def _done(self, code: CodeState) -> None:
+        recording, state, replaces = self._taken(code)
+        trace = recording.trace()
+        if self.registry.config.dumps("trace"):
+            show("trace", str(trace))
+        self.registry.service.emit(
+            state,
+            Recorded(function=state.name, offset=state.root.offset, steps=len(trace.steps), bridge=recording.is_bridge),
+        )
+        self.decisions.compile(state, recording.entry_kinds, replaces=replaces)
+
+    def _drop(self, code: CodeState, reason: AbortReason) -> None:
+        recording, state, _ = self._taken(code)
+        self.decisions.abort(state, reason, recording.start)
+
+    def _taken(self, code: CodeState) -> tuple[Recording, RootState, Installed | None]:
+        """The recording, which is no longer under way."""
+        recording, state, replaces = code.recording, code.recorded, code.replaces
+        assert recording is not None
+        assert state is not None
+        code.recording = code.recorded = code.replaces = None
+        self.registry.update_events(code)
+        return recording, state, replaces
+
+
+def _top(code: CodeState, frame: frames.Frame, offset: int) -> str:
+    """The type of what is on top of the stack."""
+    depth = code.code.depths.get(offset, 0)
+    return frames.type_name(frame.slot(code.code.locals_count + depth - 1)) if depth else ""

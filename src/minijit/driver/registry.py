@@ -1,0 +1,180 @@
+"""Which functions and code objects minijit knows, and what the interpreter and the stubs were told of them.
+
+In: functions that come, get another code object, or end. Out: a `FunctionState` for each, a `CodeState` for each code
+object, shared by its functions, with a root for each loop; the events that these need, and their entries in the maps
+of the stubs. Decides nothing and compiles nothing. Nothing native is touched before `go_native`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from minijit.backend.words import site_key
+from minijit.cpython import hooks
+from minijit.driver.state import CodeState, FunctionState, RootState, function_state, new_site
+from minijit.events import KillReason
+from minijit.ir.bytecode import decode
+from minijit.ir.region import EntryPoint
+from minijit.ir.trace import Root
+
+if TYPE_CHECKING:
+    from types import CodeType, FunctionType
+
+    from minijit.config import Config
+    from minijit.driver.natives import Natives
+    from minijit.driver.service import Service
+    from minijit.runtime.policy import Policy
+
+
+@dataclass(slots=True)
+class Registry:
+    """Everything known, by address: code objects, functions, and loops by the words of their site."""
+
+    config: Config
+    monitoring: hooks.Monitoring = field(init=False)
+    codes: dict[int, CodeState] = field(default_factory=dict)
+    functions: dict[int, FunctionState] = field(default_factory=dict)
+    loops: dict[int, RootState] = field(default_factory=dict)
+    in_service: Service | None = None
+
+    @property
+    def service(self) -> Service:
+        """The regions in service; only once something ran."""
+        assert self.in_service is not None
+        return self.in_service
+
+    @property
+    def natives(self) -> Natives:
+        return self.service.natives
+
+    def go_native(self, service: Service) -> None:
+        """Machine code takes over the counting of everything that is known by now."""
+        self.in_service = service
+        for state in list(self.functions.values()):
+            self._adopt(state)
+        self.monitoring.go_native(self.natives.stubs["on_start"], self.natives.stubs["on_jump"])
+
+    # ---- coming
+
+    def add(self, function: FunctionType, policy: Policy) -> None:
+        """Takes a function on; a second time changes its policy only."""
+        known = self.functions.get(id(function))
+        if known is not None and known.function is function:
+            known.policy = policy
+            return
+        if known is not None:
+            # It died before there were watchers to tell.
+            self.gone(known)
+        self._enter(function, function.__code__, policy)
+
+    def recode(self, state: FunctionState, code_object: CodeType) -> None:
+        """The function gets another code object: it starts anew with that."""
+        self.retire_all(state, KillReason.CODE)
+        function = state.function
+        self.forget(state)
+        if function is None:
+            return
+        fresh = self._enter(function, code_object, state.policy)
+        fresh.history.extend(state.history)
+        fresh.counters.update(state.counters)
+        fresh.retired_entries, fresh.retired_exits = state.retired_entries, state.retired_exits
+
+    def _enter(self, function: FunctionType, code_object: CodeType, policy: Policy) -> FunctionState:
+        code = self._code_state(code_object)
+        state = function_state(code, function, policy, self.config.miss_threshold)
+        self.functions[state.address] = code.functions[state.address] = state
+        self._adopt(state)
+        self.update_events(code)
+        return state
+
+    def _code_state(self, code_object: CodeType) -> CodeState:
+        code = self.codes.get(id(code_object))
+        if code is None:
+            code = CodeState(decode(code_object), new_site(self.config.call_threshold))
+            self.codes[id(code_object)] = code
+            if self.in_service is not None:
+                self._adopt_code(code)
+        return code
+
+    def _loop_roots(self, code: CodeState, policy: Policy) -> None:
+        """A root for each loop of the code."""
+        for header in code.code.loops:
+            if header in code.loops or header >= 1 << 16:
+                continue
+            site = new_site(self.config.loop_threshold)
+            site.set("miss_hot_at", self.config.miss_threshold)
+            name = code.code.code.co_qualname
+            code.loops[header] = RootState(code, Root(EntryPoint.LOOP, header), name, policy, site)
+            self.loops[site.address] = code.loops[header]
+
+    def _adopt(self, state: FunctionState) -> None:
+        """Makes a function known to the stubs and watchers, if they exist by now."""
+        self._loop_roots(state.code, state.policy)
+        if self.in_service is None:
+            return
+        function = state.function
+        if function is None:
+            self.gone(state)
+            return
+        self._adopt_code(state.code)
+        self.natives.functions[state.address] = state.words.address
+        self.natives.watch.watch_function(function)
+
+    def _adopt_code(self, code: CodeState) -> None:
+        self.natives.sites[site_key(code.address, 0)] = code.start.address
+        for header, loop in code.loops.items():
+            self.natives.sites[site_key(code.address, header)] = loop.words.address
+
+    def update_events(self, code: CodeState) -> None:
+        """Asks the interpreter for the events that the code's roots need, and for no others."""
+        events = 0
+        if any(not f.is_out for f in code.functions.values()):
+            events |= hooks.START
+        if any(not loop.is_out for loop in code.loops.values()):
+            events |= hooks.JUMP
+        if code.recording is not None:
+            events |= hooks.INSTRUCTION
+        self.monitoring.set_events(code.code.code, events)
+
+    # ---- going
+
+    def retire_all(self, state: RootState, reason: KillReason) -> None:
+        """Takes all regions of a root out of service, if there ever were any."""
+        if self.in_service is not None:
+            self.in_service.retire_all(state, reason)
+
+    def gone(self, state: FunctionState) -> None:
+        """A function is being destroyed, or has been."""
+        state.reference = None
+        self.retire_all(state, KillReason.GONE)
+        self.forget(state)
+
+    def forget(self, state: FunctionState) -> None:
+        """Nothing of the function is known any more; nor of its code object, if it was the last function of it."""
+        code = state.code
+        del self.functions[state.address]
+        del code.functions[state.address]
+        if self.in_service is not None and state.address in self.natives.functions:
+            del self.natives.functions[state.address]
+            self.natives.watch.unwatch_function(state.address)
+        state.close()
+        if not code.functions:
+            self._forget_code(code)
+
+    def _forget_code(self, code: CodeState) -> None:
+        code.recording = None
+        for header, loop in code.loops.items():
+            self.retire_all(loop, KillReason.GONE)
+            self.loops.pop(loop.words.address, None)
+            self._forget_site(site_key(code.address, header))
+            loop.close()
+        self._forget_site(site_key(code.address, 0))
+        code.start.close()
+        self.monitoring.set_events(code.code.code, 0)
+        del self.codes[code.address]
+
+    def _forget_site(self, key: int) -> None:
+        # A function that died before the native part was made has no sites.
+        if self.in_service is not None and key in self.natives.sites:
+            del self.natives.sites[key]
