@@ -185,6 +185,31 @@ def logistic(steps, rate):
     return x
 
 
+def digit_sums(limit):
+    total = 0
+    for number in range(limit):
+        rest = number
+        while rest > 0:
+            total += rest % 10
+            rest //= 10
+    return total
+
+
+def simpson(strips, width):
+    step = width / strips
+    total = 0.0
+    for i in range(strips + 1):
+        x = i * step
+        y = x**2 + 3.0 * x
+        if i == 0 or i == strips:  # noqa: PLR1714 - a test of membership is not compiled
+            total += y
+        elif i % 2 == 1:
+            total += 4.0 * y
+        else:
+            total += 2.0 * y
+    return total * step / 3.0
+
+
 def add(x, y):
     return x + y
 
@@ -266,6 +291,8 @@ KERNELS = [
     Kernel(hash_mix, (100_000,), 2009590307, DOUBLES),
     Kernel(calendar, (40_000,), 43766001),
     Kernel(logistic, (300_000, 3.75), 0.814520022854116),
+    Kernel(digit_sums, (50_000,), 1000000),
+    Kernel(simpson, (150_000, 2.0), 8.666666666666737, note="x**2 is pow's in Python, x * x in C"),
     Kernel(add, (100_000,), 4999950000, driver=call_often, note="only the callee is compiled"),
     Kernel(sin_pow, (100_000,), -870536.6092067239, note="the time is libm's"),
     Kernel(factorials, (3_000,), 2840961000, BIGNUMS, note="leaves 63 bits in every round"),

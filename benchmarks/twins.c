@@ -186,6 +186,29 @@ double logistic(int64_t steps, double rate) {
     return x;
 }
 
+int64_t digit_sums(int64_t limit) {
+    int64_t total = 0;
+    for (int64_t number = 0; number < limit; number++)
+        for (int64_t rest = number; rest > 0; rest /= 10)
+            total += rest % 10;
+    return total;
+}
+
+double simpson(int64_t strips, double width) {
+    double step = width / strips, total = 0.0;
+    for (int64_t i = 0; i <= strips; i++) {
+        double x = i * step;
+        double y = x * x + 3.0 * x;
+        if (i == 0 || i == strips)
+            total += y;
+        else if (i % 2 == 1)
+            total += 4.0 * y;
+        else
+            total += 2.0 * y;
+    }
+    return total * step / 3.0;
+}
+
 int64_t add(int64_t x, int64_t y) {
     return x + y;
 }

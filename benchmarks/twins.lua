@@ -149,6 +149,34 @@ function kernels.logistic(steps, rate)
   return x
 end
 
+function kernels.digit_sums(limit)
+  local total = 0
+  for number = 0, limit - 1 do
+    local rest = number
+    while rest > 0 do
+      total = total + rest % 10
+      rest = floor(rest / 10)
+    end
+  end
+  return total
+end
+
+function kernels.simpson(strips, width)
+  local step, total = width / strips, 0.0
+  for i = 0, strips do
+    local x = i * step
+    local y = x ^ 2 + 3.0 * x
+    if i == 0 or i == strips then
+      total = total + y
+    elseif i % 2 == 1 then
+      total = total + 4.0 * y
+    else
+      total = total + 2.0 * y
+    end
+  end
+  return total * step / 3.0
+end
+
 local function add(x, y) return x + y end
 
 function kernels.add(calls)

@@ -107,7 +107,7 @@ LINES: list[tuple[Event, str]] = [
     ),
     (
         ExitHot(**BASE, reason=ExitReason.OVERFLOW, at=30, count=60, action="resume"),
-        "exithot    f.<locals>.g@12 reason=overflow at=30 count=60 action=resume",
+        "exithot    f.<locals>.g@12 reason=overflow at=30 count=60 action=resume detail=",
     ),
     (
         Killed(**BASE, reason=KillReason.GLOBAL, detail="k"),

@@ -1,4 +1,9 @@
-"""The command line: `python -m minijit info | opt`."""
+"""The command line: `python -m minijit info | opt`.
+
+In: arguments. Out: text on standard output, and the exit code: 0; 1 where the answer is no (`info`: this interpreter is
+not supported) or where a pass makes an invalid region, which is a bug in minijit; 2 for wrong input, with one line on
+standard error that says what is wrong and where.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +15,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+OK, NO, WRONG_INPUT = 0, 1, 2
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; the process's exit code."""
+    """Runs a command; the process's exit code. Wrong arguments raise `SystemExit`, as `argparse` does it."""
+    chosen = _parser().parse_args(arguments)
+    return _info() if chosen.command == "info" else _opt(chosen.file, chosen.name)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m minijit", description="A tracing JIT for stock CPython 3.12.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="checks whether minijit can work in this interpreter, layout by layout")
     opt = commands.add_parser("opt", help="runs the passes, or one of them, on a region in text form")
     opt.add_argument("file", help="a file with a region, or a .trace test")
-    opt.add_argument("--pass", dest="name", help="this pass only")
-    chosen = parser.parse_args(arguments)
-    return _info() if chosen.command == "info" else _opt(chosen.file, chosen.name)
+    opt.add_argument(
+        "--pass",
+        dest="name",
+        metavar="NAME",
+        help="this pass only, or `all`; default: the pass that the file names, else all",
+    )
+    return parser
 
 
 def _info() -> int:
@@ -29,24 +45,39 @@ def _info() -> int:
 
     print(f"minijit {minijit.__version__}, {platform.python_implementation()} {platform.python_version()}")
     for check in abi.self_check():
-        print(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
+        print(f"{'ok  ' if check.ok else 'FAIL'} {check.name}{f': {check.detail}' if check.detail else ''}")
     found = abi.supported()
     if isinstance(found, abi.Unsupported):
         print(f"not supported: {found.reason.sentence} {found.detail}".strip())
-        return 1
+        return NO
     print("supported")
-    return 0
+    return OK
 
 
 def _opt(path: str, name: str | None) -> int:
-    from minijit.opt.tracefile import run_trace_file
+    from minijit.ir.check import InvalidRegion
+    from minijit.ir.text import TextError
+    from minijit.opt.tracefile import TraceFileError, run_trace_file
 
     try:
-        print(run_trace_file(path, name))
-    except (OSError, ValueError) as error:
-        print(f"minijit opt: {error}", file=sys.stderr)
-        return 1
-    return 0
+        text = run_trace_file(path, name)
+    except OSError as error:
+        return _fail(f"{path}: {error.strerror}", WRONG_INPUT)
+    except UnicodeDecodeError:
+        return _fail(f"{path}: not a text in UTF-8", WRONG_INPUT)
+    except TextError as error:
+        return _fail(f"{path}:{error.line}:{error.column}: {error.what}", WRONG_INPUT)
+    except TraceFileError as error:
+        return _fail(f"{path}: {error}", WRONG_INPUT)
+    except InvalidRegion as error:
+        return _fail(f"{path}: please report this bug in minijit: {error}", NO)
+    print(text, end="")
+    return OK
+
+
+def _fail(what: str, code: int) -> int:
+    print(f"minijit opt: {what}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -35,16 +35,16 @@ class ExitReason(Reason):
     """Why compiled code goes back to the interpreter."""
 
     OVERFLOW = ("an int left 64 bits", "keep ints below 2**63, or mask them")
-    ZERO_DIVISION = ("division by zero: the interpreter raises",)
-    INEXACT = ("an int beyond 2**53 met `/`", "use `//`, or convert to float first")
+    ZERO_DIVISION = ("a division by zero, or of -2**63 by -1: the interpreter raises, or decides",)
+    INEXACT = ("`/` of ints met a zero, or an int beyond 2**53", "keep ints below 2**53, or convert to float first")
     SHIFT = ("a shift by a negative or a very large count",)
     DOMAIN = ("a math function had no ordinary result: the interpreter raises, or decides",)
     NOT_AN_INT = ("a float has no 64-bit int for it (nan, inf, or too large)",)
     KIND = ("a value had another type than the recording saw", "keep one type a variable")
     GLOBAL = ("a global that changes often held something else than a number of the recorded type",)
     UNTAKEN = ("a branch that no recording took",)
-    UNSUPPORTED = ("an instruction that is not compiled", "move it out of the hot loop")
-    UNBOUND = ("a variable without a value: the interpreter raises",)
+    UNSUPPORTED = ("an instruction that is not compiled", "move it out of the hot loop, or what is hot away from it")
+    UNBOUND = ("a variable without a value, or perhaps without one: the interpreter looks",)
     LEFT_LOOP = ("the loop is done: the rest of the function is interpreted",)
     POLL = ("the interpreter has something to do: a signal, another thread, a collection",)
     TOO_MANY_BLOCKS = ("the region reached its block budget", "split the function")
@@ -59,8 +59,12 @@ class AbortReason(Reason):
     """Why a recording came to nothing."""
 
     TOO_LONG = ("the recording reached its step budget", "split the function")
+    TOO_LARGE = ("more values are alive at once than machine code can hand over", "split the function")
     LEFT = ("the recorded frame ended by an exception",)
-    NOTHING = ("the recorded code starts with something that is not compiled", "see `explain` for the line")
+    NOTHING = (
+        "machine code would get neither round the loop nor to a return",
+        "move the numeric part into a function or an inner loop of its own",
+    )
     STALE = ("something the recording relied on changed while it was made",)
     COMPILER = ("the compiler failed: this is a bug in minijit", "please report it, with MINIJIT_DUMP=all")
 
@@ -72,20 +76,22 @@ class KillReason(Reason):
     CODE = ("the function's code was replaced",)
     GONE = ("the function was deleted",)
     RELEASED = ("the user released it",)
-    REPLACED = ("a newer region replaces it",)
     DISABLED = ("minijit was disabled",)
 
 
 class GiveUpReason(Reason):
     """Why a root is not tried again."""
 
-    BUDGET = ("the root reached its budget of compilations",)
-    TIME = ("the process reached its budget of compile time",)
-    ABORTS = ("recordings of it keep failing",)
-    EXITS = ("its compiled code leaves too often to pay",)
-    MISSES = ("it is called with types that are not compiled", "see `explain` for the types")
-    KILLS = ("what it relies on keeps changing",)
-    UNSUITABLE = ("the function is of a sort that is not compiled",)
+    BUDGET = ("it reached its budget of compilations", "keep types and globals as they are, or raise `compilations`")
+    TIME = ("the process reached its budget of compile time", "raise `compile_seconds`")
+    ABORTS = ("attempts to compile it keep failing",)
+    EXITS = ("its machine code was left too often to pay",)
+    MISSES = ("it is called with types that are not compiled", "call it with int, float, bool or None only")
+    KILLS = ("what it relies on keeps changing", "pass what changes as an argument")
+    UNSUITABLE = (
+        "the function has *args, **kwargs, a closure or too many parameters, or can be suspended",
+        "loops in it may be compiled all the same; move other hot code into a plain function",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +152,7 @@ class ExitHot(Event):
     at: int
     count: int
     action: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,22 +171,29 @@ class GaveUp(Event):
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Stats:
-    """Counters, derived from events; `entries` and `exits` are read from native counters when asked for."""
+    """Counters, derived from events; `entries` and `exits` are read from native counters when asked for.
 
-    recordings: int = 0
-    aborts: int = 0
-    compilations: int = 0
-    bridges: int = 0
-    hot_exits: int = 0
-    kills: int = 0
-    given_up: int = 0
-    live_regions: int = 0
-    code_bytes: int = 0
-    compile_ms: float = 0.0
-    entries: int = 0
-    exits: int = 0
+    The repr leaves out what is zero.
+    """
+
+    recordings: int = 0  # traces recorded, bridges included
+    aborts: int = 0  # recordings and compilations that came to nothing
+    compilations: int = 0  # regions that went into service
+    bridges: int = 0  # traces recorded from a hot exit
+    hot_exits: int = 0  # times that a policy was asked about an exit
+    kills: int = 0  # regions that went out of service before something better replaced them
+    given_up: int = 0  # roots left to the interpreter for good
+    live_regions: int = 0  # regions in service now
+    code_bytes: int = 0  # the size of their machine code
+    compile_ms: float = 0.0  # time spent on all compilations that gave a region
+    entries: int = 0  # times that the interpreter went over into machine code
+    exits: int = 0  # times that machine code was left before it was done
+
+    def __repr__(self) -> str:
+        counted = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return f"Stats({', '.join(f'{name}={value!r}' for name, value in counted if value)})"
 
 
 @dataclass(slots=True)

@@ -16,7 +16,6 @@ import ctypes
 import math
 import random
 import sys
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -31,6 +30,7 @@ from minijit.ir.region import INT_MAX, INT_MIN, Const, Exit, Kind, Region
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
 from strategies import regions
+from strategies.ahead import with_ops_ahead
 from strategies.machine import Compiled, Machine, exact_outcome
 from strategies.regions import NAMESPACE, Case, build_case, reset_namespace
 
@@ -48,17 +48,36 @@ WORLDS: tuple[dict[str, object], ...] = ({}, {"count": 2**62, "ratio": -0.0, "fl
 """What `load_global` sees, apart from the usual."""
 WAYS = (((2, False), (0, True)), ((2, True), (0, False)))
 """LLVM's level, and whether our passes run."""
+SIZES = (30, 60, 1000, 1000)
+"""How many bytes a region is made of. Those of a few are little more than their favoured ops applied to inputs."""
 ORDINARY = regions.ORDINARY
-EXTREME_INTS = (INT_MAX, INT_MIN, 2**53 + 1, -(2**53) - 1, 2**53, 1, 0, -1, 3, 63, 64, INT_MAX - 1, INT_MIN + 1, -7)
-EXTREME_FLOATS = (
-    *(2.0**63, -(2.0**63), 2.0**53, -(2.0**53), 0.0, -0.0, 1.0, -1.0, 3.0, -2.5, math.inf, -math.inf, math.nan),
-    *(5e-324, 0.5, 1.7976931348623157e308),
+
+
+def chosen_from(ints: tuple[int, ...], floats: tuple[float, ...]) -> dict[str, Any]:
+    """The numbers that inputs and constants are chosen from."""
+    constants = regions.CONSTANTS | {Kind.INT: [*map(Const, ints)], Kind.FLOAT: [*map(Const, floats)]}
+    return {"INTS": ints, "FLOATS": floats, "CONSTANTS": constants}
+
+
+NUMBERS: tuple[dict[str, Any], ...] = (
+    {},
+    chosen_from(
+        (INT_MAX, INT_MIN, 2**53 + 1, -(2**53) - 1, 2**53, 1, 0, -1, 3, 63, 64, INT_MAX - 1, INT_MIN + 1, -7),
+        (
+            *(2.0**63, -(2.0**63), 2.0**53, -(2.0**53), 0.0, -0.0, 1.0, -1.0, 3.0, -2.5, math.inf, -math.inf, math.nan),
+            *(5e-324, 0.5, 1.7976931348623157e308),
+        ),
+    ),
+    chosen_from(
+        (2**53 + 1, 2**53 + 3, -(2**53) - 1, 2**53 + 3, 2**53, 1),
+        (2.0**53, 2.0**53 + 4, -(2.0**53), 2.0**53 + 4, -1.0),
+    ),
+    chosen_from(
+        (INT_MAX, INT_MIN, INT_MAX - 1, INT_MIN + 1, -1, 2**62, 0),
+        (2.0**63, -(2.0**63), math.nextafter(2.0**63, 0), math.nextafter(-(2.0**63), -math.inf), 2.0**62, -1.0),
+    ),
 )
-EXTREMES = {
-    "INTS": EXTREME_INTS,
-    "FLOATS": EXTREME_FLOATS,
-    "CONSTANTS": regions.CONSTANTS | {Kind.INT: [*map(Const, EXTREME_INTS)], Kind.FLOAT: [*map(Const, EXTREME_FLOATS)]},
-}
+"""The usual ones; those at any edge; ints that two floats lie around, and these; those around the last int."""
 
 
 class NanSign(Exception):
@@ -84,14 +103,22 @@ class Example:
     data: bytes
 
     def case(self) -> Case:
-        """Every other example is made chiefly of two ops, so that each has its turn; half of them of extreme numbers."""
-        diet: dict[str, Any] = {}
-        if self.number % 2 == 0:
-            diet = dict.fromkeys(("USUAL", "PURE", "ORDINARY"), favoured(self.number))
-        if self.number % 4 == 0:
-            diet |= EXTREMES
-        with patch.multiple(regions, **diet) if diet else nullcontext():
+        """Every other example is made chiefly of two ops, so that each has its turn with each choice of numbers."""
+        if self.number % 2:
             return build_case(self.data)
+        ops = favoured(self.number)
+        numbers = NUMBERS[sum(turn(self.number)) % len(NUMBERS)]
+        with patch.multiple(regions, **dict.fromkeys(("USUAL", "PURE", "ORDINARY"), ops), **numbers):
+            case = build_case(self.data)
+            region = with_ops_ahead(case.region, ops)
+            choices = random.Random(self.data[:13])
+            known = {Kind.INT: regions.INTS, Kind.FLOAT: regions.FLOATS, Kind.BOOL: (False, True)}
+            added = list(region.inputs())[len(case.inputs) :]
+            return replace(
+                case,
+                region=region,
+                inputs=(*case.inputs, *(choices.choice(known[value.kind]) for _, _, value in added)),
+            )
 
     def region(self) -> Region:
         made = self.case().region
@@ -105,10 +132,16 @@ class Example:
             yield replace(self, data=self.data[:1] + choices.randbytes(12) + self.data[13:]).case().inputs
 
 
+def turn(number: int) -> tuple[int, int]:
+    """How often all ops have had their turn, and whose turn it is. What else an example is follows from the sum of both
+    or from the first alone: were it from the number, an op would meet only some of it."""
+    return divmod(number // 2, len(ORDINARY))
+
+
 def favoured(number: int) -> tuple[str, ...]:
-    """The ops of which an example with an even number is made chiefly: each in its turn, with another."""
-    turn = number // 2
-    return ORDINARY[turn % len(ORDINARY)], ORDINARY[turn * 7 % len(ORDINARY)]
+    """The ops of which an example with an even number is made chiefly: each in its turn, with another each time."""
+    lap, position = turn(number)
+    return ORDINARY[position], ORDINARY[(position * 7 + lap) % len(ORDINARY)]
 
 
 def entry_objects(region: Region, inputs: Sequence[object]) -> tuple[object, ...]:
@@ -123,9 +156,7 @@ def difference(compiled: Compiled, inputs: tuple[object, ...], *, leaves: bool) 
     region = compiled.region
     objects = entry_objects(region, inputs)
     try:
-        wanted = evaluate(
-            region, inputs, objects=objects, fuel=FUEL, should_leave=lambda _exit: leaves, table=CAREFUL
-        )
+        wanted = evaluate(region, inputs, objects=objects, fuel=FUEL, should_leave=lambda _exit: leaves, table=CAREFUL)
     except NanSign:
         return None
     if isinstance(wanted, OutOfFuel):
@@ -151,8 +182,10 @@ def first_difference(machine: Machine, example: Example) -> str | None:
 
 
 def examples(number: int) -> Iterator[Example]:
-    data = random.Random(number).randbytes(1000)
-    for level, passes in WAYS[number // 2 % 2]:
+    choices = random.Random(number)
+    data = choices.randbytes(choices.choice(SIZES))
+    lap, position = turn(number)
+    for level, passes in WAYS[(lap // len(NUMBERS) + position) % 2]:
         yield Example(number, level, passes, data)
 
 

@@ -80,9 +80,7 @@ class TestLayout:
         assert elf.link(image, BASE, nowhere) == image.content == bytes.fromhex("4889f8c3")
 
     def test_constants_follow_the_code_at_their_alignment(self) -> None:
-        image = elf.parse(
-            emit("define double @f(double %x) {\n  %y = fmul double %x, 3.5\n  ret double %y\n}")
-        )
+        image = elf.parse(emit("define double @f(double %x) {\n  %y = fmul double %x, 3.5\n  ret double %y\n}"))
         (relocation,) = image.relocations
         assert relocation.type is elf.RelocationType.PC_32
         at = relocation.symbol.offset
@@ -151,9 +149,7 @@ define double @f(double %x, double %y) {
             assert relocation.at + 4 + struct.unpack_from("<i", blob, relocation.at)[0] == stub
 
     def test_outside_data_is_reached_through_a_slot(self) -> None:
-        image = elf.parse(
-            emit("@g = external global i64\ndefine i64 @f() {\n  %x = load i64, ptr @g\n  ret i64 %x\n}")
-        )
+        image = elf.parse(emit("@g = external global i64\ndefine i64 @f() {\n  %x = load i64, ptr @g\n  ret i64 %x\n}"))
         assert types_of(image) <= {"GOT_PC_RELAXABLE_REX", "GOT_PC_RELAXABLE", "GOT_PC"}
         (slot,) = image.slots.values()
         assert word(elf.link(image, BASE, far), slot) == FAR
@@ -179,9 +175,7 @@ define void @f() {
         assert (word(blob, table), word(blob, table + 8)) == (BASE + image.symbols["f"], FAR)
 
     def test_unresolved_symbol(self) -> None:
-        image = elf.parse(
-            emit("declare void @missing()\ndefine void @f() {\n  call void @missing()\n  ret void\n}")
-        )
+        image = elf.parse(emit("declare void @missing()\ndefine void @f() {\n  call void @missing()\n  ret void\n}"))
         with pytest.raises(LookupError, match="missing"):
             elf.link(image, BASE, nowhere)
 
@@ -215,9 +209,7 @@ define void @f() {
 
     def test_outside_data_referred_to_directly_must_be_near(self) -> None:
         """Never through a stub: that would read the stub's bytes as data."""
-        text = (
-            "@g = external dso_local global i64\ndefine i64 @f() {\n  %x = load i64, ptr @g\n  ret i64 %x\n}"
-        )
+        text = "@g = external dso_local global i64\ndefine i64 @f() {\n  %x = load i64, ptr @g\n  ret i64 %x\n}"
         image = elf.parse(emit(text))
         assert types_of(image) == {"PC_32"}
         assert not image.stubs

@@ -70,9 +70,7 @@ define double @f(double %x) {
         code.close()
 
     def test_negation_mask(self, engine: Engine) -> None:
-        code = engine.compile(
-            "define double @f(double %x) {\n  %y = fneg double %x\n  ret double %y\n}", name="fneg"
-        )
+        code = engine.compile("define double @f(double %x) {\n  %y = fneg double %x\n  ret double %y\n}", name="fneg")
         assert str(FLOAT(code.address("f"))(0.0)) == "-0.0"
         assert FLOAT(code.address("f"))(-2.5) == 2.5
         code.close()
@@ -85,9 +83,7 @@ define double @f(double %x) {
             f"c{n}:\n  %r{n} = {op} i64 %x, {values[n]}\n  ret i64 %r{n}\n"
             for n, op in enumerate(["add", "mul", "sub", "xor"] * 2)
         )
-        text = (
-            f"define i64 @f(i64 %x) {{\n  switch i64 %x, label %no [{cases}]\n{blocks}no:\n  ret i64 -1\n}}"
-        )
+        text = f"define i64 @f(i64 %x) {{\n  switch i64 %x, label %no [{cases}]\n{blocks}no:\n  ret i64 -1\n}}"
         code = engine.compile(text, name="switch", optimise=optimise)
         expected = [0 + 5, 1 * -3, 2 - 11, 3 ^ 0, 4 + 99, 5 * 42, 6 - 7, 7 ^ -8, -1]
         assert [INT(code.address("f"))(n) for n in range(9)] == expected
@@ -238,9 +234,7 @@ class TestDumps:
     def test_a_dump_changes_nothing(self, engine: Engine) -> None:
         for optimise in (False, True):
             plain = engine.compile(DOUBLE, name="plain", optimise=optimise)
-            dumped = engine.compile(
-                DOUBLE, name="dumped", optimise=optimise, dump=dict[str, str]().__setitem__
-            )
+            dumped = engine.compile(DOUBLE, name="dumped", optimise=optimise, dump=dict[str, str]().__setitem__)
             assert pages.read(plain.address("f"), plain.size) == pages.read(dumped.address("f"), dumped.size)
             plain.close()
             dumped.close()

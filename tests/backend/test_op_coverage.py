@@ -57,13 +57,43 @@ INTS = sorted(
     | {sign * (power + step) for power in POWERS for step in (-1, 0, 1) for sign in (1, -1)}
 )
 _HALVES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 63.0, 0.1, 0.49999999999999994, 2.0**52 - 0.5, math.pi, 710.0, 171.5)
-_HUGE = (2.0**31, 2.0**53, 2.0**62, 2.0**63, math.nextafter(2.0**63, 0), 2.0**64, 1e22, 1e300, sys.float_info.max, math.inf)
+_HUGE = (
+    2.0**31,
+    2.0**53,
+    2.0**62,
+    2.0**63,
+    math.nextafter(2.0**63, 0),
+    2.0**64,
+    1e22,
+    1e300,
+    sys.float_info.max,
+    math.inf,
+)
 _TINY = (5e-324, 1e-310, sys.float_info.min, 1e-300, 1e-9)
-FLOATS = [sign * x for x in (*_HALVES, *_HUGE, *_TINY) for sign in (1, -1)] + [math.nan, math.nextafter(-(2.0**63), -math.inf)]
+FLOATS = [sign * x for x in (*_HALVES, *_HUGE, *_TINY) for sign in (1, -1)] + [
+    math.nan,
+    math.nextafter(-(2.0**63), -math.inf),
+]
 EDGES: dict[Kind, Sequence[Any]] = {Kind.INT: INTS, Kind.FLOAT: FLOATS, Kind.BOOL: (False, True)}
 FEW: dict[Kind, Sequence[Any]] = {
     Kind.INT: (0, 1, -1, 2, -2, 3, -7, 8, 10, 62, 63, 64, 2**53, 2**53 + 1, 2**62, MAX, MIN),
-    Kind.FLOAT: (0.0, -0.0, 1.0, -1.0, 0.5, 2.0, -2.5, 3.0, 2.0**53, 2.0**63, -(2.0**63), 5e-324, 1e300, math.inf, math.nan),
+    Kind.FLOAT: (
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        2.0,
+        -2.5,
+        3.0,
+        2.0**53,
+        2.0**63,
+        -(2.0**63),
+        5e-324,
+        1e300,
+        math.inf,
+        math.nan,
+    ),
     Kind.BOOL: (False, True),
 }
 """Constants are compiled in, so there are fewer."""
@@ -90,6 +120,8 @@ PYTHON = {
     **{f"{kinds}_{name}": f"a {sign} b" for name, sign in _COMPARE.items() for kinds in ("int", "float", "int_float")},
     **{f"math_{name}": f"math.{name}(a)" for name in (*LIBM_1, "log", "log2", "log10")},
     **{f"math_{name}": f"math.{name}(a, b)" for name in ("fmod", "atan2", "pow")},
+    "int_floordiv_unsigned": "wrap(a % 2**64 // (b % 2**64))",
+    "int_mod_unsigned": "wrap(a % 2**64 % (b % 2**64))",
     "int_neg": "-a",
     "int_neg_wrap": "wrap(-a)",
     "int_abs": "abs(a)",
@@ -194,7 +226,7 @@ FAMILIES = {
     "{}_wrap": ("int_add", "int_sub", "int_mul", "int_neg", "int_lshift"),
 }
 """What stands for the hole in those f-strings of the builder and the passes that make names of ops."""
-MAKERS = ("build/*.py", "opt/count.py", "opt/wrap.py")
+MAKERS = ("build/*.py", "opt/count.py", "opt/iterators.py", "opt/ranges.py", "opt/wrap.py")
 """Where names of ops are names of ops to be made; the other passes only look for them."""
 NOT_MADE = {"guard_false": "the counterpart of guard_true, so that a condition can be demanded either way"}
 """Ops that neither builder nor passes make, and why they exist."""

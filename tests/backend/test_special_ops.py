@@ -104,7 +104,9 @@ def test_unpack(machine: Machine, tag: str) -> None:
 
 def test_poll(machine: Machine) -> None:
     """Any bit of the eval breaker's 32 is asked for; what stands behind it is another's."""
-    region = parse_region("region poll loop(int)\nb0(v0: int):\n  poll | e0\n  leave e1\ne0: poll @0 [v0 |]\ne1: kind @2 [1 |]")
+    region = parse_region(
+        "region poll loop(int)\nb0(v0: int):\n  poll | e0\n  leave e1\ne0: poll @0 [v0 |]\ne1: kind @2 [1 |]"
+    )
     with machine.compile(region) as compiled:
         for value, exit in ((0, 1), (1, 0), (2**31, 0), (0xFFFFFFFF, 0), (2**32, 1), (0, 1)):
             machine.set_breaker(value)
@@ -128,16 +130,34 @@ b0():
   return v0
 e0: global @0 [|]
 """
-HELD = [0, 1, -1, 255, 2**30, 2**60 + 1, MAX, MIN, MAX + 1, MIN - 1, 2**200, True, False, 1.5, -0.0, math.nan, None, "1", Count(3)]
+HELD = [
+    0,
+    1,
+    -1,
+    255,
+    2**30,
+    2**60 + 1,
+    MAX,
+    MIN,
+    MAX + 1,
+    MIN - 1,
+    2**200,
+    True,
+    False,
+    1.5,
+    -0.0,
+    math.nan,
+    None,
+    "1",
+    Count(3),
+]
 
 
 @pytest.mark.parametrize("kind", ["int", "float", "bool"])
-@pytest.mark.parametrize("others", [0, 3, 1000])
+@pytest.mark.parametrize("others", [0, 1000])
 def test_load_global(machine: Machine, kind: str, others: int) -> None:
     """Whatever stands under the name, among few names or many: exact types only, and no reference is taken."""
     namespace: dict[object, object] = {f"name{k}": k for k in range(others)}
-    if others == 3:
-        namespace[7] = "a key that is no string, which makes the dict one of another sort"
     region = parse_region(LOAD.format(kind), resolve=lambda _: namespace)
     with machine.compile(region) as compiled:
         for value in HELD:
@@ -151,6 +171,8 @@ def test_load_global(machine: Machine, kind: str, others: int) -> None:
         assert compiled.run(()) == Left(0, (), ())
         namespace["count"] = {"int": 8, "float": 0.5, "bool": True}[kind]
         assert compiled.run(()) == Returned(namespace["count"])
+        namespace[7] = "a key that is no string: its like may have an `__eq__` in Python"
+        assert compiled.run(()) == Left(0, (), ())
 
 
 # Calls
@@ -216,7 +238,7 @@ def test_call_pure_on_constants(machine: Machine) -> None:
         given.extend(values)
         return 1
 
-    text = 'region f call(int)\nb0(v0: int):\n  v1: int = call_pure @spy, 123456789, 2.5, True, v0, 0 | e0\n  return v1\ne0: domain @0 [|]'
+    text = "region f call(int)\nb0(v0: int):\n  v1: int = call_pure @spy, 123456789, 2.5, True, v0, 0 | e0\n  return v1\ne0: domain @0 [|]"
     region = parse_region(text, resolve=lambda _: spy)
     constants = [arg.value for arg in region.blocks[0].ops[0].args[1:] if hasattr(arg, "value")]
     before = [sys.getrefcount(value) for value in constants]

@@ -106,7 +106,9 @@ def is_worth_a_region(expression: str) -> bool:
 
 
 def by_loop(reason: ExitReason, expression: str, ordinary: tuple[Any, Any], special: list[tuple[Any, Any]]) -> None:
-    function = compiled_from(LOOP_FORM.format(expression), sum_over=sum_over)
+    # A tuple in a variable would be overwritten in the next round, which is the interpreter's to do.
+    number = f"{expression}[0]" if expression.startswith("divmod") else expression
+    function = compiled_from(LOOP_FORM.format(number), sum_over=sum_over)
     if not is_worth_a_region(expression):
         return
     calm = (30, 30, *ordinary, *ordinary)

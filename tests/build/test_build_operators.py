@@ -139,7 +139,9 @@ UNARY = [
 # What a constant operand changes.
 CONSTANTS = [
     ("a ** 2", INT, "int_mul(a, a)!overflow"),
-    ("a ** 3", INT, "int_pow(a, 3)!overflow"),
+    ("a ** 3", INT, "int_mul(int_mul(a, a)!overflow, a)!overflow"),
+    ("a ** 4", INT, "int_mul(int_mul(a, a)!overflow, int_mul(a, a)!overflow)!overflow"),
+    ("a ** 5", INT, "int_pow(a, 5)!overflow"),
     ("a ** -1", INT, "float_pow(int_to_float(a), -1.0)!domain"),
     ("a ** 2", FLOAT, "float_pow(a, 2.0)!domain"),
     ("a ** 0.5", INT, "float_pow(int_to_float(a), 0.5)!domain"),

@@ -1,7 +1,8 @@
 """Watchers: what is reported and what is not, that nothing else can be noticed of them, and that they end.
 
-In: changes to dicts, functions, classes and code objects. Out: the reports that reach a handler. What happens at the
-end of an interpreter runs in a process of its own.
+In: changes to dicts, functions, classes and code objects. Out: what machine code notes of them, and the reports that
+reach a handler. What happens at the end of an interpreter runs in a process of its own. How notes are kept until they
+are dealt with is the business of `test_changes`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import gc
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import watching
-from watching import Watching
+from watching import Watching, change
 
 from conftest import ROOT, RunPython
 from minijit.backend.engine import Engine
+from minijit.cpython.changes import Change, Noted
 from minijit.cpython.watch import CALLBACKS, CodeEvent, DictEvent, FunctionEvent, Watched, WatcherIdsTaken
 
 HERE = Path(__file__).resolve().parent
@@ -49,23 +52,40 @@ def make_function() -> types.FunctionType:
 # ---- dicts
 
 
-def test_a_watched_key_is_reported_before_it_changes(watched: Watching) -> None:
+def test_changes_of_a_watched_key_are_noted(watched: Watching) -> None:
+    values = [object() for _ in range(3)]
     namespace: dict[str, object] = {"key": 1}
-    seen: list[object] = []
     watched.watch.watch_dict_key(namespace, "key")
-    watched.handle(lambda _kind, event, subject, _key, new: seen.append((event, subject, dict(namespace), new)))
-    namespace["key"] = 2
+    namespace["key"] = values[0]
     del namespace["key"]
-    namespace["key"] = 3
-    address = id(namespace)
-    assert seen == [
-        (DictEvent.MODIFIED, address, {"key": 1}, 2),
-        (DictEvent.DELETED, address, {"key": 2}, None),
-        (DictEvent.ADDED, address, {}, 3),
+    namespace["key"] = values[1]
+    assert watched.taken() == [
+        change(DictEvent.MODIFIED, namespace, "key", values[0]),
+        change(DictEvent.DELETED, namespace, "key"),
+        change(DictEvent.ADDED, namespace, "key", values[1]),
     ]
 
 
-def test_other_keys_and_other_dicts_are_not_reported(watched: Watching) -> None:
+def test_a_change_is_noted_before_anything_can_run(watched: Watching) -> None:
+    """What dies of the change sees it noted."""
+    namespace: dict[str, object] = {}
+    seen: list[object] = []
+
+    class Old:
+        def __del__(self) -> None:
+            seen.append((watched.changes.are_due, namespace.get("key"), *watched.noted()))
+
+    watched.watch.watch_dict_key(namespace, "key")
+    for step, event in ((namespace.__setitem__, DictEvent.MODIFIED), (lambda *_: namespace.clear(), DictEvent.CLEARED)):
+        namespace["key"] = Old()
+        watched.noted()
+        step("key", None)
+        key, new = ("key", None) if event is DictEvent.MODIFIED else (None, watching.ABSENT)
+        assert seen.pop() == (True, None, change(event, namespace, key, new))
+    assert not seen
+
+
+def test_other_keys_and_other_dicts_are_not_noted(watched: Watching) -> None:
     namespace: dict[str, object] = {"key": 1, "other": 1}
     watched.watch.watch_dict_key(namespace, "key")
     namespace["other"] = 2
@@ -88,11 +108,14 @@ def test_keys_are_compared_by_value(watched: Watching) -> None:
     namespace: dict[str, object] = {"a key": 1}
     watched.watch.watch_dict_key(namespace, "a key")
     another = "".join(["a", " ", "key"])
+    assert another is not next(iter(namespace))
     namespace[another] = 2
-    assert watched.taken() == [(Watched.DICT, DictEvent.MODIFIED, another, 2)]
+    assert watched.taken() == [change(DictEvent.MODIFIED, namespace, "a key", 2)]
 
 
-def test_a_key_that_is_no_plain_string_is_always_reported(watched: Watching) -> None:
+def test_a_key_that_is_no_plain_string_is_always_noted(watched: Watching) -> None:
+    """As one that may be any."""
+
     class Name(str):
         __slots__ = ()
 
@@ -101,11 +124,16 @@ def test_a_key_that_is_no_plain_string_is_always_reported(watched: Watching) -> 
     namespace[5] = 1
     namespace[Name("unrelated")] = 2
     namespace[Name("key")] = 3
-    events = [DictEvent.ADDED, DictEvent.ADDED, DictEvent.MODIFIED]
-    assert [event for _, event, _, _ in watched.taken()] == events
+    del namespace[5]
+    assert watched.taken() == [
+        change(DictEvent.ADDED, namespace, None, 1),
+        change(DictEvent.ADDED, namespace, None, 2),
+        change(DictEvent.MODIFIED, namespace, None, 3),
+        change(DictEvent.DELETED, namespace, None),
+    ]
 
 
-def test_every_way_to_change_a_key_is_reported(watched: Watching) -> None:
+def test_every_way_to_change_a_key_is_noted(watched: Watching) -> None:
     changes: list[Callable[[dict[str, object]], object]] = [
         lambda d: d.update(key=2),
         lambda d: d.pop("key"),
@@ -116,13 +144,16 @@ def test_every_way_to_change_a_key_is_reported(watched: Watching) -> None:
         lambda d: exec("key = 2", d),
         lambda d: exec("global key\ndel key", d),
         lambda d: d.__init__({"key": 2}),
-        lambda d: setattr(types.SimpleNamespace(), "key", 1) or d.update({"key": 2}),
+        lambda d: d.update({"key": 2}),
+        lambda d: d.clear(),
     ]
-    for number, change in enumerate(changes):
+    for number, make in enumerate(changes):
         namespace: dict[str, object] = {"key": 1}
         watched.watch.watch_dict_key(namespace, "key")
-        change(namespace)
-        assert watched.taken(), number
+        make(namespace)
+        taken = watched.taken()
+        assert taken, number
+        assert {noted.namespace for noted in taken if isinstance(noted, Change)} == {id(namespace)}, number
         watched.watch.unwatch_dict_key(id(namespace), "key")
 
 
@@ -132,7 +163,7 @@ def test_attributes_of_a_module_are_keys_of_its_dict(watched: Watching) -> None:
     watched.watch.watch_dict_key(vars(module), "key")
     for value in range(2, 40):  # often enough for the store to be specialised
         module.key = value  # type: ignore[attr-defined]
-        assert watched.taken() == [(Watched.DICT, DictEvent.MODIFIED, "key", value)]
+        assert watched.taken() == [change(DictEvent.MODIFIED, vars(module), "key", value)]
 
 
 def test_builtins_can_be_watched(watched: Watching) -> None:
@@ -140,17 +171,20 @@ def test_builtins_can_be_watched(watched: Watching) -> None:
     builtins.another_probe_of_minijit = 1  # type: ignore[attr-defined]
     builtins.a_probe_of_minijit = 1  # type: ignore[attr-defined]
     del builtins.a_probe_of_minijit, builtins.another_probe_of_minijit  # type: ignore[attr-defined]
-    assert [event for _, event, _, _ in watched.taken()] == [DictEvent.ADDED, DictEvent.DELETED]
+    assert watched.taken() == [
+        change(DictEvent.ADDED, vars(builtins), "a_probe_of_minijit", 1),
+        change(DictEvent.DELETED, vars(builtins), "a_probe_of_minijit"),
+    ]
 
 
-def test_what_befalls_the_whole_dict_is_reported(watched: Watching) -> None:
+def test_what_befalls_the_whole_dict_is_noted(watched: Watching) -> None:
     namespace: dict[str, object] = {"other": 1}
     watched.watch.watch_dict_key(namespace, "key")
     namespace.clear()
-    assert watched.taken() == [(Watched.DICT, DictEvent.CLEARED, None, None)]
+    assert watched.taken() == [change(DictEvent.CLEARED, namespace, None)]
     source = {"a": 1}
     namespace.update(source)
-    assert watched.taken() == [(Watched.DICT, DictEvent.CLONED, source, None)]
+    assert watched.taken() == [change(DictEvent.CLONED, namespace, None)]
 
 
 def test_copies_are_not_watched(watched: Watching) -> None:
@@ -176,9 +210,9 @@ def test_attributes_of_an_object_are_keys_of_its_dict(watched: Watching) -> None
         for value in range(2, 40):  # often enough for the stores to be specialised
             thing.key = value
             thing.other = value
-            assert watched.taken() == [(Watched.DICT, DictEvent.MODIFIED, "key", value)], number
+            assert watched.taken() == [change(DictEvent.MODIFIED, names, "key", value)], number
         del thing.key
-        assert watched.taken() == [(Watched.DICT, DictEvent.DELETED, "key", None)]
+        assert watched.taken() == [change(DictEvent.DELETED, names, "key")]
         watched.watch.unwatch_dict_key(id(names), "key")
 
 
@@ -187,13 +221,13 @@ def test_the_end_of_a_dict_is_reported_with_its_address(watched: Watching) -> No
     address = id(namespace)
     watched.watch.watch_dict_key(namespace, "key")
     watched.handle(
-        lambda kind, event, subject, key, new: (
-            watched.reports.append((kind, event, subject, key, new)),
+        lambda kind, event, subject, new: (
+            watched.reports.append((kind, event, subject, new)),
             watched.watch.unwatch_dict_key(subject, "key", dying=True),
         )
     )
     del namespace
-    assert watched.reports == [(Watched.DICT, DictEvent.DEALLOCATED, address, None, None)]
+    assert watched.taken() == [(Watched.DICT, DictEvent.DEALLOCATED, address, None)]
     assert not len(watched.filters.dict_keys)
 
 
@@ -226,9 +260,9 @@ def test_changes_of_a_watched_function_are_reported(watched: Watching) -> None:
         target.__defaults__ = defaults
         target.__kwdefaults__ = keywords
     assert watched.taken() == [
-        (Watched.FUNCTION, FunctionEvent.MODIFY_CODE, None, code),
-        (Watched.FUNCTION, FunctionEvent.MODIFY_DEFAULTS, None, defaults),
-        (Watched.FUNCTION, FunctionEvent.MODIFY_KWDEFAULTS, None, keywords),
+        (Watched.FUNCTION, FunctionEvent.MODIFY_CODE, id(function), code),
+        (Watched.FUNCTION, FunctionEvent.MODIFY_DEFAULTS, id(function), defaults),
+        (Watched.FUNCTION, FunctionEvent.MODIFY_KWDEFAULTS, id(function), keywords),
     ]
     watched.watch.unwatch_function(id(function))
     function.__defaults__ = (3,)
@@ -240,7 +274,7 @@ def test_the_end_of_a_function_is_reported_with_its_address(watched: Watching) -
     address = id(function)
     watched.watch.watch_function(function)
     del function
-    assert watched.reports == [(Watched.FUNCTION, FunctionEvent.DESTROY, address, None, None)]
+    assert watched.reports == [(Watched.FUNCTION, FunctionEvent.DESTROY, address, None)]
     watched.watch.unwatch_function(address)
 
 
@@ -249,7 +283,7 @@ def test_new_functions_of_a_watched_code_object_are_reported(watched: Watching) 
     watched.watch.watch_code(code)
     kept = [types.FunctionType(code, {}) for _ in range(3)]
     make_function()
-    assert watched.reports == [(Watched.FUNCTION, FunctionEvent.CREATE, id(f), None, None) for f in kept]
+    assert watched.reports == [(Watched.FUNCTION, FunctionEvent.CREATE, id(f), None) for f in kept]
 
 
 def test_what_nobody_watches_is_not_reported(watched: Watching) -> None:
@@ -280,7 +314,7 @@ def test_a_new_code_object_is_no_report_of_an_old_one(watched: Watching) -> None
     """Where a dead one's address is still in the filter."""
     for _ in range(20):
         watched.watch.watch_code(make_function().__code__)
-    assert {(kind, event) for kind, event, _, _ in watched.taken()} <= {
+    assert {(kind, event) for kind, event, _, _ in watched.reports} <= {
         (Watched.CODE, CodeEvent.DESTROY),
         (Watched.FUNCTION, FunctionEvent.CREATE),
     }
@@ -297,8 +331,8 @@ def test_functions_and_code_watched_twice_are_given_up_twice(watched: Watching) 
         watched.watch.unwatch_code(id(code))
         function.__defaults__ = (2,)
         kept = types.FunctionType(code, {})
-        assert [event for _, event, _, _ in watched.taken()] == expected
-        del kept
+        assert [event for _, event, _, _ in watched.reports] == expected
+        del kept, watched.reports[:]
 
 
 def test_the_end_of_a_code_object_is_reported_with_its_address(watched: Watching) -> None:
@@ -306,7 +340,7 @@ def test_the_end_of_a_code_object_is_reported_with_its_address(watched: Watching
     address = id(code)
     watched.watch.watch_code(code)
     del code
-    assert watched.reports == [(Watched.CODE, CodeEvent.DESTROY, address, None, None)]
+    assert watched.reports == [(Watched.CODE, CodeEvent.DESTROY, address, None)]
     watched.watch.unwatch_code(address)
     del watched.reports[:]
     make_function()
@@ -322,7 +356,7 @@ def test_a_class_reports_once_until_it_is_armed_again(watched: Watching) -> None
 
     assert watched.watch.watch_type(Watchable)
     Watchable.attribute = 2
-    assert watched.reports == [(Watched.TYPE, 0, id(Watchable), None, None)]
+    assert watched.reports == [(Watched.TYPE, 0, id(Watchable), None)]
     Watchable.attribute = 3
     assert len(watched.reports) == 1
     assert watched.watch.rearm_type(Watchable)
@@ -343,7 +377,7 @@ def test_a_class_reports_changes_of_its_bases(watched: Watching) -> None:
 
     watched.watch.watch_type(Derived)
     Base.attribute = 1  # type: ignore[attr-defined]
-    assert [subject for _, _, subject, _, _ in watched.reports] == [id(Derived)]
+    assert [subject for _, _, subject, _ in watched.reports] == [id(Derived)]
 
 
 def test_classes_that_died_are_not_touched_at_the_end(engine: Engine) -> None:
@@ -376,7 +410,7 @@ def test_a_pending_exception_survives_a_report(
     monkeypatch.setattr(sys, "unraisablehook", lambda args: unraisable.append(args.exc_type))
     reports: list[tuple[int, object]] = []
 
-    def handler(kind: int, event: int, subject: int, key: object, new: object) -> None:
+    def handler(kind: int, event: int, subject: int, new: object) -> None:
         reports.append((kind, sys.exception()))
         if kind == Watched.FUNCTION:
             watched.watch.unwatch_function(subject)
@@ -408,14 +442,14 @@ def test_changes_in_handlers_and_finally_clauses_are_as_usual(watched: Watching)
     namespace: dict[str, object] = {"key": 1}
     watched.watch.watch_dict_key(namespace, "key")
 
-    def change() -> None:
+    def leave() -> None:
         try:
             fail()
         finally:
             del namespace["key"]
 
     with pytest.raises(Boom):
-        change()
+        leave()
     try:
         fail()
     except Boom as error:
@@ -423,9 +457,35 @@ def test_changes_in_handlers_and_finally_clauses_are_as_usual(watched: Watching)
     handled, caught, context = namespace["key"]  # type: ignore[misc]
     assert handled is caught
     assert context is None
-    assert [event for _, event, _, _ in watched.taken()] == [DictEvent.DELETED, DictEvent.ADDED]
+    assert [noted.event for noted in watched.noted()] == [DictEvent.DELETED, DictEvent.ADDED]
     with pytest.raises(KeyError):
         del namespace["no key"]
+
+
+def test_changes_of_functions_in_handlers_and_finally_clauses_are_as_usual(watched: Watching) -> None:
+    """As above, where Python is called."""
+    function = make_function()
+    watched.watch.watch_function(function)
+
+    def leave() -> None:
+        try:
+            fail()
+        finally:
+            function.__defaults__ = (2,)
+
+    with pytest.raises(Boom) as left:
+        leave()
+    assert left.value.__context__ is None
+    try:
+        fail()
+    except Boom as error:
+        function.__defaults__ = sys.exception(), error, error.__context__
+    handled, caught, context = function.__defaults__  # type: ignore[misc]
+    assert handled is caught
+    assert context is None
+    assert [event for _, event, _, _ in watched.reports] == [FunctionEvent.MODIFY_DEFAULTS] * 2
+    with pytest.raises(TypeError):
+        function.__defaults__ = 5  # type: ignore[assignment]
 
 
 def test_a_handler_that_raises_is_reported_and_does_no_harm(watched: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,29 +495,51 @@ def test_a_handler_that_raises_is_reported_and_does_no_harm(watched: Watching, m
     def handler(*_: object) -> None:
         raise ValueError
 
-    namespace: dict[str, object] = {}
-    watched.watch.watch_dict_key(namespace, "key")
+    function = make_function()
+    watched.watch.watch_function(function)
     watched.handle(handler)
-    namespace["key"] = 1
-    assert namespace == {"key": 1}
+    function.__defaults__ = (7,)
+    assert function() == 7
     assert unraisable == [(ValueError, handler)]
+
+
+def test_a_noted_change_calls_nothing(watched: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of ours runs in the midst of it: neither the handler, nor what a debugger or profiler could see."""
+    called: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: called.append(args.exc_type))
+    namespace: dict[object, object] = {}
+    watched.watch.watch_dict_key(namespace, "key")  # type: ignore[arg-type]
+    watched.handle(lambda *report: called.append(report))
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, _argument: called.append((frame.f_code.co_name, event)))
+    try:
+        namespace["key"] = 1
+        namespace["key"] = 2
+        namespace[5] = 3
+        del namespace["key"]
+    finally:
+        sys.setprofile(before)
+    assert len(watched.noted()) == 4
+    # What switched it off.
+    assert called == [("test_a_noted_change_calls_nothing", "c_call")]
 
 
 def test_no_debugger_sees_the_handler(watched: Watching) -> None:
     """Nor does it lose sight of the program."""
-    namespace: dict[str, object] = {"key": 0}
-    watched.watch.watch_dict_key(namespace, "key")
+    function = make_function()
+    watched.watch.watch_function(function)
     seen: list[str] = []
 
     def after() -> None:
         pass
 
     def handler(*_: object) -> None:
+        seen.append("handler")
         after()
 
     def program() -> None:
         for number in range(1, 4):
-            namespace["key"] = number
+            function.__defaults__ = (number,)
             after()
 
     def trace(frame: types.FrameType, event: str, _argument: object) -> object:
@@ -471,44 +553,103 @@ def test_no_debugger_sees_the_handler(watched: Watching) -> None:
         program()
     finally:
         sys.settrace(before)
-    assert seen == ["program call", *["after call"] * 3]
+    assert seen == ["program call", *["handler", "after call"] * 3]
 
 
 def test_without_a_handler_nothing_is_reported(watched: Watching) -> None:
-    namespace: dict[str, object] = {}
-    watched.watch.watch_dict_key(namespace, "key")
+    function = make_function()
+    watched.watch.watch_function(function)
     watched.handle(None)
-    namespace["key"] = 1
+    function.__defaults__ = (2,)
     assert watched.reports == []
+    assert function() == 2
 
 
-def test_reports_leak_nothing(watched: Watching) -> None:
-    """10**5 of them, while as many of what nobody watches go by."""
+def test_what_is_noted_keeps_nothing_alive(watched: Watching) -> None:
+    """Neither the old value nor the new, nor the key, nor the dict; and none is given back once too often."""
+
+    class Value:
+        pass
+
+    namespace: dict[object, object] = {}
+    watched.watch.watch_dict_key(namespace, "key")  # type: ignore[arg-type]
+    old, new, other = Value(), Value(), Value()
+    references = [weakref.ref(value) for value in (old, new, other)]
+    namespace["key"], namespace[other] = old, None
+    before = [sys.getrefcount(value) for value in (old, new, other, namespace)]
+    namespace["key"] = new
+    namespace["key"] = old
+    assert [sys.getrefcount(value) for value in (old, new, other, namespace)] == before
+    namespace["key"] = new
+    del old
+    assert references[0]() is None
+    namespace.pop("key")
+    del new
+    assert references[1]() is None
+    del namespace[other], other
+    assert references[2]() is None
+    assert len(watched.noted()) == 7
+    # Refused before it is one: the watcher is not even asked.
+    with pytest.raises(KeyError):
+        del namespace["key"]
+    assert not watched.changes.are_due
+
+
+def test_notes_leak_nothing(watched: Watching) -> None:
+    """10**5 of them, while as many of what nobody watches go by, and many more than can be kept."""
     key, value, other = "a key that is no constant"[:], object(), object()
     namespace: dict[str, object] = {key: value}
-    code = make_function().__code__
     watched.watch.watch_dict_key(namespace, key)
-    watched.watch.watch_code(code)
-    watched.handle(note_nothing)
 
-    def change(times: int) -> None:
+    def work(times: int) -> None:
         for _ in range(times):
             namespace[key] = other
             namespace["another"] = other
             namespace[key] = value
             namespace["another"] = value
-            function = types.FunctionType(code, namespace)
-            watched.watch.watch_function(function)
-            address = id(function)
-            del function
-            watched.watch.unwatch_function(address)
+            del namespace[key]
+            namespace[key] = value
 
-    change(100)
-    things = (key, value, other, note_nothing, namespace, code)
+    work(100)
+    things = (key, value, other, namespace)
     before = [sys.getrefcount(thing) for thing in things]
     gc.collect()
     blocks = sys.getallocatedblocks()
-    change(25_000)
+    work(25_000)
+    gc.collect()
+    grown = sys.getallocatedblocks() - blocks
+    assert [sys.getrefcount(thing) for thing in things] == before
+    assert grown < 100
+    assert watched.changes.noted() == Noted(4 * 25_100, None)
+
+
+def test_reports_leak_nothing(watched: Watching) -> None:
+    """10**5 of them: changes of functions, their ends, and those of dicts."""
+    first, second = (1,), (2,)
+    code = make_function().__code__
+    namespace: dict[str, object] = {}
+    watched.watch.watch_code(code)
+    watched.handle(note_nothing)
+
+    def work(times: int) -> None:
+        for _ in range(times):
+            function = types.FunctionType(code, namespace)
+            watched.watch.watch_function(function)
+            function.__defaults__ = first
+            function.__defaults__ = second
+            short = {"key": first}
+            watched.watch.watch_dict_key(short, "key")
+            addresses = id(function), id(short)
+            del function, short
+            watched.watch.unwatch_function(addresses[0])
+            watched.watch.unwatch_dict_key(addresses[1], "key", dying=True)
+
+    work(100)
+    things = (first, second, note_nothing, namespace, code)
+    before = [sys.getrefcount(thing) for thing in things]
+    gc.collect()
+    blocks = sys.getallocatedblocks()
+    work(20_000)
     gc.collect()
     grown = sys.getallocatedblocks() - blocks
     assert [sys.getrefcount(thing) for thing in things] == before
@@ -519,8 +660,8 @@ def test_the_handler_has_room_at_the_limits_of_recursion(watched: Watching, monk
     """A change is reported even where the program itself could not call anything any more."""
     unraisable: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: unraisable.append(args.exc_type))
-    namespace: dict[str, object] = {}
-    watched.watch.watch_dict_key(namespace, "key")
+    function = make_function()
+    watched.watch.watch_function(function)
     answered = 0
 
     def deeper(depth: int) -> object:
@@ -534,11 +675,11 @@ def test_the_handler_has_room_at_the_limits_of_recursion(watched: Watching, monk
 
     class Deep:
         def __getattr__(self, name: str) -> object:
-            namespace["key"] = object()
+            function.__defaults__ = (object(),)
             return getattr(self, name + "x"[: len(name) < 5])
 
     def sink() -> None:
-        namespace["key"] = object()
+        function.__defaults__ = (object(),)
         sink()
 
     watched.handle(handler)
@@ -548,9 +689,33 @@ def test_the_handler_has_room_at_the_limits_of_recursion(watched: Watching, monk
             sinking()
         assert answered > before + 100
     changes = answered
-    namespace["key"] = 1
+    function.__defaults__ = (1,)
     assert answered == changes + 1
     assert unraisable == []
+
+
+def test_the_end_of_a_dict_is_reported_at_the_limits_of_recursion(watched: Watching) -> None:
+    dicts: list[dict[str, object]] = [{} for _ in range(sys.getrecursionlimit())]
+    for namespace in dicts:
+        watched.watch.watch_dict_key(namespace, "key")
+    del namespace
+    left = len(dicts)
+
+    def handler(_kind: int, _event: int, subject: int, _new: object) -> None:
+        nonlocal left
+        watched.watch.unwatch_dict_key(subject, "key", dying=True)
+        left -= 1
+
+    def sink() -> None:
+        dicts.pop()
+        sink()
+
+    watched.handle(handler)
+    with pytest.raises(RecursionError):
+        sink()
+    assert left == len(dicts) < sys.getrecursionlimit() - 100
+    dicts.clear()
+    assert not len(watched.filters.dict_keys)
 
 
 def note_nothing(*_: object) -> object:
@@ -558,18 +723,13 @@ def note_nothing(*_: object) -> object:
     return []
 
 
-def test_no_report_is_missed_while_the_filter_grows(watched: Watching) -> None:
+def test_no_change_is_missed_while_the_filter_grows(watched: Watching) -> None:
     """The filter's table moves again and again while another thread's changes are looked up in it."""
     namespace: dict[str, object] = {}
-    reports = 0
     changes = 0
     stop = False
 
-    def handler(*_: object) -> None:
-        nonlocal reports
-        reports += 1
-
-    def change() -> None:
+    def work() -> None:
         nonlocal changes
         while not stop:
             namespace["key"] = changes = changes + 1
@@ -577,8 +737,7 @@ def test_no_report_is_missed_while_the_filter_grows(watched: Watching) -> None:
     for key in range(1, 1000):
         watched.filters.dict_keys[key * 1_000_003] = 1
     watched.watch.watch_dict_key(namespace, "key")
-    watched.handle(handler)
-    thread = threading.Thread(target=change)
+    thread = threading.Thread(target=work)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -589,7 +748,7 @@ def test_no_report_is_missed_while_the_filter_grows(watched: Watching) -> None:
         stop = True
         thread.join()
         sys.setswitchinterval(interval)
-    assert reports == changes > 100
+    assert watched.changes.noted().until == changes > 100
 
 
 # ---- ids
@@ -714,7 +873,8 @@ def test_closing_ends_all_reports(engine: Engine) -> None:
     second = watching.start(engine)
     namespace["key"] = 2
     namespace.clear()
-    assert second.reports == watched.reports == []
+    del namespace
+    assert second.taken() == watched.taken() == []
     second.close()
     watched.close()
 
@@ -749,6 +909,8 @@ found.watch.watch_type(Kept)
 found.watch.watch_function(function)
 found.watch.watch_code(function.__code__)
 names["a"] = 1
+function.__defaults__ = ()
+assert found.changes.are_due
 """
 
 DAEMON = """
@@ -766,8 +928,9 @@ import _xxsubinterpreters as interpreters
 other = interpreters.create()
 interpreters.run_string(other, "def f(): pass\\nx = {}\\nx['a'] = 1\\nclass C: pass\\nC.y = 1\\ndel f, C")
 before = len(found.reports)
+found.noted()
 interpreters.run_string(other, "len = 5; import builtins; builtins.len = 7")
-assert len(found.reports) == before
+assert len(found.reports) == before and not found.changes.are_due
 if __name__ == "__main__" and len(sys.argv) == 1:
     interpreters.destroy(other)
 """

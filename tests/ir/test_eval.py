@@ -93,6 +93,20 @@ def test_what_an_exit_hands_over() -> None:
     assert evaluate(region, [1, 2, 3, 4]) == replace(outcome, locals=(1, UNBOUND, EntryObject(2)))
 
 
+def test_equal_virtuals_are_one_object_unless_numbered_apart() -> None:
+    body = "b0(v0: int):\n  leave e0"
+    stack = "(v0, 1), tuple.1(v0, 1), ((v0, 1), tuple.1(v0, 1)), range(v0, 9, 2), range.2(v0, 9, 2), range(v0, 9, 2)"
+    outcome = evaluate(region_of(body, "int", f"e0: untaken @0 [| {stack}]"), [5])
+    assert isinstance(outcome, Left)
+    one, other, both, r, s, t = outcome.stack
+    assert one == other == (5, 1)
+    assert isinstance(both, tuple)
+    assert both[0] is one is not other
+    assert both[1] is other
+    assert r == s == range(5, 9, 2)
+    assert r is t is not s
+
+
 @pytest.mark.parametrize(
     ("op", "inputs", "result"),
     [

@@ -8,6 +8,7 @@ arithmetic in just those ops that it changed.
 from __future__ import annotations
 
 import inspect
+import itertools
 import operator
 import sys
 import types
@@ -32,6 +33,7 @@ from strategies.regions import (
     reset_namespace,
     signature,
 )
+from strategies.traces import trace_cases
 
 type Pass = Callable[[Region], Region]
 
@@ -128,6 +130,13 @@ def test_pass_keeps_what_a_region_does(name: str) -> None:
         assert keeps(name, dict(PASSES)[name], random_case(seed)), seed
 
 
+@pytest.mark.parametrize("name", dict(PASSES))
+def test_pass_keeps_what_a_trace_does(name: str) -> None:
+    """All inputs, so that what only the planted bugs do with these regions is their own."""
+    for case in trace_cases(name):
+        assert keeps(name, dict(PASSES)[name], case), print_region(case.region)
+
+
 def test_passes_find_nothing_in_their_own_result() -> None:
     """Running all of them twice gives what running them once gives."""
     for seed in range(100):
@@ -146,6 +155,8 @@ def test_passes_do_something_to_random_regions() -> None:
             after = run_pass(region)
             changed[name] += print_region(after) != print_region(region)
             region = after
+    # Random regions have no loops over ranges: see test_iterators.
+    assert changed.pop("iterators") == 0
     assert all(count >= 10 for count in changed.values()), changed
 
 
@@ -276,4 +287,5 @@ def test_planted_bug_is_noticed(bug: str, monkeypatch: pytest.MonkeyPatch) -> No
     module, old, new = MUTANTS[bug]
     mutant = planted(module, old, new, monkeypatch)
     name = module.__name__.rpartition(".")[2]
-    assert any(is_killed(name, mutant, random_case(seed)) for seed in range(3000)), "the mutant lives"
+    seeds = itertools.chain(trace_cases(name), map(random_case, range(3000)))
+    assert any(is_killed(name, mutant, case) for case in seeds), "the mutant lives"

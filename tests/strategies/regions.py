@@ -512,10 +512,11 @@ class _Maker:
             return Hole.UNBOUND
         if choice == 12 and depth:
             count = self.source.below(4)
-            return VirtualTuple(tuple(self.slot(depth=depth - 1, is_local=False) for _ in range(count)))
+            items = tuple(self.slot(depth=depth - 1, is_local=False) for _ in range(count))
+            return VirtualTuple(items, self.count % 3)
         if choice == 13:
             step = Const(self.source.choose((1, -1, 3, INT_MAX)))
-            return VirtualRange(self.integer(), self.integer(), step)
+            return VirtualRange(self.integer(), self.integer(), step, self.count % 3)
         if choice == 14 and depth == 2:
             return self.iterator()
         return Const(self.source.choose(OBJECTS))

@@ -21,12 +21,29 @@ from typing import TYPE_CHECKING, assert_never
 from minijit.backend import lower_ops
 from minijit.backend.prelude import PRELUDE
 from minijit.backend.snapshots import plain_return, raw_layout, return_exit, stub_returns
-from minijit.ir.region import Branch, Const, Entry, Jump, Kind, Leave, Operand, Region, Return, Value
+from minijit.ir.region import (
+    Branch,
+    Const,
+    Entry,
+    Jump,
+    Kind,
+    Leave,
+    Op,
+    Operand,
+    Region,
+    Return,
+    Value,
+    edges,
+    exit_values,
+    map_exit,
+    map_op,
+    slot_operands,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from minijit.ir.region import Block, Edge, Exit, FrameState, Op, Slot
+    from minijit.ir.region import Block, Edge, Exit, FrameState, Slot
 
 LLVM_TYPES = {Kind.INT: "i64", Kind.FLOAT: "double", Kind.BOOL: "i1"}
 
@@ -64,6 +81,8 @@ class Emitter:
     args: str = "%b"  # what is handed on as the second argument; the prologue may change it
     temporaries: int = 0
     used_exits: dict[int, None] = field(default_factory=dict)
+    late: Mapping[Value, Op] = field(default_factory=dict)  # ops that are left to the exits
+    copies: int = 2**32  # numbers for the results of their copies, beyond those of all values
 
     # Text
 
@@ -175,6 +194,7 @@ def lower(region: Region, target: Target, records: Sequence[int], prologue: Call
     defined.
     """
     emitter = Emitter(region, target, records)
+    emitter.late = late_ops(region)
     emitter.return_records = {b: len(region.exits) + k for k, b in enumerate(stub_returns(region))}
     emitter.start("entry")
     prologue(emitter)
@@ -198,7 +218,8 @@ def lower(region: Region, target: Target, records: Sequence[int], prologue: Call
 
 def _block_body(emitter: Emitter, block: Block, number: int) -> None:
     for op in block.ops:
-        lower_ops.LOWER[op.name](emitter, op)
+        if op.result not in emitter.late:
+            lower_ops.LOWER[op.name](emitter, op)
     match block.end:
         case Jump(edge):
             emitter.edge(edge)
@@ -256,8 +277,59 @@ def _exits(emitter: Emitter) -> None:
             record = emitter.let("phi i64 " + ", ".join(f"[ {emitter.records[n]}, %x{n} ]" for n in numbers))
         else:
             emitter.start(f"x{numbers[0]}")
-        store_raw(emitter, emitter.region.exits[numbers[0]])
+        store_raw(emitter, _with_late_ops(emitter, emitter.region.exits[numbers[0]]))
         tail_call(emitter, emitter.target.leave, record)
+
+
+LATE = frozenset({"int_add_wrap", "int_sub_wrap"})
+"""Ops that cost less than they would save: an exit may well be without them."""
+
+
+def late_ops(region: Region) -> dict[Value, Op]:
+    """The ops, by their results, whose results nothing but snapshots uses: they are done on the way out.
+
+    LLVM moves an op to where it is used only if that is one place.
+    """
+    late: dict[Value, Op] = {}
+    used: list[Operand] = []
+    for block in region.blocks:
+        for op in block.ops:
+            if op.name in LATE and op.result is not None:
+                late[op.result] = op
+            else:
+                used += op.args
+        used += [arg for edge in edges(block.end) for arg in edge.args]
+        match block.end:
+            case Branch(condition):
+                used.append(condition)
+            case Return(value):
+                used += slot_operands(value)
+    while used and late:
+        operand = used.pop()
+        if isinstance(operand, Value) and operand in late:
+            used += late.pop(operand).args
+    return late
+
+
+def _with_late_ops(emitter: Emitter, exit: Exit) -> Exit:
+    """Does the ops that were left to this exit; the exit with their results."""
+    done: dict[Value, Operand] = {}
+    todo = exit_values(exit)
+    while todo:
+        value = todo[-1]
+        op = emitter.late.get(value)
+        missing = [] if op is None else [arg for arg in op.args if isinstance(arg, Value) and arg in emitter.late]
+        missing = [arg for arg in missing if arg not in done]
+        if missing:
+            todo += missing
+            continue
+        todo.pop()
+        if op is not None and value not in done:
+            emitter.copies += 1
+            copy = Value(emitter.copies, value.kind)
+            lower_ops.LOWER[op.name](emitter, Op(op.name, map_op(op, done).args, copy))
+            done[value] = copy
+    return map_exit(exit, done) if done else exit
 
 
 def store_raw(emitter: Emitter, exit: Exit) -> None:

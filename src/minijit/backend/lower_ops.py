@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minijit.backend.quick_powers import EXPONENTS, is_offered, quick_power
 from minijit.backend.snapshots import TAGS
 from minijit.cpython import abi
 from minijit.ir.ops import LIBM_1
@@ -175,6 +176,19 @@ def _int_mod(e: Emitter, op: Op) -> None:
     e.define(op, f"add i64 {rest}, {more}")
 
 
+def _unsigned(name: str, instruction: str) -> None:
+    def lowering(e: Emitter, op: Op) -> None:
+        a, b = (e.use(x) for x in op.args)
+        e.leave_unless(e.let(f"icmp ne i64 {b}, 0"), op)
+        e.define(op, f"{instruction} i64 {a}, {b}")
+
+    LOWER[name] = lowering
+
+
+_unsigned("int_floordiv_unsigned", "udiv")
+_unsigned("int_mod_unsigned", "urem")
+
+
 @lowers("int_truediv")
 def _int_truediv(e: Emitter, op: Op) -> None:
     a, b = (e.use(x) for x in op.args)
@@ -337,8 +351,37 @@ def _finite(e: Emitter, value: str) -> str:
     return e.let(f"fcmp one double {size}, 0x7FF0000000000000")
 
 
+def _constant_exponent(op: Op) -> float | None:
+    """The exponent, if it is one for which there is a quick way."""
+    exponent = op.args[1]
+    if isinstance(exponent, Const) and isinstance(exponent.value, float) and exponent.value in EXPONENTS:
+        return exponent.value if is_offered() else None
+    return None
+
+
+def _power(e: Emitter, op: Op, general: Callable[[Emitter, Op], str]) -> None:
+    """The quick way where the result is certain, else the general one."""
+    exponent = _constant_exponent(op)
+    if exponent is None:
+        e.define(op, f"fadd double {general(e, op)}, -0.0")
+        return
+    quick, certain = quick_power(e, e.use(op.args[0]), exponent)
+    before, slow, done = e.label, e.fresh_label(), e.fresh_label()
+    e.line(f"br i1 {certain}, label %{done}, label %{slow}")
+    e.start(slow)
+    power = general(e, op)
+    slow = e.label
+    e.line(f"br label %{done}")
+    e.start(done)
+    e.define(op, f"phi double [ {quick}, %{before} ], [ {power}, %{slow} ]")
+
+
 @lowers("float_pow")
 def _float_pow(e: Emitter, op: Op) -> None:
+    _power(e, op, _any_float_power)
+
+
+def _any_float_power(e: Emitter, op: Op) -> str:
     """Ordinary operands and an ordinary result only; CPython negates the power of a negative base's magnitude."""
     base, exponent = (e.use(x) for x in op.args)
     zero = e.let(f"fcmp oeq double {base}, 0.0")
@@ -356,7 +399,7 @@ def _float_pow(e: Emitter, op: Op) -> None:
     even = e.let(f"fcmp oeq double {e.let(f'call double @llvm.floor.f64(double {half})')}, {half}")
     odd = e.let(f"xor i1 {even}, true")
     flips = e.let(f"and i1 {negative}, {odd}")
-    e.define(op, f"select i1 {flips}, double {e.let(f'fneg double {power}')}, double {power}")
+    return e.let(f"select i1 {flips}, double {e.let(f'fneg double {power}')}, double {power}")
 
 
 # Conversions
@@ -469,9 +512,15 @@ def _math_fmod(e: Emitter, op: Op) -> None:
 
 @lowers("math_pow")
 def _math_pow(e: Emitter, op: Op) -> None:
+    _power(e, op, _any_math_power)
+
+
+def _any_math_power(e: Emitter, op: Op) -> str:
     for operand in op.args:
         e.leave_unless(_finite(e, e.use(operand)), op)
-    _ordinary_result(e, op, op.args, e.function("pow"))
+    power = e.let(f"call double {e.function('pow')}({e.typed(op.args[0])}, {e.typed(op.args[1])})")
+    e.leave_unless(_finite(e, power), op)
+    return power
 
 
 @lowers("math_atan2")
@@ -597,8 +646,14 @@ def unbox(e: Emitter, kind: Kind, address: str, fail: Callable[[str], None]) -> 
 
 @lowers("load_global")
 def _load_global(e: Emitter, op: Op) -> None:
-    """A lookup in the namespace's dict at each execution: for globals that change too often to be assumed."""
+    """A lookup in the namespace's dict at each execution: for globals that change too often to be assumed.
+
+    Leaves where a key is no plain str: its `__eq__` may be Python code, which must not run inside of a region.
+    """
     namespace, key = (a.value for a in op.args if isinstance(a, Const))
+    keys = e.let(f"load ptr, ptr {e.constant_pointer(id(namespace) + abi.DICT.ma_keys)}")
+    kind = e.let(f"load i8, ptr {e.let(f'getelementptr i8, ptr {keys}, i64 {abi.DICT_KEYS.dk_kind}')}")
+    e.leave_unless(e.let(f"icmp ne i8 {kind}, 0"), op)
     find = e.function("_PyDict_GetItem_KnownHash")
     found = e.let(
         f"call ptr {find}(ptr {e.constant_pointer(id(namespace))}, ptr {e.constant_pointer(id(key))}, i64 {hash(key)})"

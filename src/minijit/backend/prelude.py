@@ -81,6 +81,7 @@ declare double @llvm.floor.f64(double)
 declare double @llvm.ceil.f64(double)
 declare double @llvm.roundeven.f64(double)
 declare double @llvm.copysign.f64(double, double)
+declare double @llvm.fma.f64(double, double, double)
 """
 
 _INCREF = f"""

@@ -140,13 +140,8 @@ look:
 note:
   %key_hash = phi i64 [ 0, %entry ], [ 0, %typed ], [ 0, %filter ], [ %hash, %look ]
   %number = load i64, ptr {ring}
-  %settled = load i64, ptr inttoptr (i64 {at.changes.settled} to ptr)
   %next = add i64 %number, 1
   store i64 %next, ptr {ring}
-  %waiting = sub i64 %number, %settled
-  %room = icmp ult i64 %waiting, {CAPACITY}
-  br i1 %room, label %write, label %done
-write:
   %index = and i64 %number, {CAPACITY - 1}
   %place = getelementptr [4 x i64], ptr {entries}, i64 %index
   store i64 %event, ptr %place

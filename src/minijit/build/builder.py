@@ -86,6 +86,8 @@ class Build:
     assumptions: tuple[Assumption, ...]
     modules: tuple[ModuleType, ...] = ()
     """Modules of which an attribute was assumed: their dicts have nothing to say once they are of another class."""
+    offsets: frozenset[int] = frozenset()
+    """The instructions that the region was made from."""
 
 
 @dataclass(slots=True)
@@ -119,6 +121,7 @@ class Builder:
         self._versions: dict[int, dict[Shape, _Version]] = {}
         self._latches: dict[int, int] = {}
         self._work: list[tuple[int, int, State]] = []
+        self._visited: set[int] = set()
         self._assumptions: dict[tuple[int, str], Assumption] = {}
         self._modules: dict[int, ModuleType] = {}
         self._block = 0
@@ -138,7 +141,8 @@ class Builder:
         exits = tuple(with_few_identities(exit) for exit in self._exits)
         request = self.request
         region = Region(request.code.code.co_name, request.root.point, request.entry_kinds, blocks, exits)
-        return Build(region, tuple(self._assumptions.values()), tuple(self._modules.values()))
+        assumptions, modules = tuple(self._assumptions.values()), tuple(self._modules.values())
+        return Build(region, assumptions, modules, frozenset(self._visited))
 
     def _finished(self, draft: _Draft) -> Block:
         end = draft.end
@@ -194,6 +198,7 @@ class Builder:
                 self._leave_at(offset, ExitReason.LEFT_LOOP)
                 return
             instruction = code.instructions[offset]
+            self._visited.add(offset)
             self._snapshot(offset)
             handler = self._handlers.get(instruction.name)
             if handler is None:

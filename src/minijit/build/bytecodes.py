@@ -105,6 +105,10 @@ def _load_any(b: Builder, i: Instruction, value: Value) -> None:
 
 @handles("STORE_FAST")
 def _store_fast(b: Builder, i: Instruction) -> None:
+    if isinstance(b.state.locals[i.arg], Entry):
+        # The interpreter gives an object back when it is overwritten: that may be its end, which can be noticed.
+        b.unsupported(i.name)
+        return
     b.state.locals[i.arg] = b.state.pop()
 
 

@@ -7,8 +7,8 @@ on a namespace looks first whether anything is noted that was not dealt with: en
 counts, `written` and `settled`, and have the driver deal with what lies between before they go on.
 
 In: changes, noted in their order. Out: the same, as addresses and hashes: by the time they are looked at the objects
-may be gone. Invariant: until `settle`, whoever looks sees that something is due. What the ring has no room for is not
-noted, only counted; that everything changed is all that can be said then.
+may be gone. Invariant: until `settle`, whoever looks sees that something is due. Where the ring has no room the oldest
+entries are overwritten; that everything changed is all that can be said then.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ class Changes:
         until, since = raw.read_u64(self.written), raw.read_u64(self.settled)
         if until - since > CAPACITY:
             return Noted(until, None)
-        return Noted(until, tuple(self._entry(number % CAPACITY) for number in range(since, until)))
+        changes = tuple(self._entry(number % CAPACITY) for number in range(since, until))
+        # What came up meanwhile may have overwritten what was read.
+        return Noted(until, changes if raw.read_u64(self.written) - since <= CAPACITY else None)
 
     def settle(self, until: int) -> None:
         """What was noted until then has been dealt with: no one relies on what was there before."""

@@ -11,7 +11,7 @@ from minijit.build.builder import Builder, Request
 from minijit.build.bytecodes import HANDLERS
 from minijit.driver.dumps import show
 from minijit.driver.state import Failure, FunctionState
-from minijit.events import AbortReason
+from minijit.events import AbortReason, ExitReason
 from minijit.ir.check import require_valid
 from minijit.ir.region import Leave, Return
 from minijit.ir.text import print_region
@@ -79,7 +79,7 @@ def compile_root(
     if config.check:
         require_valid(region, "build")
     if not is_worthwhile(region):
-        return Failure(AbortReason.NOTHING, _first_obstacle(region))
+        return _nothing(region)
     region = optimise(region, check=config.check, dump=_pass_dumper(config))
     built = time.perf_counter()
     installed = natives.install(state, kinds, build, region, namespaces, _dumper(config))
@@ -122,13 +122,16 @@ def is_worthwhile(region: Region) -> bool:
     return any(isinstance(b.end, Return) or any(op.name == "poll" for op in b.ops) for b in region.blocks)
 
 
-def _first_obstacle(region: Region) -> str:
-    """What the region ran into."""
-    for block in region.blocks:
-        if isinstance(block.end, Leave):
-            exit = region.exits[block.end.exit]
-            return f"{exit.reason.label} {exit.detail}".strip()
-    return ""
+def _nothing(region: Region) -> Failure:
+    """A region that gets nowhere, with the first obstacle that it ran into: `explain` reads this detail."""
+    leaves = [region.exits[block.end.exit] for block in region.blocks if isinstance(block.end, Leave)]
+    # Branches that no recording took stand in nobody's way.
+    aside = (ExitReason.UNTAKEN, ExitReason.LEFT_LOOP)
+    obstacles = [exit for exit in leaves if exit.reason not in aside] or leaves
+    if not obstacles:
+        return Failure(AbortReason.NOTHING)
+    exit = obstacles[0]
+    return Failure(AbortReason.NOTHING, f"{exit.reason.label} {exit.detail}".strip(), exit.frame.offset)
 
 
 def namespaces_of(state: RootState) -> tuple[dict[str, object], dict[str, object]] | None:

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 
 from minijit.backend.words import Call
 from minijit.cpython import frames, hooks, raw
-from minijit.cpython.watch import WatcherIdsTaken
 from minijit.driver.broken import Broken
 from minijit.driver.decisions import Decisions
 from minijit.driver.hot import HotPlaces
@@ -139,8 +138,7 @@ class Driver:
     def _close(self) -> None:
         self._is_closed = True
         for state in list(self.registry.functions.values()):
-            self.registry.retire_all(state, KillReason.DISABLED)
-            self.registry.forget(state)
+            self.registry.forget(state, KillReason.DISABLED)
         self.registry.monitoring.close()
         if self.registry.in_service is not None:
             self.registry.natives.close()
@@ -173,13 +171,12 @@ class Driver:
         if self.registry.in_service is not None:
             return
         # What compiles takes its time to import: not before something runs.
-        from minijit.backend.engine import CompileError
         from minijit.driver.natives import Natives
         from minijit.driver.service import Service
 
         try:
             natives = Natives(self.config, self.interpreter, self.dispatch, self._broken.on_watch)
-        except (ImportError, OSError, LookupError, CompileError, WatcherIdsTaken) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is missing: it is said once, and the program goes on
             self.registry.monitoring.close()
             self.refuse(f"{type(error).__name__}: {error}")
             return

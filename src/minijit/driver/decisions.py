@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from minijit.backend.words import NEVER
 from minijit.cpython import hooks
 from minijit.driver.state import Failure, FunctionState
 from minijit.events import Aborted, AbortReason, GaveUp, GiveUpReason, KillReason, described
@@ -82,10 +83,10 @@ class Decisions:
         """As above, with the policy's answer given."""
         result = self.registry.service.compile(state, kinds, compile_unseen=compile_unseen)
         if isinstance(result, Failure):
-            self.abort(state, result.reason, state.root.offset, result.detail)
+            self.abort(state, result.reason, state.root.offset if result.at is None else result.at, result.detail)
             return None
         if replaces is not None:
-            self.registry.service.retire(replaces, KillReason.REPLACED)
+            self.registry.service.retire(replaces)
         return result
 
     def abort(self, state: RootState, reason: AbortReason, at: int, detail: str = "") -> None:
@@ -97,6 +98,9 @@ class Decisions:
         match self.ask(state, lambda policy: policy.after_abort(self.stats(state)), Wait | GiveUp):
             case Wait(times):
                 self.wait(state, times)
+            case GiveUp() if state.versions:
+                # There will be no more versions; those that there are stay.
+                state.words.set("miss_hot_at", NEVER)
             case GiveUp(why):
                 self.give_up(state, why)
 
@@ -117,7 +121,7 @@ class Decisions:
     def give_up(self, state: RootState, reason: GiveUpReason, detail: str = "") -> None:
         """Nothing is compiled for the root any more."""
         state.given_up = reason
-        self.registry.retire_all(state, KillReason.RELEASED)
+        self.registry.retire_all(state)
         self.registry.service.emit(
             state, GaveUp(function=state.name, offset=state.root.offset, reason=reason, detail=detail)
         )

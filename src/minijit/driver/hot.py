@@ -45,7 +45,7 @@ class HotPlaces:
         if state.versions and not state.installed:
             self.decisions.unpark(state)
             return
-        if not self.recordings.is_free(code):
+        if not self.recordings.is_free(code, started=frame.address):
             ask_again(code.start, 1)
             return
         if hooks.is_watched(code.code.code):
@@ -88,8 +88,10 @@ class HotPlaces:
         if kinds is not None and self._is_served(state, kinds):
             return
         if self._wants_version(state, compilable=kinds is not None) and kinds is not None:
-            self.decisions.compile(state, kinds)
-            ask_misses_again(state.words, self.registry.config.miss_threshold)
+            misses = state.words.get("misses")
+            done = self.decisions.compile(state, kinds)
+            # What cannot be compiled once will hardly be the next time.
+            ask_misses_again(state.words, self.registry.config.miss_threshold + (0 if done else misses))
 
     def missed_call(self, state: FunctionState | None) -> None:
         """A function was often called with types that no version takes."""
@@ -121,6 +123,7 @@ class HotPlaces:
             at=exit.offset,
             count=count,
             action=type(answer).__name__.lower(),
+            detail=exit.detail,
         )
         self.registry.service.emit(state, event)
         self._carry_out(answer, installed, index)

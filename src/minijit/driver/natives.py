@@ -175,6 +175,7 @@ class Natives:
             owner=owner,
             kinds=kinds,
             blocks=len(region.blocks),
+            offsets=build.offsets,
             exits=tuple(Way(e.reason, e.frame.offset, e.detail) for e in region.exits),
             machine=machine,
             records=records,

@@ -63,14 +63,17 @@ class Recordings:
         self.registry.update_events(code)
         self.registry.monitoring.rearm(code.code.code)
 
-    def is_free(self, code: CodeState) -> bool:
-        """Whether the code can be recorded: one that has lost its frame is dropped."""
+    def is_free(self, code: CodeState, *, started: int | None = None) -> bool:
+        """Whether the code can be recorded: a recording that has lost its frame is dropped.
+
+        `started` is the address of a frame that has just begun: if it is the recorded one's, that had ended before.
+        """
         recording = code.recording
         if recording is None:
             return True
         if recording.thread != _thread.get_ident():
             return False
-        if recording.frame is not None and frames.is_alive(recording.frame):
+        if recording.frame not in (None, started) and frames.is_alive(recording.frame):
             return False
         self._drop(code, AbortReason.LEFT)
         return True

@@ -70,9 +70,8 @@ class Registry:
 
     def recode(self, state: FunctionState, code_object: CodeType) -> None:
         """The function gets another code object: it starts anew with that."""
-        self.retire_all(state, KillReason.CODE)
         function = state.function
-        self.forget(state)
+        self.forget(state, KillReason.CODE)
         if function is None:
             return
         fresh = self._enter(function, code_object, state.policy)
@@ -139,7 +138,7 @@ class Registry:
 
     # ---- going
 
-    def retire_all(self, state: RootState, reason: KillReason) -> None:
+    def retire_all(self, state: RootState, reason: KillReason | None = None) -> None:
         """Takes all regions of a root out of service, if there ever were any."""
         if self.in_service is not None:
             self.in_service.retire_all(state, reason)
@@ -147,11 +146,11 @@ class Registry:
     def gone(self, state: FunctionState) -> None:
         """A function is being destroyed, or has been."""
         state.reference = None
-        self.retire_all(state, KillReason.GONE)
-        self.forget(state)
+        self.forget(state, KillReason.GONE)
 
-    def forget(self, state: FunctionState) -> None:
+    def forget(self, state: FunctionState, why: KillReason) -> None:
         """Nothing of the function is known any more; nor of its code object, if it was the last function of it."""
+        self.retire_all(state, why)
         code = state.code
         del self.functions[state.address]
         del code.functions[state.address]
@@ -160,12 +159,12 @@ class Registry:
             self.natives.watch.unwatch_function(state.address)
         state.close()
         if not code.functions:
-            self._forget_code(code)
+            self._forget_code(code, why)
 
-    def _forget_code(self, code: CodeState) -> None:
+    def _forget_code(self, code: CodeState, why: KillReason) -> None:
         code.recording = None
         for header, loop in code.loops.items():
-            self.retire_all(loop, KillReason.GONE)
+            self.retire_all(loop, why)
             self.loops.pop(loop.words.address, None)
             self._forget_site(site_key(code.address, header))
             loop.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from minijit.cpython import hooks
 from minijit.driver import compiler
+from minijit.driver.natives import Natives, RegionTooLarge
 from minijit.driver.state import Failure, FunctionState, Installed, RootState, exits_of
 from minijit.events import AbortReason, Compiled, Event, Hub, Killed, KillReason
 from minijit.runtime.assume import ABSENT, Assumptions
@@ -19,7 +20,6 @@ from minijit.runtime.assume import ABSENT, Assumptions
 if TYPE_CHECKING:
     from minijit.build.builder import Assumption
     from minijit.config import Config
-    from minijit.driver.natives import Natives
     from minijit.ir.region import EntryKind
 
 _NOTHING = object()
@@ -53,6 +53,8 @@ class Service:
             result = compiler.compile_root(
                 state, kinds, self.natives, self.config, volatile, namespaces, compile_unseen=compile_unseen
             )
+        except RegionTooLarge:
+            return Failure(AbortReason.TOO_LARGE)
         except Exception as error:
             if self.config.check:
                 raise
@@ -87,7 +89,7 @@ class Service:
         for a in assumptions:
             # Compiling runs Python code, so other threads may have run as well.
             if a.namespace.get(a.name, _NOTHING) is not (_NOTHING if a.value is None else a.value.value):
-                self.retire(installed, KillReason.REPLACED)
+                self.retire(installed)
                 return a.name
         for index, address in enumerate(installed.records.addresses[: len(installed.exits)]):
             self._records[address] = (installed, index)
@@ -113,8 +115,11 @@ class Service:
         else:
             state.words.set("entry", first)
 
-    def retire(self, installed: Installed, reason: KillReason, detail: str = "") -> None:
-        """Takes a region out of service and frees it; nothing happens if it is out already."""
+    def retire(self, installed: Installed, reason: KillReason | None = None, detail: str = "") -> None:
+        """Takes a region out of service and frees it; nothing happens if it is out already.
+
+        Without a reason it is no kill: another event tells what became of the root.
+        """
         state = installed.owner
         if installed not in state.versions:
             return
@@ -128,7 +133,7 @@ class Service:
         state.retired_entries += installed.entries
         state.retired_exits += exits_of(installed)
         installed.close()
-        if reason is not KillReason.REPLACED:
+        if reason is not None:
             self.emit(state, Killed(function=state.name, offset=state.root.offset, reason=reason, detail=detail))
 
     def forget_namespace(self, namespace: int) -> list[Installed]:
@@ -138,7 +143,7 @@ class Service:
             self.natives.watch.unwatch_dict_key(*key, dying=True)
         return regions
 
-    def retire_all(self, state: RootState, reason: KillReason) -> None:
+    def retire_all(self, state: RootState, reason: KillReason | None = None) -> None:
         """Takes all regions of a root out of service."""
         for installed in list(state.versions):
             self.retire(installed, reason)

@@ -85,6 +85,7 @@ class Installed:
     owner: RootState
     kinds: tuple[EntryKind, ...]
     blocks: int
+    offsets: frozenset[int]
     exits: tuple[Way, ...]
     machine: MachineCode
     records: Records
@@ -112,10 +113,11 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is none."""
+    """Why there is none. `at` is the offset of what was in the way, if that was an instruction."""
 
     reason: AbortReason
     detail: str = ""
+    at: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -201,7 +203,7 @@ def _version_facts(version: Installed) -> VersionFacts:
             ExitFacts(way.reason, way.offset, way.detail, version.records.count(index))
             for index, way in enumerate(version.exits)
         ),
-        offsets=frozenset(version.owner.code.profile.seen),
+        offsets=version.offsets,
         assumed=tuple(name for _, name in version.assumptions),
     )
 

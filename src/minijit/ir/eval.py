@@ -105,6 +105,7 @@ class _Machine:
     should_leave: Callable[[int], bool]
     table: Mapping[str, Row]
     values: dict[Value, object] = field(default_factory=dict)
+    virtuals: dict[Slot, object] = field(default_factory=dict)  # what is made of them where the run ends
 
     def run(self, inputs: Sequence[object]) -> Outcome:
         number, args = 0, inputs
@@ -165,9 +166,9 @@ class _Machine:
             case Entry(number):
                 return EntryObject(number) if self.objects is None else self.objects[number]
             case VirtualTuple(items):
-                return tuple(map(self.slot, items))
+                return self.virtuals.setdefault(slot, tuple(map(self.slot, items)))
             case VirtualRange(start, stop, step):
-                return range(*map(self.int, (start, stop, step)))
+                return self.virtuals.setdefault(slot, range(*map(self.int, (start, stop, step))))
             case RangeIterator(start, step, length, home):
                 return RangeState(self.int(start), self.int(step), self.int(length), home)
             case _:

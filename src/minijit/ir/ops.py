@@ -5,7 +5,8 @@ returns the result or raises `Leaves` where the op leaves through its exit. Pars
 table; lowering has one small function a row (`backend/lower`). A test lists the rows that lack one of these.
 
 Ints are 64 bits. An op that would need more leaves, unless its name ends in `_wrap`: those are made by passes where a
-later mask makes the upper bits void, and keep the low 64 bits.
+later mask makes the upper bits void, or where ranges say that there are none, and keep the low 64 bits. Names that end
+in `_unsigned` are made where no operand is negative.
 """
 
 from __future__ import annotations
@@ -123,6 +124,11 @@ def _raising(function: Callable[..., Any]) -> Callable[..., Any]:
     return meaning
 
 
+def _unsigned(function: Callable[[int, int], int]) -> Callable[[int, int], int]:
+    """On the operands' 64 bits taken as numbers without a sign; leaves on a zero divisor."""
+    return _raising(lambda a, b: wrap(function(a % 2**64, b % 2**64)))
+
+
 def _div(a: int, b: int) -> float:
     if b == 0 or max(abs(a), abs(b)) > 2**53:
         raise Leaves
@@ -207,6 +213,8 @@ op("int_neg_wrap", "int -> int", _wrapped(operator.neg))
 op("int_abs", "int -> int", _checked(abs), GUARD)
 op("int_floordiv", "int int -> int", _raising(lambda a, b: fits(a // b)), GUARD)
 op("int_mod", "int int -> int", _raising(lambda a, b: a % b if (a, b) != (INT_MIN, -1) else fits(2**63)), GUARD)
+op("int_floordiv_unsigned", "int int -> int", _unsigned(operator.floordiv), GUARD)
+op("int_mod_unsigned", "int int -> int", _unsigned(operator.mod), GUARD)
 op("int_truediv", "int int -> float", _div, GUARD)
 op("int_pow", "int int -> int", _int_pow, GUARD)
 op("int_lshift", "int int -> int", _shift_left, GUARD)

@@ -49,11 +49,13 @@ if TYPE_CHECKING:
 
 
 class TextError(ValueError):
-    """A text is no region: says in which line, and what was expected there."""
+    """A text is no region: says where (line and column count from 1), and what was expected there."""
 
-    def __init__(self, line: int, expected: str, found: str) -> None:
-        super().__init__(f"line {line}: expected {expected}, found {found or 'the end of the line'}")
+    def __init__(self, line: int, column: int, expected: str, found: str) -> None:
+        self.what = f"expected {expected}, found {found or 'the end of the line'}"
+        super().__init__(f"line {line}: {self.what}")
         self.line = line
+        self.column = column
         self.expected = expected
 
 
@@ -71,7 +73,7 @@ _TOKEN = re.compile(
            | [A-Za-z_][\w.]* | [(),:=|\[\]] | \S )""",
     re.VERBOSE,
 )
-_NUMBERED = re.compile(r"(v|b|e|entry|range_iter\.)(\d+)")
+_NUMBERED = re.compile(r"(v|b|e|entry|tuple\.|range\.|range_iter\.)(\d+)")
 _KINDS = {kind.value: kind for kind in Kind}
 _ENTRY_KINDS = {kind.value: kind for kind in EntryKind}
 _POINTS = {point.value: point for point in EntryPoint}
@@ -91,28 +93,34 @@ def builtin_or_opaque(name: str) -> object:
 
 def parse_region(text: str, resolve: Callable[[str], object] = builtin_or_opaque) -> Region:
     """The region that a text describes; `resolve` gives the object for each `@name`. Raises `TextError`."""
-    numbered = enumerate(text.splitlines(), 1)
-    lines = [_Line(number, tokens) for number, raw in numbered if (tokens := _tokens(raw))]
-    return _Parser(lines, resolve).region()
+    lines = [_line(number, raw) for number, raw in enumerate(text.splitlines(), 1)]
+    return _Parser([line for line in lines if line.tokens], resolve).region()
 
 
-def _tokens(raw: str) -> list[str]:
+def _line(number: int, raw: str) -> _Line:
+    """The tokens of a line, and where they begin."""
     code = _CODE.match(raw)
     assert code is not None  # it matches the empty string
-    header = re.match(r'\s*region\s+([^\s"#]+)(.*)', code.group())
-    if header:
-        # A name is whatever stands there, such as `f.<locals>.<lambda>`.
-        return ["region", header.group(1), *_TOKEN.findall(header.group(2))]
+    # A region's name is whatever stands there, such as `f.<locals>.<lambda>`.
+    header = re.match(r'\s*(region)\s+([^\s"#]+)', code.group())
+    found = [] if header is None else [(header[group], header.start(group)) for group in (1, 2)]
+    tokens = _TOKEN.finditer(code.group(), 0 if header is None else header.end())
+    found += [(token[1], token.start(1)) for token in tokens]
     rest = raw[code.end() :]  # a comment, or a string that does not end
-    return _TOKEN.findall(code.group()) + ([] if rest.startswith("#") or not rest else [rest])
+    if rest and not rest.startswith("#"):
+        found.append((rest, code.end()))
+    ends = [start + len(token) for token, start in found[-1:]]
+    columns = [column + 1 for column in (*(start for _, start in found), *ends)]
+    return _Line(number, [token for token, _ in found], columns)
 
 
 @dataclass(slots=True)
 class _Line:
-    """The tokens of one line, and how far they have been read."""
+    """The tokens of one line, the column of each and of the line's end, and how far they have been read."""
 
     number: int
     tokens: list[str]
+    columns: list[int]
     at: int = 0
 
     @property
@@ -120,7 +128,7 @@ class _Line:
         return self.tokens[self.at] if self.at < len(self.tokens) else ""
 
     def fail(self, expected: str) -> NoReturn:
-        raise TextError(self.number, expected, self.next)
+        raise TextError(self.number, self.columns[self.at], expected, self.next)
 
     def take(self) -> str:
         token = self.next
@@ -196,21 +204,23 @@ class _Parser:
             match = _NUMBERED.fullmatch(token)
             if match is None or match[1] != "v" or after != ":":
                 continue
-            probe = _Line(line.number, line.tokens, at + 2)
+            probe = _Line(line.number, line.tokens, line.columns, at + 2)
             value = Value(int(match[2]), probe.word(_KINDS, "a kind"))
             # Two definitions of one kind are left to the verifier.
             if self.values.setdefault(value.number, value) != value:
-                raise TextError(line.number, "one kind for each value", f"a second one for {token}")
+                raise TextError(line.number, line.columns[at], "one kind for each value", f"a second one for {token}")
 
     def line(self, expected: str) -> _Line:
         if self.at == len(self.lines):
             last = self.lines[-1].number if self.lines else 0
-            raise TextError(last + 1, expected, "the end of the text")
+            raise TextError(last + 1, 1, expected, "the end of the text")
         return self.lines[self.at]
 
     def region(self) -> Region:
         line = self.line("`region`")
         line.expect("region")
+        if not line.next:
+            line.fail("a name")
         name = line.string("a name") if line.next.startswith('"') else line.take()
         point = line.word(_POINTS, "`call` or `loop`")
         line.expect("(")
@@ -229,7 +239,7 @@ class _Parser:
     def block(self, number: int) -> Block:
         line = self.line("a block")
         if line.number_after("b", "a block") != number:
-            raise TextError(line.number, f"block b{number}", line.tokens[0])
+            raise TextError(line.number, line.columns[0], f"block b{number}", line.tokens[0])
         line.expect("(")
         params = line.several(self.definition, ")")
         line.expect(":")
@@ -312,8 +322,15 @@ class _Parser:
             return _HOLES[line.take()]
         if _is_numbered(line, "entry"):
             return Entry(line.number_after("entry", "an entry slot"))
+        if _is_numbered(line, "tuple."):
+            identity = line.number_after("tuple.", "a number that tells equal tuples apart")
+            line.expect("(")
+            return VirtualTuple(line.several(self.slot, ")"), identity)
         if line.skip("range"):
             return VirtualRange(*self.three(line))
+        if _is_numbered(line, "range."):
+            identity = line.number_after("range.", "a number that tells equal ranges apart")
+            return VirtualRange(*self.three(line), identity)
         if line.skip("range_iter"):
             return RangeIterator(*self.three(line))
         if _is_numbered(line, "range_iter."):

@@ -124,18 +124,23 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class VirtualTuple:
-    """A tuple that no one has allocated yet."""
+    """A tuple that no one has allocated yet.
+
+    What is equal in a snapshot is one object: `identity` tells apart what happens to have equal items.
+    """
 
     items: tuple[Slot, ...]
+    identity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class VirtualRange:
-    """A `range` object that no one has allocated yet."""
+    """A `range` object that no one has allocated yet; `identity` as above."""
 
     start: Operand
     stop: Operand
     step: Operand
+    identity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,10 +313,12 @@ def map_slot(slot: Slot, change: dict[Value, Operand]) -> Slot:
     match slot:
         case Value():
             return change.get(slot, slot)
-        case VirtualTuple(items):
-            return VirtualTuple(tuple(map_slot(item, change) for item in items))
-        case VirtualRange(start, stop, step):
-            return VirtualRange(map_operand(start, change), map_operand(stop, change), map_operand(step, change))
+        case VirtualTuple(items, identity):
+            return VirtualTuple(tuple(map_slot(item, change) for item in items), identity)
+        case VirtualRange(start, stop, step, identity):
+            return VirtualRange(
+                map_operand(start, change), map_operand(stop, change), map_operand(step, change), identity
+            )
         case RangeIterator(start, step, length, home):
             return RangeIterator(
                 map_operand(start, change), map_operand(step, change), map_operand(length, change), home

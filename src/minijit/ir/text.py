@@ -159,10 +159,12 @@ class _Printer:
                 return slot.value
             case Entry(number):
                 return f"entry{number}"
-            case VirtualTuple(items):
-                return f"({', '.join(map(self.slot, items))}{',' if len(items) == 1 else ''})"
-            case VirtualRange(start, stop, step):
-                return f"range({', '.join(map(self.operand, (start, stop, step)))})"
+            case VirtualTuple(items, identity):
+                name = f"tuple.{identity}" if identity else ""
+                return f"{name}({', '.join(map(self.slot, items))}{',' if len(items) == 1 else ''})"
+            case VirtualRange(start, stop, step, identity):
+                name = f"range.{identity}" if identity else "range"
+                return f"{name}({', '.join(map(self.operand, (start, stop, step)))})"
             case RangeIterator(start, step, length, home):
                 at = "" if home is None else f".{home}"
                 return f"range_iter{at}({', '.join(map(self.operand, (start, step, length)))})"

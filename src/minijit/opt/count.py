@@ -33,11 +33,8 @@ _STEPPING = {*_CHECKED, *_CHECKED.values()}
 
 def count(region: Region) -> Region:
     """The region with counters unchecked."""
-    steps = {op.result: op for block in region.blocks for op in block.ops if op.name in _STEPPING}
-    starts = {value for slot, _, value in region.inputs() if region.entry_kinds[slot] is EntryKind.SMALL_INT}
-    incoming = _incoming(region)
-    facts = _Facts(starts, _small_values(region), incoming, steps)
-    counted = facts.counted()
+    facts = _facts(region)
+    starts, counted = facts.starts, facts.counted()
     blocks = tuple(Block(b.params, tuple([facts.unchecked(op, counted) for op in b.ops]), b.end) for b in region.blocks)
     needed = facts.needed(counted)
     kinds = list(region.entry_kinds)
@@ -45,6 +42,17 @@ def count(region: Region) -> Region:
         if value in starts and value not in needed:
             kinds[slot] = EntryKind.INT
     return Region(region.name, region.point, tuple(kinds), blocks, region.exits)
+
+
+def counted_values(region: Region) -> set[Value]:
+    """The values that are counted: they come nowhere near the ends of 64 bits."""
+    return _facts(region).counted()
+
+
+def _facts(region: Region) -> _Facts:
+    steps = {op.result: op for block in region.blocks for op in block.ops if op.name in _STEPPING}
+    starts = {value for slot, _, value in region.inputs() if region.entry_kinds[slot] is EntryKind.SMALL_INT}
+    return _Facts(starts, _small_values(region), _incoming(region), steps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,9 @@ def _fixpoint(incoming: list[list[Operand | int]], takers: list[list[int]]) -> d
             if only is not None:
                 same[param] = only
                 work += takers[param]
+                if isinstance(only, int):
+                    # They take that parameter from here on: what becomes of it matters to them as well.
+                    takers[only] += takers[param]
     return same
 
 

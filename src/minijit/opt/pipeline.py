@@ -2,7 +2,7 @@
 
 In: a valid region. Out: a valid region that does the same, and the stages on the way if asked for. `params`
 comes first, since it makes operands equal for `imply`; `count` and `wrap` after `imply`, since a guard that is
-gone sees nothing any more; `prune` last, to sweep up.
+gone sees nothing any more; `ranges` after `count`, whose counters have narrow ranges; `prune` last, to sweep up.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from minijit.ir.check import require_valid
 from minijit.opt.count import count
 from minijit.opt.imply import imply
+from minijit.opt.iterators import iterators
 from minijit.opt.params import params
 from minijit.opt.prune import prune
+from minijit.opt.ranges import ranges
 from minijit.opt.wrap import wrap
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ PASSES: tuple[tuple[str, Callable[[Region], Region]], ...] = (
     ("params", params),
     ("imply", imply),
     ("count", count),
+    ("ranges", ranges),
+    ("iterators", iterators),
     ("wrap", wrap),
     ("prune", prune),
 )

@@ -10,7 +10,8 @@
     ...
 
 In: such a file, or one that is a region and nothing else. Out: its parts, or the text that a pass makes of
-`before`. Without a `pass` line the whole pipeline runs. Line numbers in errors are those of the file.
+`before`. Without a `pass` line the whole pipeline runs. Line numbers in errors are those of the file. What is wrong
+with a file is a `TextError` or a `TraceFileError`; an `InvalidRegion` is never the file's fault, but a pass's.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minijit.ir.check import require_valid
+from minijit.ir.check import check_region, require_valid
 from minijit.ir.text import parse_region, print_region
 from minijit.opt.pipeline import PASSES, optimise
 
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
     from minijit.ir.region import Region
 
 BEFORE, AFTER = "--- before", "--- after"
+ALL = "all"
+"""Stands for the whole pipeline where the name of a pass is asked for."""
 
 
 class TraceFileError(ValueError):
-    """A file names a pass that does not exist."""
+    """A file names a pass that does not exist, or has a region that breaks a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,15 @@ class TraceFile:
 
     def result(self, pass_name: str | None = None) -> str:
         """What the pass makes of `before`: the pass given, else the file's own, else all."""
+        name = pass_name or self.pass_name or ALL
+        run = find_pass(name)
         region = parse_region(self.before)
-        require_valid(region, "parsing")
-        return print_region(find_pass(pass_name or self.pass_name)(region))
+        problems = check_region(region)
+        if problems:
+            raise TraceFileError(f"the region is invalid: {'; '.join(map(str, problems))}")
+        made = run(region)
+        require_valid(made, name)
+        return print_region(made)
 
     def with_after(self, after: str) -> str:
         """The text of the file with another result."""
@@ -71,16 +80,14 @@ def read_trace(text: str) -> TraceFile:
     return TraceFile("".join(head), names[0] if names else None, before, after)
 
 
-def find_pass(name: str | None) -> Callable[[Region], Region]:
-    """The pass of this name; all of them for None."""
-    passes = dict(PASSES)
-    if name is None:
-        return optimise
+def find_pass(name: str) -> Callable[[Region], Region]:
+    """The pass of this name; the whole pipeline for `ALL`."""
+    passes = {**dict(PASSES), ALL: optimise}
     if name not in passes:
         raise TraceFileError(f"there is no pass {name}: there are {', '.join(passes)}")
     return passes[name]
 
 
 def run_trace_file(path: str | Path, pass_name: str | None = None) -> str:
-    """The text that a pass (the file's own, or all, if None is given) makes of the region in a file."""
+    """The text that a pass (if None is given the file's own, else all) makes of the region in a file."""
     return read_trace(Path(path).read_text(encoding="utf-8")).result(pass_name)

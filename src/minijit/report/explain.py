@@ -2,9 +2,11 @@
 
 Everything is derived from the facts that the driver hands over; nothing is measured here. Lines carry a mark:
 
-    +   compiled code ran through here and never had to leave
+    +   compiled, and never left here before it was done
     !   compiled code leaves here, with the count and the reason
-    .   seen by no recording, or not compiled
+    x   this kept something from being compiled
+    .   not compiled
+        (none) nothing to compile: a comment, `else:`, the decorator
 
 The result prints as text and, in a notebook, as HTML.
 """
@@ -17,15 +19,25 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minijit.events import Aborted, Event, ExitReason, GaveUp, GiveUpReason, Killed
-from minijit.ir.region import EntryPoint
+from minijit.events import Aborted, ExitHot, ExitReason, GiveUpReason, Killed
+from minijit.report.sentences import obstacle, place, root_sentences, times, way_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence, Set
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from minijit.events import Event, Reason
     from minijit.ir.bytecode import Code
-    from minijit.ir.region import EntryKind
-    from minijit.ir.trace import Root
+    from minijit.report.facts import ExitFacts, RootFacts, VersionFacts
+
+    Notes = dict[int | None, list[str]]
+
+_COLOURS = {
+    "+": "rgba(76, 175, 80, .2)",
+    "!": "rgba(255, 152, 0, .25)",
+    "x": "rgba(244, 67, 54, .2)",
+    ".": "transparent",
+    " ": "transparent",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,119 +68,113 @@ class Explanation:
             yield f"  {sentence}"
         for line in self.lines:
             note = f"    # {'; '.join(line.notes)}" if line.notes else ""
-            yield f"{line.number:>5} {line.mark} {line.text}{note}"
+            yield f"{line.number:>5} {line.mark} {line.text}{note}".rstrip()
         for hint in self.hints:
             yield f"  hint: {hint}"
 
     def _repr_html_(self) -> str:
-        colours = {"+": "#e8f5e9", "!": "#fff3e0", ".": "transparent"}
         rows = "".join(
-            f'<tr style="background:{colours[line.mark]}"><td style="text-align:right;opacity:.6">{line.number}</td>'
+            f'<tr style="background:{_COLOURS[line.mark]}"><td style="text-align:right;opacity:.6">{line.number}</td>'
+            f"<td>{html.escape(line.mark)}</td>"
             f'<td style="text-align:left"><pre style="margin:0">{html.escape(line.text)}</pre></td>'
             f'<td style="text-align:left">{html.escape("; ".join(line.notes))}</td></tr>'
             for line in self.lines
         )
-        told = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in (*self.summary, *self.hints))
-        return f"<b>{html.escape(self.name)}</b><ul>{told}</ul><table>{rows}</table>"
+        told = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.summary)
+        hints = "".join(f"<li>hint: {html.escape(hint)}</li>" for hint in self.hints)
+        return f"<b>{html.escape(self.name)}</b><ul>{told}</ul><table>{rows}</table><ul>{hints}</ul>"
 
 
-@dataclass(frozen=True, slots=True)
-class ExitFacts:
-    """An exit of a region in service, and how often it was taken."""
-
-    reason: ExitReason
-    offset: int
-    detail: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class VersionFacts:
-    """A region in service. `kinds` are those of its entry slots, `size` is in bytes."""
-
-    kinds: tuple[EntryKind, ...]
-    size: int
-    entries: int
-    exits: tuple[ExitFacts, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RootFacts:
-    """What the driver knows of one root; `history` are the events it kept."""
-
-    root: Root
-    versions: tuple[VersionFacts, ...]
-    history: tuple[Event, ...]
-    given_up: GiveUpReason | None
-    suppressed: bool
-
-
-def explain(name: str, code: Code, seen: Set[int], roots: Sequence[RootFacts]) -> Explanation:
-    """Puts into words what is known of a function: its code, the offsets that recordings saw, its roots."""
+def explain(name: str, code: Code, roots: Sequence[RootFacts]) -> Explanation:
+    """Puts into words what is known of a function: its code, and its roots, the calls first."""
     versions = [version for root in roots for version in root.versions]
-    lines = tuple(_lines(code, seen, versions))
-    return Explanation(name, tuple(_summary(code, roots)), lines, tuple(dict.fromkeys(_hints(roots, versions))))
+    lines = tuple(_lines(code, roots, versions))
+    return Explanation(name, tuple(_summary(code, roots, versions)), lines, tuple(dict.fromkeys(_hints(roots))))
 
 
-def _summary(code: Code, roots: Sequence[RootFacts]) -> Iterator[str]:
+def _summary(code: Code, roots: Sequence[RootFacts], versions: Sequence[VersionFacts]) -> Iterator[str]:
     if all(root.suppressed for root in roots):
         yield "suppressed by the user: never compiled"
+        return
     for root in roots:
-        is_call = root.root.point is EntryPoint.CALL
-        where = "calls" if is_call else f"the loop at line {code.line(root.root.offset)}"
-        yield from (f"{where}: {sentence}" for sentence in _root_summary(root))
+        yield from (f"{place(code, root)}: {sentence}" for sentence in root_sentences(code, root))
+    assumed = sorted({name for version in versions for name in version.assumed})
+    if assumed:
+        yield f"relies on {', '.join(assumed)}: code is thrown away when one of these changes"
 
 
-def _root_summary(root: RootFacts) -> Iterator[str]:
-    for version in root.versions:
-        kinds = ", ".join(kind.label for kind in version.kinds)
-        yield f"compiled for ({kinds}), {version.size} bytes, entered {version.entries} times"
+def _hints(roots: Sequence[RootFacts]) -> Iterator[str]:
+    for root in roots:
+        if root.suppressed:
+            continue
+        for reason in _reasons(root):
+            if reason.hint:
+                yield f"{reason.sentence}: {reason.hint}"
+
+
+def _reasons(root: RootFacts) -> Iterator[Reason]:
+    """Why a root is not compiled, or is left, as far as there is anything to be done about it."""
+    yield from (way.reason for version in root.versions for way in version.exits if way.count)
     if root.given_up is not None:
-        yield f"given up: {root.given_up.sentence}"
-    yield from _troubles(root.history)
-    if not root.versions and not root.history and not root.suppressed:
-        yield "not hot yet"
+        yield root.given_up
+    past = Killed if root.versions else Killed | Aborted
+    yield from (event.reason for event in root.history if isinstance(event, past))
 
 
-def _troubles(history: Sequence[Event]) -> Iterator[str]:
-    """The aborts and kills that are remembered."""
-    aborts = [event for event in history if isinstance(event, Aborted)]
-    if aborts:
-        detail = f" ({aborts[-1].detail})" if aborts[-1].detail else ""
-        yield f"{len(aborts)} attempts came to nothing, the last because {aborts[-1].reason.sentence}{detail}"
-    kills = Counter((event.reason, event.detail) for event in history if isinstance(event, Killed))
-    for (reason, detail), count in kills.items():
-        yield f"killed {count} times: {reason.sentence}{f' ({detail})' if detail else ''}"
+def _lines(code: Code, roots: Sequence[RootFacts], versions: Sequence[VersionFacts]) -> Iterator[Line]:
+    leaves, obstacles = _leaves(code, versions), _obstacles(code, roots)
+    compiled = _line_numbers(code, {offset for version in versions for offset in version.offsets})
+    code_lines = _line_numbers(code, code.instructions)
+    has_source = bool(linecache.getlines(code.code.co_filename))
+    for number in range(code.code.co_firstlineno, max(code_lines, default=0) + 1):
+        notes = leaves.get(number) or (obstacles.get(number, []) if number not in compiled else [])
+        notes = list(dict.fromkeys(notes))
+        marks = {"!": number in leaves, "+": number in compiled, "x": bool(notes), ".": number in code_lines}
+        mark = next((mark for mark, is_so in marks.items() if is_so), " ")
+        if has_source or notes:
+            yield Line(number, linecache.getline(code.code.co_filename, number).rstrip(), mark, tuple(notes))
 
 
-def _hints(roots: Sequence[RootFacts], versions: Sequence[VersionFacts]) -> Iterator[str]:
-    for version in versions:
-        for way in version.exits:
-            if way.count and way.reason.hint:
-                yield f"{way.reason.sentence}: {way.reason.hint}"
-    for root in roots:
-        for event in root.history:
-            if isinstance(event, Aborted | GaveUp | Killed) and event.reason.hint:
-                yield f"{event.reason.sentence}: {event.reason.hint}"
+def _line_numbers(code: Code, offsets: Iterable[int]) -> set[int]:
+    """The lines of instructions that do something."""
+    lines = (code.line(offset) for offset in offsets if code.instructions[offset].name != "RESUME")
+    return {line for line in lines if line is not None}
 
 
-def _lines(code: Code, seen: Set[int], versions: Sequence[VersionFacts]) -> Iterator[Line]:
-    numbers = [line for offset in code.instructions if (line := code.line(offset)) is not None]
-    notes = _notes(code, versions)
-    compiled = {code.line(offset) for offset in seen} if versions else set()
-    for number in range(min(numbers), max(numbers) + 1):
-        here = notes.get(number, Counter())
-        mark = "!" if here else "+" if number in compiled else "."
-        text = linecache.getline(code.code.co_filename, number).rstrip()
-        yield Line(number, text, mark, tuple(f"{count} times: {reason}" for reason, count in here.items()))
-
-
-def _notes(code: Code, versions: Sequence[VersionFacts]) -> dict[int | None, Counter[str]]:
+def _leaves(code: Code, versions: Sequence[VersionFacts]) -> Notes:
     """For each line, how often compiled code left there for which reason."""
-    notes: dict[int | None, Counter[str]] = {}
+    counts: dict[int | None, Counter[str]] = {}
     for version in versions:
-        for way in version.exits:
-            if way.count and way.reason is not ExitReason.LEFT_LOOP:
-                reason = f"{way.reason.sentence}{f' ({way.detail})' if way.detail else ''}"
-                notes.setdefault(code.line(way.offset), Counter())[reason] += way.count
+        for way in filter(_is_told, version.exits):
+            counts.setdefault(code.line(way.offset), Counter())[way_out(way.reason, way.detail)] += way.count
+    return {line: [f"{times(count)}: {why}" for why, count in here.items()] for line, here in counts.items()}
+
+
+def _is_told(way: ExitFacts) -> bool:
+    """Whether an exit is worth a note: one that was taken, or will be whenever its line is reached."""
+    return way.reason.is_failure and (way.count > 0 or way.reason is ExitReason.UNSUPPORTED)
+
+
+def _obstacles(code: Code, roots: Sequence[RootFacts]) -> Notes:
+    """For each line, what kept a root from being compiled there, or made it be given up: the last that did."""
+    notes: Notes = {}
+    for root in roots:
+        if root.versions or root.suppressed:
+            continue
+        found = next(filter(None, (_obstacle(event, root) for event in reversed(root.history))), None)
+        if found is not None:
+            offset, words = found
+            notes.setdefault(code.line(offset), []).append(words)
     return notes
+
+
+def _obstacle(event: Event, root: RootFacts) -> tuple[int, str] | None:
+    """The offset and the words for what an event says was in the way."""
+    match event:
+        case ExitHot(action="giveup") if root.given_up is GiveUpReason.EXITS:
+            return event.at, f"given up when left {times(event.count)}: {way_out(event.reason, event.detail)}"
+        case Aborted():
+            met = obstacle(event)
+            return None if met is None else (event.at, met)
+        case _:
+            return None

@@ -1,0 +1,169 @@
+"""Keeps one number round a loop over a range instead of two: where it ends instead of how many values are left.
+
+    b0(v0: int):                               b0(v0: int):
+      jump b1(0, v0)                             v9: int = int_add_wrap 0, v0
+                                                 jump b1(0, v9)
+    b1(v1: int, v2: int):                      b1(v1: int, v10: int):
+      v3: bool = int_ne v2, 0                    v2: int = int_sub_wrap v10, v1
+      branch v3 b2() b3()                        v3: bool = int_ne v1, v10
+                                                 branch v3 b2() b3()
+    b2():                                      b2():
+      v4: int = int_add_wrap v1, 1               v4: int = int_add_wrap v1, 1
+      v5: int = int_sub_wrap v2, 1               v5: int = int_sub_wrap v2, 1
+      jump b1(v4, v5)                            jump b1(v4, v10)
+
+A range iterator has the next value and the number of values left, as CPython's has, and each round changes both. Where
+one grows or falls by one as the other falls by one, their sum or difference stays, so the loop need not count. What is
+left is computed from it where it is needed: in snapshots only, as a rule, and lowering does that on the way out. All
+is arithmetic modulo 2**64, so nothing needs to be known of the values.
+
+The parameter that goes becomes an op with the same result, so that its uses stay. Steps other than one are left alone:
+they would need a division.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING
+
+from minijit.ir.region import (
+    Block,
+    Branch,
+    Const,
+    Edge,
+    Jump,
+    Kind,
+    Leave,
+    Op,
+    Operand,
+    Region,
+    Return,
+    Terminator,
+    Value,
+    edges,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+ADD, SUB = "int_add_wrap", "int_sub_wrap"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two parameters of a block by their positions: `end` (a new value) is to stand in for what is left."""
+
+    next: int
+    left: int
+    step: int
+    end: Value
+
+
+def iterators(region: Region) -> Region:
+    """The region with loops that know their end."""
+    made = {op.result: op for block in region.blocks for op in block.ops if op.name in (ADD, SUB)}
+    if not made:
+        return region
+    numbers = count(1 + _last_number(region))
+    pairs = _pairs(region, made, numbers)
+    if not pairs:
+        return region
+    blocks = tuple(_changed(region, number, pairs, made, numbers) for number in range(len(region.blocks)))
+    return Region(region.name, region.point, region.entry_kinds, blocks, region.exits)
+
+
+def _last_number(region: Region) -> int:
+    values = [value.number for block in region.blocks for value in block.params]
+    values += [op.result.number for block in region.blocks for op in block.ops if op.result is not None]
+    return max(values, default=0)
+
+
+def _pairs(region: Region, made: Mapping[Value | None, Op], numbers: Iterator[int]) -> dict[int, _Pair]:
+    """One pair for each block that has one."""
+    incoming: dict[int, list[Edge]] = {}
+    for block in region.blocks:
+        for edge in edges(block.end):
+            incoming.setdefault(edge.target, []).append(edge)
+    pairs = {}
+    for number, block in enumerate(region.blocks[1:], 1):
+        found = _find(block, incoming.get(number, []), made)
+        if found is not None:
+            pairs[number] = _Pair(*found, Value(next(numbers), Kind.INT))
+    return pairs
+
+
+def _find(block: Block, incoming: list[Edge], made: Mapping[Value | None, Op]) -> tuple[int, int, int] | None:
+    """The positions of a next value and of what is left, and the step."""
+    for left, counter in enumerate(block.params):
+        rounds = [edge for edge in incoming if _moved(edge.args[left], counter, SUB, made) == -1]
+        if not rounds:
+            continue
+        # An iterator's next value comes right before what is left.
+        for following in range(left - 1, -1, -1):
+            steps = {_moved(edge.args[following], block.params[following], ADD, made) for edge in rounds}
+            step = steps.pop()
+            if not steps and step in (1, -1):
+                return following, left, step
+    return None
+
+
+def _moved(operand: Operand, value: Value, name: str, made: Mapping[Value | None, Op]) -> int | None:
+    """By what an addition or subtraction moves a value to become the operand; None if it does not."""
+    op = made.get(operand) if isinstance(operand, Value) else None
+    if op is None or op.name != name or op.args[0] != value:
+        return None
+    step = op.args[1]
+    if not isinstance(step, Const) or type(step.value) is not int:
+        return None
+    return -step.value if name == SUB else step.value
+
+
+def _changed(
+    region: Region, number: int, pairs: Mapping[int, _Pair], made: Mapping[Value | None, Op], numbers: Iterator[int]
+) -> Block:
+    """A block with the end in place of what is left, and with ends for the blocks that it goes on to."""
+    block = region.blocks[number]
+    params, ops = block.params, list(block.ops)
+    if number in pairs:
+        params, ops = _with_end(block, pairs[number])
+
+    def passed(edge: Edge) -> Edge:
+        pair = pairs.get(edge.target)
+        if pair is None:
+            return edge
+        left = edge.args[pair.left]
+        end: Operand = pair.end
+        if _moved(left, region.blocks[edge.target].params[pair.left], SUB, made) != -1:
+            end = Value(next(numbers), Kind.INT)
+            ops.append(Op(ADD if pair.step == 1 else SUB, (edge.args[pair.next], left), end))
+        return Edge(edge.target, (*edge.args[: pair.left], end, *edge.args[pair.left + 1 :]))
+
+    end = _with_edges(block.end, passed)
+    return Block(params, tuple(ops), end)
+
+
+def _with_end(block: Block, pair: _Pair) -> tuple[tuple[Value, ...], list[Op]]:
+    """The parameters with the end, and the ops after that which gives what is left."""
+    following, left = block.params[pair.next], block.params[pair.left]
+    operands = (pair.end, following) if pair.step == 1 else (following, pair.end)
+    ops = [Op(SUB, operands, left)]
+    for op in block.ops:
+        if op.name == "int_ne" and op.args[0] == left and _is_zero(op.args[1]):
+            op = Op(op.name, (following, pair.end), op.result)
+        ops.append(op)
+    return (*block.params[: pair.left], pair.end, *block.params[pair.left + 1 :]), ops
+
+
+def _is_zero(operand: Operand) -> bool:
+    return isinstance(operand, Const) and type(operand.value) is int and operand.value == 0
+
+
+def _with_edges(end: Terminator, change: Callable[[Edge], Edge]) -> Terminator:
+    match end:
+        case Jump(edge):
+            return Jump(change(edge))
+        case Branch(condition, then, otherwise):
+            return Branch(condition, change(then), change(otherwise))
+        case Return() | Leave():
+            return end

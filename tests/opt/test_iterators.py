@@ -1,0 +1,93 @@
+"""`iterators` keeps what a region does; and the test that says so notices planted bugs.
+
+Random regions have no loops over ranges, so the regions are those of the traces `traces/iterators_*.trace`, with all
+inputs of a table, left at each of the first polls: what is left must be right in snapshots.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from minijit.ir.check import check_region
+from minijit.ir.eval import evaluate
+from minijit.ir.region import INT_MAX, INT_MIN, EntryKind, Region
+from minijit.ir.text import parse_region
+from minijit.opt import iterators as module
+from minijit.opt.iterators import iterators
+from minijit.opt.tracefile import read_trace
+from strategies.regions import Case, signature
+
+type Pass = Callable[[Region], Region]
+
+TRACES = sorted((Path(__file__).parent / "traces").glob("iterators_*.trace"))
+INPUTS: dict[EntryKind, tuple[object, ...]] = {
+    EntryKind.INT: (0, 1, -1, 5, 9, INT_MAX, INT_MIN),
+    EntryKind.BOOL: (False, True),
+}
+POLLS = (0, 1, 2, 3, 7)
+
+
+def outcome(region: Region, case: Case) -> object:
+    polls = iter(range(1, 10**6))
+    ended = evaluate(region, case.inputs, fuel=5000, should_leave=lambda _exit: next(polls) == case.leave_at)
+    return signature(region, ended)
+
+
+def keeps(run_pass: Pass, case: Case) -> bool:
+    before, after = outcome(case.region, case), outcome(run_pass(case.region), case)
+    return check_region(run_pass(case.region)) == () and before == after
+
+
+def trace_cases(path: Path) -> Iterator[Case]:
+    region = parse_region(read_trace(path.read_text(encoding="utf-8")).before)
+    kinds = [region.entry_kinds[slot] for slot, _, _ in region.inputs()]
+    for inputs in itertools.product(*(INPUTS[kind] for kind in kinds)):
+        for leave_at in POLLS:
+            yield Case(region, inputs, leave_at)
+
+
+@pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
+def test_iterators_keep_what_a_trace_does(path: Path) -> None:
+    assert all(keeps(iterators, case) for case in trace_cases(path))
+
+
+MUTANTS = {
+    "adds the end of what falls": ("ADD if pair.step == 1 else SUB", "ADD"),
+    "subtracts the other way": ("(pair.end, following) if pair.step == 1", "(pair.end, following) if True"),
+    "takes any step": ("if not steps and step in (1, -1):", "if not steps and step:"),
+    "looks at one round only": ("for edge in rounds}", "for edge in rounds[:1]}"),
+    "takes any start for the round before": (" or op.args[0] != value:", ":"),
+    "keeps the end of the round before": (", SUB, made) != -1:", ", SUB, made) is None and False:"),
+    "compares with the step": ("(following, pair.end), op.result)", "(following, left), op.result)"),
+}
+
+
+def planted(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> Pass:
+    """The pass with a bug in it."""
+    source = inspect.getsource(module)
+    assert source.count(old) == 1, f"the mutant has lost its place: {old}"
+    mutant = types.ModuleType("iterators_mutant")
+    monkeypatch.setitem(sys.modules, mutant.__name__, mutant)
+    exec(compile(source.replace(old, new), mutant.__name__, "exec"), vars(mutant))
+    made: Pass = vars(mutant)["iterators"]
+    return made
+
+
+def is_killed(mutant: Pass, case: Case) -> bool:
+    try:
+        return not keeps(mutant, case)
+    except (LookupError, AssertionError):
+        return True
+
+
+@pytest.mark.parametrize("bug", MUTANTS)
+def test_planted_bug_is_noticed(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant = planted(*MUTANTS[bug], monkeypatch)
+    assert any(is_killed(mutant, case) for case in itertools.chain.from_iterable(map(trace_cases, TRACES)))

@@ -1,0 +1,39 @@
+"""The regions of the passes' `.trace` files as cases: written to show one thing each, with inputs that make it show.
+
+In: the name of a pass. Out: for each of its files the region before the pass, with all inputs of a small table: ordinary
+ones, and those with which sums leave 64 bits.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minijit.ir.parse import builtin_or_opaque
+from minijit.ir.region import SMALL, EntryKind
+from minijit.ir.text import parse_region
+from minijit.opt.tracefile import read_trace
+from strategies.regions import NAMESPACE, Case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TRACES = Path(__file__).parents[1] / "opt" / "traces"
+INPUTS: dict[EntryKind, tuple[object, ...]] = {
+    EntryKind.SMALL_INT: (0, SMALL - 1),
+    EntryKind.INT: (5, 2**63 - 1),
+    EntryKind.RANGE_ITERATOR: (3, 2**63 - 1),
+    EntryKind.BOOL: (False, True),
+    EntryKind.FLOAT: (0.25, 2.0**62),
+}
+
+
+def trace_cases(pass_name: str) -> Iterator[Case]:
+    """The cases of all files whose names begin with that of a pass."""
+    for path in sorted(TRACES.glob(f"{pass_name}_*.trace")):
+        text = read_trace(path.read_text(encoding="utf-8")).before
+        region = parse_region(text, lambda name: NAMESPACE if name == "namespace" else builtin_or_opaque(name))
+        kinds = [region.entry_kinds[slot] for slot, _, _ in region.inputs()]
+        for inputs in itertools.product(*(INPUTS[kind] for kind in kinds)):
+            yield Case(region, inputs, 0)
