@@ -128,7 +128,12 @@ def test_a_configuration_does_not_change() -> None:
 
 
 def test_other_variables_are_none_of_our_business() -> None:
-    assert from_environment({"MINIJIT": "1", "MINIJIT_UNKNOWN": "x", "CALL_THRESHOLD": "0", "PATH": ""}) == Config()
+    assert from_environment({"MINIJIT": "1", "CALL_THRESHOLD": "0", "PATH": ""}) == Config()
+
+
+def test_a_misspelt_variable_is_refused() -> None:
+    with pytest.raises(ConfigError, match="MINIJIT_CALL_TRESHOLD is no setting; did you mean MINIJIT_CALL_THRESHOLD"):
+        from_environment({"MINIJIT_CALL_TRESHOLD": "3"})
 
 
 def test_the_process_is_asked_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

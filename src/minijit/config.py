@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_PREFIX = "MINIJIT_"
+
 
 class ConfigError(ValueError):
     """A setting has a value that it cannot have."""
@@ -85,17 +87,27 @@ def _article(kind: type) -> str:
 def from_environment(environment: Mapping[str, str] | None = None) -> Config:
     """The configuration that the environment asks for.
 
-    Raises `ConfigError`, which names the variable, for a value that it cannot have.
+    Raises `ConfigError`, which names the variable, for a value that it cannot have, and for a variable of ours that is
+    no setting.
     """
     source = os.environ if environment is None else environment
+    rows = {f"{_PREFIX}{item.name.upper()}": item for item in dataclasses.fields(Config)}
     values: dict[str, Any] = {}
-    for item in dataclasses.fields(Config):
-        name = f"MINIJIT_{item.name.upper()}"
-        text = source.get(name)
-        if text is not None:
-            values[item.name] = _parse(name, text, type(item.default))
-            _check(item, values[item.name], name)
+    for name in source:
+        if not name.startswith(_PREFIX):
+            continue
+        if name not in rows:
+            raise ConfigError(f"{name} is no setting; did you mean {_nearest(name, list(rows))}?")
+        item = rows[name]
+        values[item.name] = _parse(name, source[name], type(item.default))
+        _check(item, values[item.name], name)
     return Config(**values)
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    import difflib  # only on the way to an error
+
+    return difflib.get_close_matches(name, names, 1, 0)[0]
 
 
 def _parse(name: str, text: str, wanted: type) -> object:
