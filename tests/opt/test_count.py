@@ -7,10 +7,7 @@ inputs that make overflows, so that each planted bug meets a region which was wr
 
 from __future__ import annotations
 
-import inspect
-import sys
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -23,10 +20,9 @@ from minijit.ir.region import SMALL, Const, EntryKind, Op, Operand, Region
 from minijit.ir.text import parse_region, print_region
 from minijit.opt import count as module
 from minijit.opt.count import STEP, count
+from strategies.mutants import Pass, planted
 from strategies.regions import Case, build_case, random_case, reset_namespace, signature
 from strategies.traces import trace_cases
-
-type Pass = Callable[[Region], Region]
 
 EDGES = (0, 1, -1, 7, STEP, SMALL - 1, 1 - SMALL, SMALL - STEP, 2**60, -(2**53))
 """Small ints, and the last ones that are."""
@@ -178,16 +174,6 @@ MUTANTS = {
 }
 
 
-def planted(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> Pass:
-    source = inspect.getsource(module)
-    assert source.count(old) == 1, f"the mutant has lost its place: {old}"
-    mutant = types.ModuleType("count_mutant")
-    monkeypatch.setitem(sys.modules, mutant.__name__, mutant)
-    exec(compile(source.replace(old, new), mutant.__name__, "exec"), vars(mutant))
-    made: Pass = vars(mutant)["count"]
-    return made
-
-
 def is_killed(mutant: Pass, case: Case) -> bool:
     """By the property; or by an input that a counter starts with and that is large, where the entry lets it in."""
     try:
@@ -203,5 +189,5 @@ def is_killed(mutant: Pass, case: Case) -> bool:
 
 @pytest.mark.parametrize("bug", MUTANTS)
 def test_planted_bug_is_noticed(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutant = planted(*MUTANTS[bug], monkeypatch)
+    mutant = planted(module, *MUTANTS[bug], monkeypatch)
     assert any(is_killed(mutant, case) for case in seeds()), "the mutant lives"

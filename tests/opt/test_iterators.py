@@ -6,11 +6,6 @@ inputs of a table, left at each of the first polls: what is left must be right i
 
 from __future__ import annotations
 
-import inspect
-import itertools
-import sys
-import types
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +13,12 @@ import pytest
 from minijit.ir.check import check_region
 from minijit.ir.eval import evaluate
 from minijit.ir.region import INT_MAX, INT_MIN, EntryKind, Region
-from minijit.ir.text import parse_region
 from minijit.opt import iterators as module
 from minijit.opt.iterators import iterators
-from minijit.opt.tracefile import read_trace
+from strategies.mutants import Pass, planted
 from strategies.regions import Case, signature
+from strategies.traces import file_cases, trace_cases, trace_files
 
-type Pass = Callable[[Region], Region]
-
-TRACES = sorted((Path(__file__).parent / "traces").glob("iterators_*.trace"))
 INPUTS: dict[EntryKind, tuple[object, ...]] = {
     EntryKind.INT: (0, 1, -1, 5, 9, INT_MAX, INT_MIN),
     EntryKind.BOOL: (False, True),
@@ -45,17 +37,9 @@ def keeps(run_pass: Pass, case: Case) -> bool:
     return check_region(run_pass(case.region)) == () and before == after
 
 
-def trace_cases(path: Path) -> Iterator[Case]:
-    region = parse_region(read_trace(path.read_text(encoding="utf-8")).before)
-    kinds = [region.entry_kinds[slot] for slot, _, _ in region.inputs()]
-    for inputs in itertools.product(*(INPUTS[kind] for kind in kinds)):
-        for leave_at in POLLS:
-            yield Case(region, inputs, leave_at)
-
-
-@pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", trace_files("iterators"), ids=lambda path: path.stem)
 def test_iterators_keep_what_a_trace_does(path: Path) -> None:
-    assert all(keeps(iterators, case) for case in trace_cases(path))
+    assert all(keeps(iterators, case) for case in file_cases(path, INPUTS, POLLS))
 
 
 MUTANTS = {
@@ -69,17 +53,6 @@ MUTANTS = {
 }
 
 
-def planted(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> Pass:
-    """The pass with a bug in it."""
-    source = inspect.getsource(module)
-    assert source.count(old) == 1, f"the mutant has lost its place: {old}"
-    mutant = types.ModuleType("iterators_mutant")
-    monkeypatch.setitem(sys.modules, mutant.__name__, mutant)
-    exec(compile(source.replace(old, new), mutant.__name__, "exec"), vars(mutant))
-    made: Pass = vars(mutant)["iterators"]
-    return made
-
-
 def is_killed(mutant: Pass, case: Case) -> bool:
     try:
         return not keeps(mutant, case)
@@ -89,5 +62,5 @@ def is_killed(mutant: Pass, case: Case) -> bool:
 
 @pytest.mark.parametrize("bug", MUTANTS)
 def test_planted_bug_is_noticed(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutant = planted(*MUTANTS[bug], monkeypatch)
-    assert any(is_killed(mutant, case) for case in itertools.chain.from_iterable(map(trace_cases, TRACES)))
+    mutant = planted(module, *MUTANTS[bug], monkeypatch)
+    assert any(is_killed(mutant, case) for case in trace_cases("iterators", INPUTS, POLLS))

@@ -7,12 +7,8 @@ arithmetic in just those ops that it changed.
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import operator
-import sys
-import types
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -25,6 +21,7 @@ from minijit.ir.region import Branch, Jump, Op, Region
 from minijit.ir.text import print_region
 from minijit.opt import imply, params, prune, wrap
 from minijit.opt.pipeline import PASSES, optimise
+from strategies.mutants import Pass, planted
 from strategies.regions import (
     NAMESPACE,
     Case,
@@ -34,8 +31,6 @@ from strategies.regions import (
     signature,
 )
 from strategies.traces import trace_cases
-
-type Pass = Callable[[Region], Region]
 
 FUEL = 20_000
 """More than any region takes, and not much for a mutant that loops for ever."""
@@ -262,17 +257,6 @@ MUTANTS = {
         "for position, block in enumerate(sorted(reachable, reverse=True))",
     ),
 }
-
-
-def planted(module: types.ModuleType, old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> Pass:
-    """The pass of a module with a bug in it."""
-    source = inspect.getsource(module)
-    assert source.count(old) == 1, f"the mutant has lost its place in {module.__name__}: {old}"
-    mutant = types.ModuleType(f"{module.__name__}_mutant")
-    monkeypatch.setitem(sys.modules, mutant.__name__, mutant)
-    exec(compile(source.replace(old, new), mutant.__name__, "exec"), vars(mutant))
-    made: Pass = vars(mutant)[module.__name__.rpartition(".")[2]]
-    return made
 
 
 def is_killed(name: str, mutant: Pass, case: Case) -> bool:

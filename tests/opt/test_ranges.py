@@ -7,11 +7,7 @@ single ops have a test of their own (`test_range_rules`).
 
 from __future__ import annotations
 
-import inspect
-import itertools
-import sys
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,15 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from minijit.ir.check import check_region
 from minijit.ir.eval import evaluate
 from minijit.ir.region import INT_MAX, INT_MIN, SMALL, EntryKind, Region
-from minijit.ir.text import parse_region
 from minijit.opt import ranges as module
 from minijit.opt.ranges import ranges
-from minijit.opt.tracefile import read_trace
+from strategies.mutants import Pass, planted
 from strategies.regions import Case, cases, random_case, reset_namespace, signature
+from strategies.traces import file_cases, trace_cases, trace_files
 
-type Pass = Callable[[Region], Region]
-
-TRACES = sorted((Path(__file__).parent / "traces").glob("ranges_*.trace"))
 INPUTS: dict[EntryKind, tuple[object, ...]] = {
     EntryKind.INT: (0, 1, -1, 5, 99, 100, -7, 2**62, INT_MAX, INT_MIN),
     EntryKind.SMALL_INT: (0, 3, 40, 1 - SMALL),
@@ -48,22 +41,14 @@ def keeps(run_pass: Pass, case: Case) -> bool:
     return check_region(after) == () and outcome(after, case) == outcome(case.region, case)
 
 
-def trace_cases(path: Path) -> Iterator[Case]:
-    """The region of a trace with all inputs of the table."""
-    region = parse_region(read_trace(path.read_text(encoding="utf-8")).before)
-    kinds = [region.entry_kinds[slot] for slot, _, _ in region.inputs()]
-    for inputs in itertools.product(*(INPUTS[kind] for kind in kinds)):
-        yield Case(region, inputs, 0)
-
-
 def seeds() -> Iterator[Case]:
-    yield from itertools.chain.from_iterable(map(trace_cases, TRACES))
+    yield from trace_cases("ranges", INPUTS)
     yield from map(random_case, range(500))
 
 
-@pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", trace_files("ranges"), ids=lambda path: path.stem)
 def test_ranges_keep_what_a_trace_does(path: Path) -> None:
-    assert all(keeps(ranges, case) for case in trace_cases(path))
+    assert all(keeps(ranges, case) for case in file_cases(path, INPUTS))
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -103,17 +88,6 @@ MUTANTS = {
 }
 
 
-def planted(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> Pass:
-    """The pass with a bug in it."""
-    source = inspect.getsource(module)
-    assert source.count(old) == 1, f"the mutant has lost its place: {old}"
-    mutant = types.ModuleType("ranges_mutant")
-    monkeypatch.setitem(sys.modules, mutant.__name__, mutant)
-    exec(compile(source.replace(old, new), mutant.__name__, "exec"), vars(mutant))
-    made: Pass = vars(mutant)["ranges"]
-    return made
-
-
 def is_killed(mutant: Pass, case: Case) -> bool:
     try:
         return not keeps(mutant, case)
@@ -123,5 +97,5 @@ def is_killed(mutant: Pass, case: Case) -> bool:
 
 @pytest.mark.parametrize("bug", MUTANTS)
 def test_planted_bug_is_noticed(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutant = planted(*MUTANTS[bug], monkeypatch)
+    mutant = planted(module, *MUTANTS[bug], monkeypatch)
     assert any(is_killed(mutant, case) for case in seeds()), "the mutant lives"

@@ -1,7 +1,7 @@
 """The regions of the passes' `.trace` files as cases: written to show one thing each, with inputs that make it show.
 
-In: the name of a pass. Out: for each of its files the region before the pass, with all inputs of a small table: ordinary
-ones, and those with which sums leave 64 bits.
+In: the name of a pass. Out: its files, and for each the region before the pass, with all inputs of a small table:
+ordinary ones, and those with which sums leave 64 bits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from minijit.opt.tracefile import read_trace
 from strategies.regions import NAMESPACE, Case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 TRACES = Path(__file__).parents[1] / "opt" / "traces"
 INPUTS: dict[EntryKind, tuple[object, ...]] = {
@@ -29,11 +29,26 @@ INPUTS: dict[EntryKind, tuple[object, ...]] = {
 }
 
 
-def trace_cases(pass_name: str) -> Iterator[Case]:
-    """The cases of all files whose names begin with that of a pass."""
-    for path in sorted(TRACES.glob(f"{pass_name}_*.trace")):
-        text = read_trace(path.read_text(encoding="utf-8")).before
-        region = parse_region(text, lambda name: NAMESPACE if name == "namespace" else builtin_or_opaque(name))
-        kinds = [region.entry_kinds[slot] for slot, _, _ in region.inputs()]
-        for inputs in itertools.product(*(INPUTS[kind] for kind in kinds)):
-            yield Case(region, inputs, 0)
+def trace_files(pass_name: str) -> list[Path]:
+    """The files whose names begin with that of a pass."""
+    return sorted(TRACES.glob(f"{pass_name}_*.trace"))
+
+
+def trace_cases(
+    pass_name: str, table: Mapping[EntryKind, tuple[object, ...]] = INPUTS, polls: tuple[int, ...] = (0,)
+) -> Iterator[Case]:
+    """The cases of all files of a pass."""
+    for path in trace_files(pass_name):
+        yield from file_cases(path, table, polls)
+
+
+def file_cases(
+    path: Path, table: Mapping[EntryKind, tuple[object, ...]] = INPUTS, polls: tuple[int, ...] = (0,)
+) -> Iterator[Case]:
+    """The region of a file before the pass, with all inputs of the table, left at each of the polls (0 for none)."""
+    text = read_trace(path.read_text(encoding="utf-8")).before
+    region = parse_region(text, lambda name: NAMESPACE if name == "namespace" else builtin_or_opaque(name))
+    kinds = [region.entry_kinds[slot] for slot, _, _ in region.inputs()]
+    for inputs in itertools.product(*(table[kind] for kind in kinds)):
+        for leave_at in polls:
+            yield Case(region, inputs, leave_at)

@@ -38,13 +38,8 @@ entry:
   br i1 %absent, label %go, label %counted
 counted:
   %chain = inttoptr i64 %found to ptr
-  %number = call i64 @bump(ptr %chain)
-  %hot_at_place = call ptr @at(ptr %chain, i64 {word(CHAIN_WORDS, "miss_hot_at")})
-  %hot_at = load i64, ptr %hot_at_place
-  %hot = icmp eq i64 %number, %hot_at
-  br i1 %hot, label %tell, label %go
-tell:
-  call void @ask(i64 {Call.MISS:d}, i64 %function_word, i64 %found, ptr %hot_at_place)
+  %hot_at = call ptr @at(ptr %chain, i64 {word(CHAIN_WORDS, "miss_hot_at")})
+  call void @count(ptr %chain, ptr %hot_at, i64 {Call.MISS:d}, i64 %function_word, i64 %found)
   br label %go
 go:
   %result = call ptr @interpret(ptr %function, ptr %arguments, i64 %count, ptr %names)

@@ -20,15 +20,10 @@ entry:
   %absent = icmp eq ptr %site, null
   br i1 %absent, label %done, label %counted
 counted:
-  %number = call i64 @bump(ptr %site)
-  %hot_at_place = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "hot_at")})
-  %hot_at = load i64, ptr %hot_at_place
-  %hot = icmp eq i64 %number, %hot_at
-  br i1 %hot, label %tell, label %done
-tell:
+  %hot_at = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "hot_at")})
   %code_word = ptrtoint ptr %code to i64
   %site_word = ptrtoint ptr %site to i64
-  call void @ask(i64 {Call.START:d}, i64 %code_word, i64 %site_word, ptr %hot_at_place)
+  call void @count(ptr %site, ptr %hot_at, i64 {Call.START:d}, i64 %code_word, i64 %site_word)
   br label %done
 done:
   ret ptr {none}
@@ -87,22 +82,12 @@ failed:
   ret ptr null
 missed:
   %misses = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "misses")})
-  %missed_now = call i64 @bump(ptr %misses)
-  %miss_hot_place = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "miss_hot_at")})
-  %miss_hot_at = load i64, ptr %miss_hot_place
-  %miss_hot = icmp eq i64 %missed_now, %miss_hot_at
-  br i1 %miss_hot, label %tell_miss, label %done
-tell_miss:
-  call void @ask(i64 {Call.LOOP_MISS:d}, i64 %code_word, i64 %site_word, ptr %miss_hot_place)
+  %miss_hot_at = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "miss_hot_at")})
+  call void @count(ptr %misses, ptr %miss_hot_at, i64 {Call.LOOP_MISS:d}, i64 %code_word, i64 %site_word)
   br label %done
 counted:
-  %number = call i64 @bump(ptr %site)
-  %hot_at_place = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "hot_at")})
-  %hot_at = load i64, ptr %hot_at_place
-  %hot = icmp eq i64 %number, %hot_at
-  br i1 %hot, label %tell, label %done
-tell:
-  call void @ask(i64 {Call.LOOP:d}, i64 %code_word, i64 %site_word, ptr %hot_at_place)
+  %hot_at = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "hot_at")})
+  call void @count(ptr %site, ptr %hot_at, i64 {Call.LOOP:d}, i64 %code_word, i64 %site_word)
   br label %done
 done:
   ret ptr {none}

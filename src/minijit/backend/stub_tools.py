@@ -1,8 +1,8 @@
 """What the stubs have in common: where things are, and LLVM text that several of them use.
 
-`common_text` has, among small ways to read and write: `ask`, which calls the driver at a threshold; `call_python`,
-which does so with everything kept away that must not happen meanwhile; `settle`, which has changes dealt with; and
-`relieve`, which accounts for the C stack.
+`common_text` has, among small ways to read and write: `count`, which calls the driver at a threshold; `ask`, which
+puts that off while the interpreter has other things to do; `call_python`, which does it now; `settle`, which has
+changes dealt with; and `relieve`, which accounts for the C stack.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from minijit.backend.handler_stub import handler_text
 from minijit.backend.words import Call
-from minijit.cpython import abi, signals
+from minijit.cpython import abi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 SHALLOW = 3000
 """Up to this recursion depth a frame below one of our stubs counts no C recursion, as it would not without us: the C
 stack has room for it. Deeper, CPython's own limit protects the stack."""
-HEADROOM = 500
-"""How many frames more than the program's limit allows a handler of ours may have."""
 EVAL_STACK_UNITS = 2
 """What one nested run of the interpreter loop takes from `c_recursion_remaining`."""
 
@@ -54,53 +53,6 @@ def address_of(value: object) -> str:
     return f"inttoptr (i64 {id(value)} to ptr)"
 
 
-def lift_limit() -> str:
-    """A function that lets a thread go deeper for a while: our handlers need frames where the program has none left."""
-    return f"""
-define internal void @lift_limit(ptr %thread, i32 %by) alwaysinline {{
-  %place = getelementptr i8, ptr %thread, i64 {abi.THREAD.py_recursion_remaining}
-  %old = load i32, ptr %place
-  %new = add i32 %old, %by
-  store i32 %new, ptr %place
-  %c_place = getelementptr i8, ptr %thread, i64 {abi.THREAD.c_recursion_remaining}
-  %c_old = load i32, ptr %c_place
-  %c_new = add i32 %c_old, %by
-  store i32 %c_new, ptr %c_place
-  ret void
-}}
-"""
-
-
-def hold_back(symbol: Callable[[str], int]) -> str:
-    """Two functions that do what `cpython.signals` does: `hold_back` gives what `let_through` takes."""
-    main_thread = f"inttoptr (i64 {signals.main_thread()} to ptr)"
-    return f"""
-define internal i64 @hold_back() {{
-  %main = load i64, ptr {main_thread}
-  %me = call i64 inttoptr (i64 {symbol("PyThread_get_thread_ident")} to ptr)()
-  %mine = icmp eq i64 %main, %me
-  br i1 %mine, label %hold, label %others
-hold:
-  store i64 {signals.NOBODY}, ptr {main_thread}
-  ret i64 %me
-others:
-  ret i64 {signals.NOBODY}
-}}
-
-define internal void @let_through(i64 %held_back) {{
-  %nothing = icmp eq i64 %held_back, {signals.NOBODY}
-  br i1 %nothing, label %done, label %let
-let:
-  store i64 %held_back, ptr {main_thread}
-  %interpreter = call ptr inttoptr (i64 {symbol("PyInterpreterState_Main")} to ptr)()
-  call void inttoptr (i64 {symbol("_PyEval_SignalReceived")} to ptr)(ptr %interpreter)
-  br label %done
-done:
-  ret void
-}}
-"""
-
-
 def common_text(at: StubAddresses) -> str:
     """The functions that the stubs share."""
     return f"""
@@ -126,7 +78,21 @@ define internal i64 @bump(ptr %counter) alwaysinline {{
   ret i64 %new
 }}
 
-{lift_limit()}{hold_back(at.symbol)}
+{handler_text(at.symbol)}
+; Adds one to a counter and calls the handler if that makes it the threshold that is kept at %hot_at.
+define internal void @count(ptr %counter, ptr %hot_at, i64 %kind, i64 %a, i64 %b) alwaysinline {{
+entry:
+  %number = call i64 @bump(ptr %counter)
+  %threshold = load i64, ptr %hot_at
+  %hot = icmp eq i64 %number, %threshold
+  br i1 %hot, label %tell, label %done
+tell:
+  call void @ask(i64 %kind, i64 %a, i64 %b, ptr %hot_at)
+  br label %done
+done:
+  ret void
+}}
+
 ; Calls the handler at a threshold, which is kept at %hot_at; at the next occasion instead if the interpreter has been
 ; asked to do something else first.
 define internal void @ask(i64 %kind, i64 %a, i64 %b, ptr %hot_at) noinline {{
@@ -147,8 +113,7 @@ done:
   ret void
 }}
 
-; Calls handler(kind, a, b) with monitoring off and signal handlers held back (see `signals`); nothing of it reaches
-; the program.
+; Calls handler(kind, a, b), if there is one.
 define internal void @call_python(i64 %kind, i64 %a, i64 %b) noinline {{
 entry:
   %arguments = alloca [4 x ptr]
@@ -156,13 +121,6 @@ entry:
   %off = icmp eq ptr %handler, null
   br i1 %off, label %done, label %box
 box:
-  %held_back = call i64 @hold_back()
-  %thread = call ptr @thread()
-  %tracing = call ptr @at(ptr %thread, i64 {abi.THREAD.tracing})
-  %depth = load i32, ptr %tracing
-  %deeper = add i32 %depth, 1
-  store i32 %deeper, ptr %tracing
-  call void @lift_limit(ptr %thread, i32 {HEADROOM})
   %kind_object = call ptr {c_function(at, "PyLong_FromLongLong")}(i64 %kind)
   %a_object = call ptr {c_function(at, "PyLong_FromLongLong")}(i64 %a)
   %b_object = call ptr {c_function(at, "PyLong_FromLongLong")}(i64 %b)
@@ -172,22 +130,10 @@ box:
   store ptr %a_object, ptr %second
   %third = getelementptr ptr, ptr %arguments, i64 3
   store ptr %b_object, ptr %third
-  %result = call ptr {c_function(at, "PyObject_Vectorcall")}(ptr %handler, ptr %first, i64 {3 | -(2**63)}, ptr null)
+  call void @call_handler(ptr %handler, ptr %first, i64 3)
   call void @decref(ptr %kind_object)
   call void @decref(ptr %a_object)
   call void @decref(ptr %b_object)
-  call void @lift_limit(ptr %thread, i32 {-HEADROOM})
-  store i32 %depth, ptr %tracing
-  %raised = icmp eq ptr %result, null
-  br i1 %raised, label %report, label %drop
-report:
-  call void {c_function(at, "PyErr_WriteUnraisable")}(ptr %handler)
-  br label %ended
-drop:
-  call void @decref(ptr %result)
-  br label %ended
-ended:
-  call void @let_through(i64 %held_back)
   br label %done
 done:
   ret void

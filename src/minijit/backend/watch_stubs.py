@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from minijit.backend.handler_stub import handler_text
 from minijit.backend.map_stub import LOOKUP_IR
-from minijit.backend.stub_tools import HEADROOM, hold_back, lift_limit
 from minijit.cpython import abi
 from minijit.cpython.changes import CAPACITY
 from minijit.cpython.watch import CALLBACKS, CodeEvent, DictEvent, FunctionEvent, Watched
@@ -40,7 +40,7 @@ def watcher_text(at: WatchAddresses) -> str:
     """The LLVM text of the callbacks, which are named as in `watch.CALLBACKS`."""
     assert set(CALLBACKS) == {"on_dict", "on_function", "on_type", "on_code"}
     callbacks = (_on_dict(at), _on_function(at), _on_code(at), _on_type())
-    return "\n".join((LOOKUP_IR, lift_limit(), hold_back(at.symbol), _tell(at), *callbacks))
+    return "\n".join((LOOKUP_IR, handler_text(at.symbol), _tell(at), *callbacks))
 
 
 def _function(at: WatchAddresses, name: str) -> str:
@@ -58,15 +58,6 @@ entry:
   br i1 %off, label %done, label %call
 call:
   %pending = call ptr {_function(at, "PyErr_GetRaisedException")}()
-  ; A handler of the program's that raised would leave what changed in use.
-  %held_back = call i64 @hold_back()
-  ; No debugger steps into the handler, and it may go deeper than the program.
-  %thread = call ptr {_function(at, "PyThreadState_Get")}()
-  %tracing = getelementptr i8, ptr %thread, i64 {abi.THREAD.tracing}
-  %depth = load i32, ptr %tracing
-  %deeper = add i32 %depth, 1
-  store i32 %deeper, ptr %tracing
-  call void @lift_limit(ptr %thread, i32 {HEADROOM})
   %kind_object = call ptr {_function(at, "PyLong_FromLongLong")}(i64 %kind)
   %event_object = call ptr {_function(at, "PyLong_FromLongLong")}(i64 %event)
   %subject_word = ptrtoint ptr %subject to i64
@@ -81,22 +72,10 @@ call:
   store ptr %subject_object, ptr %a3
   %a4 = getelementptr ptr, ptr %arguments, i64 4
   store ptr %new_object, ptr %a4
-  %result = call ptr {_function(at, "PyObject_Vectorcall")}(ptr %handler, ptr %a1, i64 {4 | -(2**63)}, ptr null)
+  call void @call_handler(ptr %handler, ptr %a1, i64 4)
   call void {_function(at, "Py_DecRef")}(ptr %kind_object)
   call void {_function(at, "Py_DecRef")}(ptr %event_object)
   call void {_function(at, "Py_DecRef")}(ptr %subject_object)
-  call void @lift_limit(ptr %thread, i32 {-HEADROOM})
-  store i32 %depth, ptr %tracing
-  %raised = icmp eq ptr %result, null
-  br i1 %raised, label %report, label %drop
-report:
-  call void {_function(at, "PyErr_WriteUnraisable")}(ptr %handler)
-  br label %restore
-drop:
-  call void {_function(at, "Py_DecRef")}(ptr %result)
-  br label %restore
-restore:
-  call void @let_through(i64 %held_back)
   call void {_function(at, "PyErr_SetRaisedException")}(ptr %pending)
   br label %done
 done:

@@ -1,5 +1,6 @@
 """The driver: the only place where the stages meet.
 
-`core` is the state machine; `state` what it knows of each code object, function and loop; `natives` the machine code,
-maps and watchers that exist once a process; `api` what users call.
+`core` is the door through which machine code and users come in, and says what its parts know; `state` is what is known
+of each code object, function and loop; `natives` the machine code, maps and watchers that exist once a process; `turn`
+sees to it that one thing happens at a time; `api` is what users call.
 """

@@ -358,11 +358,14 @@ def release(function: FunctionType) -> None:
 
 def stats(function: FunctionType | None = None) -> Stats:
     """Counters: of one function (its loops included), or of the whole process."""
-    state = None if function is None else state_of(function, "stats")
-    if _process.driver is None or (function is not None and state is None):
+    driver = _process.driver
+    if function is not None:
+        state = state_of(function, "stats")
+        return Stats() if driver is None or state is None else driver.stats(state)
+    if driver is None:
         return Stats()
-    _process.driver.settle()
-    return _process.driver.stats(state)
+    driver.settle()
+    return driver.stats(None)
 
 
 def subscribe(callback: Callable[[Event], object]) -> Callable[[], None]:

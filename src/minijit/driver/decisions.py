@@ -56,7 +56,7 @@ class Decisions:
 
     def wait(self, state: RootState, times: int) -> None:
         """The root is asked about again when its place was reached that many times more."""
-        ask_again(state.code.start if isinstance(state, FunctionState) else state.words, times)
+        ask_again(state.site, times)
 
     def wait_anew(self, state: RootState) -> None:
         """The root is asked about again as if nothing were known of it."""

@@ -146,6 +146,11 @@ class RootState:
             self.words.set("entry", 0)
 
     @property
+    def site(self) -> Words:
+        """The words of the place where the root is reached, which is counted."""
+        return self.words
+
+    @property
     def is_out(self) -> bool:
         """Whether nothing is to be compiled here any more."""
         return self.suppressed or self.given_up is not None
@@ -179,15 +184,14 @@ def exits_of(installed: Installed) -> int:
 
 def facts(state: RootState) -> RootFacts:
     """The state of a root as `explain` takes it."""
-    site = state.code.start if isinstance(state, FunctionState) else state.words
     return RootFacts(
         root=state.root,
         versions=tuple(_version_facts(version) for version in state.versions),
         history=tuple(state.history),
         given_up=state.given_up,
         suppressed=state.suppressed,
-        count=site.get("count"),
-        hot_at=site.get("hot_at"),
+        count=state.site.get("count"),
+        hot_at=state.site.get("hot_at"),
         misses=state.words.get("misses"),
         is_recorded=state.code.recorded is state,
         is_parked=isinstance(state, FunctionState) and bool(state.versions) and not state.installed,
@@ -215,6 +219,10 @@ class FunctionState(RootState):
     reference: weakref.ref[Any] | None = None
     address: int = 0
     installed: bool = False  # whether the function's vectorcall is ours
+
+    @property
+    def site(self) -> Words:
+        return self.code.start
 
     @property
     def function(self) -> Any:
