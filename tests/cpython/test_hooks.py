@@ -83,7 +83,8 @@ def disable(*_: object) -> object:
 
 @pytest.fixture
 def monitoring() -> Iterator[Monitoring]:
-    found = Monitoring(nothing, disable)
+    found = Monitoring(nothing)
+    MONITORING.register_callback(TOOL, INSTRUCTION, disable)
     yield found
     if MONITORING.get_tool(TOOL) == hooks.NAME:
         found.close()
@@ -105,16 +106,16 @@ def other() -> Iterator[int]:
 
 def test_the_tool_id_is_taken_and_given_back() -> None:
     assert MONITORING.get_tool(TOOL) is None
-    first = Monitoring(nothing, nothing)
+    first = Monitoring(nothing)
     assert MONITORING.get_tool(TOOL) == "minijit"
     with pytest.raises(hooks.ToolTaken, match="minijit"):
-        Monitoring(nothing, nothing)
+        Monitoring(nothing)
     first.close()
     assert MONITORING.get_tool(TOOL) is None
     MONITORING.use_tool_id(TOOL, "another jit")
     try:
         with pytest.raises(hooks.ToolTaken, match="another jit"):
-            Monitoring(nothing, nothing)
+            Monitoring(nothing)
         assert MONITORING.get_tool(TOOL) == "another jit"
     finally:
         MONITORING.free_tool_id(TOOL)
@@ -122,7 +123,7 @@ def test_the_tool_id_is_taken_and_given_back() -> None:
 
 def test_events_and_callbacks_are_given_back() -> None:
     codes = [made(SHORT).__code__ for _ in range(3)]
-    found = Monitoring(nothing, nothing)
+    found = Monitoring(nothing)
     for code, events in zip(codes, (START, START | JUMP, INSTRUCTION), strict=True):
         found.set_events(code, events)
         assert MONITORING.get_local_events(TOOL, code) == events
@@ -139,7 +140,7 @@ def test_events_and_callbacks_are_given_back() -> None:
 
 def test_the_first_start_and_the_first_jump_ignite() -> None:
     told: list[tuple[types.CodeType, int]] = []
-    found = Monitoring(lambda code, offset: told.append((code, offset)), nothing)
+    found = Monitoring(lambda code, offset: told.append((code, offset)))
     function, untouched = made(SHORT), made(SHORT)
     header = next(i.argval for i in dis.get_instructions(function) if i.opname == "JUMP_BACKWARD")
     for events, expected in ((START, [0]), (JUMP, [header, header, header]), (0, [])):
@@ -168,7 +169,7 @@ def test_machine_code_takes_over(monitoring: Monitoring) -> None:
     """A start comes with two arguments, a jump with three."""
     counts = raw.Buffer(32)
     code = Engine().compile(COUNTING.format(counts=counts.address, none=id(None)), name="count")
-    monitoring.go_native(code.address("count"), code.address("count"))
+    monitoring.go_native(*[code.address("count")] * 3)
     function = made("def made():\n for i in range(10): pass")
     monitoring.set_events(function.__code__, START | JUMP)
     function()
@@ -188,7 +189,8 @@ def test_rearming_brings_back_what_was_disabled() -> None:
         seen.append(offset)
         return answers[0]
 
-    found = Monitoring(nothing, note)
+    found = Monitoring(nothing)
+    MONITORING.register_callback(TOOL, INSTRUCTION, note)
     function = made(SHORT)
     found.set_events(function.__code__, INSTRUCTION)
     function(1, 2, 3)

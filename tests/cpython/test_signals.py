@@ -465,3 +465,33 @@ assert len(sent) >= interrupts
 def test_ctrl_c_from_another_thread_while_something_is_compiled(run_python: RunPython) -> None:
     """It is raised after our work and not in it; and the region is there, and right."""
     passes(run_python, COMMON, CTRL_C)
+
+
+AT_THE_END = """
+import signal, traceback
+import minijit
+
+def interrupt(event):
+    if isinstance(event, WHAT):
+        signal.raise_signal(signal.SIGINT)
+minijit.subscribe(interrupt)
+
+@minijit.jit
+def f(n):
+    s = 0
+    for i in range(n):
+        s += i
+    return s
+try:
+    for _ in range(100):
+        f(3)
+except KeyboardInterrupt as error:
+    print({frame.filename for frame in traceback.extract_tb(error.__traceback__)})
+"""
+
+
+@pytest.mark.parametrize("event", ["Recorded", "Compiled"])
+def test_ctrl_c_at_the_end_of_a_recording_shows_the_program_only(run_python: RunPython, event: str) -> None:
+    """A recording ends in the midst of an instruction of the program, and so does the compilation that follows."""
+    done = run_python(AT_THE_END.replace("WHAT", f"minijit.events.{event}"))
+    assert (done.stdout, done.stderr) == ("{'<string>'}\n", "")

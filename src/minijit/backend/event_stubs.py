@@ -1,15 +1,54 @@
-"""The stubs that `sys.monitoring` calls: they count starts and back edges, and enter a loop's region."""
+"""The stubs that `sys.monitoring` calls: they count starts and back edges, enter a loop's region, and hand a
+recording's steps on to its handler."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from minijit.backend.entry import FOREIGN_WORD
 from minijit.backend.stub_tools import address_of, word
 from minijit.backend.words import SITE_WORDS, Call
 from minijit.cpython import abi
 
+if TYPE_CHECKING:
+    from minijit.backend.stub_tools import StubAddresses
 
-def event_text() -> str:
-    """The text of `on_start` and `on_jump`."""
+
+def event_text(at: StubAddresses) -> str:
+    """The text of `on_start`, `on_jump` and `on_instruction`."""
+    return _counting() + _on_instruction(at)
+
+
+def _on_instruction(at: StubAddresses) -> str:
+    return f"""
+; PyCFunction (METH_FASTCALL): INSTRUCTION, arguments (code, offset). The handler says whether it wants to hear of this
+; one again.
+define ptr @on_instruction(ptr %self, ptr %arguments, i64 %count) {{
+entry:
+  %copy = alloca [3 x ptr]
+  %handler = load ptr, ptr inttoptr (i64 {at.on_instruction} to ptr)
+  %off = icmp eq ptr %handler, null
+  br i1 %off, label %none, label %tell
+tell:
+  %code = load ptr, ptr %arguments
+  %offset_place = getelementptr ptr, ptr %arguments, i64 1
+  %offset = load ptr, ptr %offset_place
+  %first = getelementptr ptr, ptr %copy, i64 1
+  store ptr %code, ptr %first
+  %second = getelementptr ptr, ptr %copy, i64 2
+  store ptr %offset, ptr %second
+  %answer = call ptr @call_handler(ptr %handler, ptr %first, i64 2)
+  %failed = icmp eq ptr %answer, null
+  br i1 %failed, label %none, label %answered
+none:
+  ret ptr {address_of(None)}
+answered:
+  ret ptr %answer
+}}
+"""
+
+
+def _counting() -> str:
     none = address_of(None)
     return f"""
 ; PyCFunction (METH_FASTCALL): PY_START, arguments (code, offset).

@@ -3,8 +3,9 @@
 In: the address lookup for C functions. Out: LLVM text that defines `@call_handler(handler, arguments, count)`, where
 `arguments` has a free word before it, as vectorcalls like it. While the handler runs, the program's signal handlers
 are held back (see `cpython.signals`: one that raised would leave undone what the handler is there for), monitoring
-and tracing are off in this thread, so that no debugger steps into it, and it may go deeper than the program. What it
-raises is reported as unraisable. An exception that is pending must have been set aside.
+and tracing are off in this thread, so that no debugger steps into it, and it may go deeper than the program. The
+handler's answer is returned, as a new reference; NULL if it raised, which is reported as unraisable. An exception that
+is pending must have been set aside.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def handler_text(symbol: Callable[[str], int]) -> str:
         return f"inttoptr (i64 {symbol(name)} to ptr)"
 
     return f"""{_hold_back(function)}{_lift_limit()}
-define internal void @call_handler(ptr %handler, ptr %arguments, i64 %count) noinline {{
+define internal ptr @call_handler(ptr %handler, ptr %arguments, i64 %count) noinline {{
 entry:
   %held_back = call i64 @hold_back()
   %thread = call ptr {function("PyThreadState_Get")}()
@@ -41,16 +42,13 @@ entry:
   call void @lift_limit(ptr %thread, i32 {-HEADROOM})
   store i32 %depth, ptr %tracing
   %raised = icmp eq ptr %result, null
-  br i1 %raised, label %report, label %drop
+  br i1 %raised, label %report, label %done
 report:
   call void {function("PyErr_WriteUnraisable")}(ptr %handler)
   br label %done
-drop:
-  call void {function("Py_DecRef")}(ptr %result)
-  br label %done
 done:
   call void @let_through(i64 %held_back)
-  ret void
+  ret ptr %result
 }}
 """
 

@@ -31,6 +31,7 @@ class StubAddresses:
     """What the stubs refer to: the words of the state, two maps, the argument buffer, the interpreter's words."""
 
     handler: int  # a word that holds the handler object, or NULL
+    on_instruction: int  # the same of the handler for a recording's steps
     sites: int
     functions: int
     bound: int
@@ -130,7 +131,8 @@ box:
   store ptr %a_object, ptr %second
   %third = getelementptr ptr, ptr %arguments, i64 3
   store ptr %b_object, ptr %third
-  call void @call_handler(ptr %handler, ptr %first, i64 3)
+  %result = call ptr @call_handler(ptr %handler, ptr %first, i64 3)
+  call void @decref(ptr %result)
   call void @decref(ptr %kind_object)
   call void @decref(ptr %a_object)
   call void @decref(ptr %b_object)

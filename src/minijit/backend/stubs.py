@@ -3,6 +3,7 @@
 | stub | called by | does |
 | --- | --- | --- |
 | `on_start`, `on_jump` | `sys.monitoring`, PY_START and JUMP | counts; enters a loop's region in the live frame |
+| `on_instruction` | `sys.monitoring`, INSTRUCTION | hands a step on to the recording's handler |
 | `miss`, `watched` | a call entry that cannot take the call | counts, interprets |
 | `changed` | a call entry | has noted changes dealt with, calls again |
 | `bind` | a call entry | makes a positional argument array of keywords and defaults |
@@ -12,9 +13,10 @@
 
 The helpers of `prelude`, which regions call, are compiled along with them.
 
-**Python is called** through one handler, `handler(kind, a, b)`, at thresholds only (`Call` lists the kinds). The
-handler never raises into the program, and the program's signal handlers do not run inside of it: they are held back
-for the time, and while one is waiting to be handled, a threshold is put off by one.
+**Python is called** at a recording's steps, and otherwise through one handler, `handler(kind, a, b)`, at thresholds
+only (`Call` lists the kinds). A handler never raises into the program, and the program's signal handlers do not run
+inside of it (see `handler_stub`): they are held back for the time, and while one is waiting to be handled, a threshold
+is put off by one.
 
 What Python writes and the stubs read, and why they call, stands in `words`.
 """
@@ -34,7 +36,7 @@ from minijit.backend.stub_tools import common_text
 if TYPE_CHECKING:
     from minijit.backend.stub_tools import StubAddresses
 
-_ENTRIES = ("on_start", "on_jump", "miss", "watched", "changed", "bind")
+_ENTRIES = ("on_start", "on_jump", "on_instruction", "miss", "watched", "changed", "bind")
 STUBS = (*HELPERS, *_ENTRIES, "leave_call", "leave_loop", "leave_return")
 
 
@@ -44,7 +46,7 @@ def stub_text(at: StubAddresses) -> str:
         helper_text(at.symbol),
         LOOKUP_IR,
         common_text(at),
-        event_text(),
+        event_text(at),
         call_text(at),
         make_text(at),
         leave_text(at),

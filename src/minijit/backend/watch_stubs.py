@@ -72,7 +72,8 @@ call:
   store ptr %subject_object, ptr %a3
   %a4 = getelementptr ptr, ptr %arguments, i64 4
   store ptr %new_object, ptr %a4
-  call void @call_handler(ptr %handler, ptr %a1, i64 4)
+  %result = call ptr @call_handler(ptr %handler, ptr %a1, i64 4)
+  call void {_function(at, "Py_DecRef")}(ptr %result)
   call void {_function(at, "Py_DecRef")}(ptr %kind_object)
   call void {_function(at, "Py_DecRef")}(ptr %event_object)
   call void {_function(at, "Py_DecRef")}(ptr %subject_object)

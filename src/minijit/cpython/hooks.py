@@ -2,7 +2,7 @@
 
 `Monitoring` owns the tool id `sys.monitoring.OPTIMIZER_ID`. Events are set code object by code object, so that code
 which does not concern us is never instrumented. Until the native stubs exist, the two counting events go to a Python
-callback that is told once (`ignite`); from then on they are machine code.
+callback that is told once (`ignite`); from then on all callbacks are machine code.
 """
 
 from __future__ import annotations
@@ -60,7 +60,6 @@ class Monitoring:
     """Our use of `sys.monitoring`. Raises `ToolTaken` where the tool id is not free."""
 
     ignite: Callable[[CodeType, int], None]
-    on_instruction: Callable[[CodeType, int], object]
     active: dict[int, CodeType] = field(default_factory=dict)
     _definitions: list[_MethodDef] = field(default_factory=list)
 
@@ -71,15 +70,18 @@ class Monitoring:
             raise ToolTaken(_MONITORING.get_tool(TOOL)) from None
         _MONITORING.register_callback(TOOL, START, self.ignite)
         _MONITORING.register_callback(TOOL, JUMP, self._ignite_by_jump)
-        _MONITORING.register_callback(TOOL, INSTRUCTION, self.on_instruction)
 
     def _ignite_by_jump(self, code: CodeType, _source: int, target: int) -> None:
         self.ignite(code, target)
 
-    def go_native(self, on_start: int, on_jump: int) -> None:
-        """From now on machine code counts: two functions with the signature of METH_FASTCALL."""
-        _MONITORING.register_callback(TOOL, START, self._builtin(b"on_start", on_start))
-        _MONITORING.register_callback(TOOL, JUMP, self._builtin(b"on_jump", on_jump))
+    def go_native(self, on_start: int, on_jump: int, on_instruction: int) -> None:
+        """From now on events go to machine code: functions with the signature of METH_FASTCALL."""
+        for event, name, address in (
+            (START, b"on_start", on_start),
+            (JUMP, b"on_jump", on_jump),
+            (INSTRUCTION, b"on_instruction", on_instruction),
+        ):
+            _MONITORING.register_callback(TOOL, event, self._builtin(name, address))
 
     def _builtin(self, name: bytes, address: int) -> Callable[..., object]:
         definition = _MethodDef(name, address, METH_FASTCALL, None)

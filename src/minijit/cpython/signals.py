@@ -4,7 +4,7 @@ A handler that raises would tear that work apart; LLVM's objects do not survive 
 is no remedy: the system gives them to another thread then, for which the main thread runs the handler all the same. So
 while our work is under way in the main thread, the interpreter is told that no thread is the main one
 (`_PyRuntime.main_thread`): signals are noted as ever, and their handlers wait until the word is back. The machine code
-that calls our handler does the same (`backend.stub_tools`).
+that calls our handler does the same (`backend.handler_stub`).
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Driver:
         self._recordings = Recordings(self.registry, self._decisions, self.turn)
         self._hot = HotPlaces(self.registry, self._decisions, self._recordings)
         self._broken = Broken(self.registry, self._decisions, self.turn)
-        self.registry.monitoring = hooks.Monitoring(self._ignite, self._recordings.on_instruction)
+        self.registry.monitoring = hooks.Monitoring(self._ignite)
 
     # ---- what `api` calls
 
@@ -171,11 +171,15 @@ class Driver:
         if self.registry.in_service is not None:
             return
         # What compiles takes its time to import: not before something runs.
-        from minijit.driver.natives import Natives
+        from minijit.driver.natives import Handlers, Natives
         from minijit.driver.service import Service
 
         try:
-            natives = Natives(self.config, self.interpreter, self.dispatch, self._broken.on_watch)
+            natives = Natives(
+                self.config,
+                self.interpreter,
+                Handlers(self.dispatch, self._recordings.on_instruction, self._broken.on_watch),
+            )
         except Exception as error:  # noqa: BLE001 - whatever is missing: it is said once, and the program goes on
             self.registry.monitoring.close()
             self.refuse(f"{type(error).__name__}: {error}")

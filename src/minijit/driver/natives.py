@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from minijit.backend.engine import Engine
 from minijit.backend.entry import CallEntry, LoopEntry, call_prologue, loop_prologue
@@ -29,6 +29,7 @@ from minijit.ir.region import EntryPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
 
     from minijit.backend.lower import Emitter
     from minijit.build.builder import Build
@@ -44,6 +45,14 @@ class RegionTooLarge(Exception):
     """An exit of the region has more values than the raw buffer has room for."""
 
 
+class Handlers(NamedTuple):
+    """What machine code calls: the driver at thresholds, the recordings at their steps, and who deals with changes."""
+
+    dispatch: Callable[[int, int, int], None]
+    on_instruction: Callable[[CodeType, int], object]
+    on_watch: Callable[[int, int, int, object], None]
+
+
 @dataclass(slots=True)
 class Machinery:
     """What stays as long as the process: engine, stubs, watcher callbacks, and the memory that they refer to."""
@@ -55,7 +64,7 @@ class Machinery:
     functions: NativeMap = field(default_factory=NativeMap)
     filters: Filters = field(default_factory=Filters)
     changes: Changes = field(default_factory=Changes)
-    handlers: Words = field(default_factory=lambda: Words(("handler", "watch_handler", "raw")))
+    handlers: Words = field(default_factory=lambda: Words((*Handlers._fields, "raw")))
     stubs: dict[str, int] = field(init=False)
     callbacks: dict[str, int] = field(init=False)
     target: dict[EntryPoint, Target] = field(init=False)
@@ -85,7 +94,8 @@ class Machinery:
 
     def _stub_addresses(self) -> StubAddresses:
         return StubAddresses(
-            handler=self.handlers.place("handler"),
+            handler=self.handlers.place("dispatch"),
+            on_instruction=self.handlers.place("on_instruction"),
             sites=self.sites.address,
             functions=self.functions.address,
             bound=self._bound.address,
@@ -98,7 +108,7 @@ class Machinery:
 
     def _watch_addresses(self) -> WatchAddresses:
         return WatchAddresses(
-            handler=self.handlers.place("watch_handler"),
+            handler=self.handlers.place("on_watch"),
             changes=self.changes,
             dict_keys=self.filters.dict_keys.address,
             functions=self.filters.functions.address,
@@ -119,8 +129,7 @@ class Natives:
 
     config: Config
     interpreter: abi.Interpreter
-    handler: Callable[[int, int, int], None]
-    watch_handler: Callable[[int, int, int, object], None]
+    handlers: Handlers
     machinery: Machinery = field(init=False)
     watch: Watch = field(init=False)
 
@@ -146,10 +155,10 @@ class Natives:
         return self.machinery.changes
 
     def connect(self) -> None:
-        """Lets the stubs call the handler, and the watchers theirs. Nothing that changed before concerns anyone."""
+        """Lets the stubs and the watchers call the handlers. Nothing that changed before concerns anyone."""
         self.changes.settle(self.changes.noted().until)
-        self.machinery.handlers.set("handler", raw.own(self.handler))
-        self.machinery.handlers.set("watch_handler", raw.own(self.watch_handler))
+        for word, handler in self.handlers._asdict().items():
+            self.machinery.handlers.set(word, raw.own(handler))
 
     def install(
         self,
@@ -222,7 +231,7 @@ class Natives:
         """Cuts all ties; the stubs themselves stay, since a thread may be in one."""
         # While its handler is there to be told which dicts and classes have ended.
         self.watch.close()
-        for word in ("handler", "watch_handler"):
+        for word in Handlers._fields:
             handler = self.machinery.handlers.get(word)
             self.machinery.handlers.set(word, 0)
             raw.give_back(handler)

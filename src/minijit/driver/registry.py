@@ -53,7 +53,8 @@ class Registry:
         self.in_service = service
         for state in list(self.functions.values()):
             self._adopt(state)
-        self.monitoring.go_native(self.natives.stubs["on_start"], self.natives.stubs["on_jump"])
+        stubs = self.natives.stubs
+        self.monitoring.go_native(stubs["on_start"], stubs["on_jump"], stubs["on_instruction"])
 
     # ---- coming
 
