@@ -141,6 +141,40 @@ def test_keys_that_equal_a_name() -> None:
 
 
 @isolated
+def test_a_key_of_a_namespace_is_not_asked_by_the_compiler() -> None:
+    """Where a name's hash meets that of a foreign key, each look-up runs code of the program's."""
+    asked = []
+
+    class Asked:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __hash__(self) -> int:
+            return hash(self.name)
+
+        def __eq__(self, other: object) -> bool:
+            asked.append(other)
+            return False
+
+    source = "def f(n):\n    s = 0\n    for i in range(n):\n        s += {}\n    return s\n"
+    module = types.ModuleType("module")
+    module.__dict__[Asked("G")] = None  # type: ignore[index]
+    module.G = 1  # type: ignore[attr-defined]
+    scopes = {"G": {Asked("G"): None, "G": 1}, "m.G": {"m": module}}
+    with enabled():
+        for text, scope in scopes.items():
+            counts = []
+            for decorate in (lambda f: f, minijit.jit):
+                function: Any = decorate(compiled_from(source.format(text)))
+                function.__globals__.clear()
+                function.__globals__.update(scope)
+                asked.clear()
+                assert [function(n) for n in (*range(20), 500)] == [*range(20), 500]
+                counts.append(len(asked))
+            assert counts[0] == counts[1] > 500, (text, counts)
+
+
+@isolated
 def test_dicts_of_other_sorts_as_namespaces() -> None:
     """What a subclass answers cannot be assumed, and what is no dict cannot be watched."""
 

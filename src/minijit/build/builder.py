@@ -53,6 +53,14 @@ if TYPE_CHECKING:
     from minijit.ir.trace import Profile, Root
 
 
+_ABSENT = object()
+
+
+def has_plain_keys(namespace: dict[str, object]) -> bool:
+    """Whether all keys are plain strs. Any other might be asked, in Python code, whether it equals a name."""
+    return set(map(type, list(namespace))) <= {str}
+
+
 @dataclass(frozen=True, slots=True)
 class Assumption:
     """`namespace[name]` is `value`; None where the name was absent."""
@@ -328,7 +336,10 @@ class Builder:
         return Edge(self._latches[version.block], self._arguments(version))
 
     def assume_attribute(self, module: ModuleType, name: str) -> Const | None:
-        """What an attribute of a module is now; the region assumes that it stays so."""
+        """What an attribute of a module is now; the region assumes that it stays so. None where it has none, or where
+        looking might run Python code."""
+        if not has_plain_keys(vars(module)):
+            return None
         self._modules[id(module)] = module
         return self.assume(vars(module), name)
 
@@ -336,8 +347,8 @@ class Builder:
         """What a namespace holds under a name now; the region assumes that it stays so."""
         key = (id(namespace), name)
         if key not in self._assumptions:
-            value = Const(namespace[name]) if name in namespace else None
-            self._assumptions[key] = Assumption(namespace, name, value)
+            found = namespace.get(name, _ABSENT)
+            self._assumptions[key] = Assumption(namespace, name, None if found is _ABSENT else Const(found))
         return self._assumptions[key].value
 
     # ---- blocks and versions

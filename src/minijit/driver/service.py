@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from minijit.build.builder import has_plain_keys
 from minijit.cpython import hooks
 from minijit.driver import compiler
 from minijit.driver.natives import Natives, RegionTooLarge
@@ -47,6 +48,8 @@ class Service:
             return Failure(AbortReason.STALE, "the function is gone")
         if any(type(namespace) is not dict for namespace in namespaces):
             return Failure(AbortReason.NOTHING, "globals or builtins that are no plain dict")
+        if not all(map(has_plain_keys, namespaces)):
+            return Failure(AbortReason.NOTHING, "globals or builtins with keys that are no plain strings")
         started = time.perf_counter()
         volatile = self.assumptions.volatile()
         try:
