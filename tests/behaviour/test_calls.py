@@ -596,5 +596,8 @@ def test_functions_that_are_not_entered_by_calls() -> None:
 def test_generators_are_refused() -> None:
     """With a TypeError that says what to do."""
     for source in ("def f():\n    yield 1\n", "async def f():\n    pass\n", "async def f():\n    yield 1\n"):
-        with pytest.raises(TypeError, match="generator or coroutine"):
+        with pytest.raises(TypeError, match=r"minijit\.jit .*generator or coroutine"):
             minijit.jit(compiled_from(source))
+        with pytest.raises(TypeError, match=r"minijit\.compile .*generator or coroutine"):
+            minijit.compile(compiled_from(source))
+        minijit.suppress(compiled_from(source))  # which asks for what is so

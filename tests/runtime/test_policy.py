@@ -365,3 +365,9 @@ def test_an_answer_to_another_question_is_none(run_python: RunPython) -> None:
     does = "import minijit.runtime.policy as p; return p.Bridge()"
     done = run_python(RAISING.format(question="should_record", does=does))
     assert set(complaints(done)) == {"Bridge() is no answer"}
+
+
+@pytest.mark.parametrize("config", [3, None, Config])
+def test_a_policy_takes_a_config(config: object) -> None:
+    with pytest.raises(TypeError, match=r"a policy takes a minijit\.Config, not "):
+        Policy(config)  # type: ignore[arg-type]

@@ -165,8 +165,8 @@ def jit(function: Any = None, /, *, policy: Any = None, eager: Any = False) -> A
     """
     options = _options(policy, eager)
     if function is None:
-        return lambda decorated: _jit(decorated, options)
-    return _jit(function, options)
+        return lambda decorated: _jit(decorated, options, "jit")
+    return _jit(function, options, "jit")
 
 
 def _options(policy: object, eager: object) -> _Options:
@@ -177,11 +177,12 @@ def _options(policy: object, eager: object) -> _Options:
     return _Options(policy, eager)
 
 
-def _jit(function: Any, options: _Options) -> Any:
-    _require_function(function, "jit")
-    if function.__code__.co_flags & SUSPENDING_FLAGS:
+def _jit(function: Any, options: _Options, what: str) -> Any:
+    """`what` is the function that the user called."""
+    _require_function(function, what)
+    if _suspends(function):
         raise TypeError(
-            f"jit cannot compile {function.__qualname__}: it is a generator or coroutine function; "
+            f"minijit.{what} cannot take {function.__qualname__}: it is a generator or coroutine function; "
             "move its inner loop into a plain function and decorate that"
         )
     _process.decorated[function] = options
@@ -191,6 +192,11 @@ def _jit(function: Any, options: _Options) -> Any:
     else:
         _take_on(function, options)
     return function
+
+
+def _suspends(function: FunctionType) -> bool:
+    """Whether it is a generator or coroutine function, which is never compiled."""
+    return bool(function.__code__.co_flags & SUSPENDING_FLAGS)
 
 
 def _require_function(function: object, what: str) -> None:
@@ -295,7 +301,7 @@ def _state(function: Any, what: str) -> FunctionState | None:
     """The driver's state of a function, taken on if need be; None where minijit is off."""
     _require_function(function, what)
     if function not in _process.decorated:
-        _jit(function, _Options(None, False))
+        _jit(function, _Options(None, False), what)
     return None if _process.driver is None else _process.driver.known(function)
 
 
@@ -341,7 +347,13 @@ def is_compiled(function: FunctionType) -> bool:
 
 
 def suppress(function: FunctionType) -> None:
-    """Never compiles the function; code that exists is thrown away."""
+    """Never compiles the function; code that exists is thrown away.
+
+    Raises `TypeError` for anything but a Python function.
+    """
+    _require_function(function, "suppress")
+    if _suspends(function):
+        return
     state = _state(function, "suppress")
     if state is not None:
         assert _process.driver is not None

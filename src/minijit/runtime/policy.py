@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from minijit.config import Config
 from minijit.events import ExitReason, GiveUpReason
 
 if TYPE_CHECKING:
-    from minijit.config import Config
     from minijit.events import AbortReason, KillReason
 
 
@@ -121,6 +121,10 @@ class Policy:
     AFTER_BRIDGES = 2
     ABORTS = 4
     KILLS = 12
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.config, Config):
+            raise TypeError(f"a policy takes a minijit.Config, not {self.config!r}")
 
     def should_record(self, root: RootStats) -> Record | Wait | GiveUp:
         """A root is hot, and has no code for the types at hand."""
