@@ -197,7 +197,7 @@ def test_frames_that_run_are_alive_and_those_that_are_done_are_not() -> None:
 
     def returns() -> bool:
         dead.append(frames.current(0).address)
-        return frames.is_alive(dead[-1])
+        return frames.is_alive(dead[-1], returns.__code__)
 
     def raises() -> None:
         dead.append(frames.current(0).address)
@@ -211,19 +211,20 @@ def test_frames_that_run_are_alive_and_those_that_are_done_are_not() -> None:
     assert caught.tb.tb_next is not None
     dead.append(address_of(caught.tb.tb_next.tb_frame))  # the frame object has a copy of its own by now
     assert dead[1] != dead[2]
-    assert [frames.is_alive(address) for address in (*dead, 0, id(mine))] == [False] * 5
-    assert [frames.is_alive(address_of(frame)) for frame in (mine, mine.f_back)] == [True, True]
+    assert [frames.is_alive(address, mine.f_code) for address in (*dead, 0, id(mine))] == [False] * 5
+    assert [frames.is_alive(address_of(frame), frame.f_code) for frame in (mine, mine.f_back)] == [True, True]
+    assert not frames.is_alive(address_of(mine), raises.__code__), "another code has its place"
 
 
 def test_a_generator_is_alive_while_it_runs() -> None:
     def generate() -> Iterator[bool]:
         while True:
-            yield frames.is_alive(frames.current(0).address)
+            yield frames.is_alive(frames.current(0).address, generate.__code__)
 
     generator = generate()
     assert next(generator)
     address = address_of(generator.gi_frame)  # type: ignore[attr-defined]
-    assert not frames.is_alive(address)
+    assert not frames.is_alive(address, generate.__code__)
     assert next(generator)
 
 
@@ -233,7 +234,7 @@ def test_frames_of_other_threads_do_not_count() -> None:
 
     def work() -> None:
         address = frames.current(0).address
-        found.append((address, frames.is_alive(address)))
+        found.append((address, frames.is_alive(address, work.__code__)))
         asked.set()
         answered.wait()
 
@@ -243,7 +244,7 @@ def test_frames_of_other_threads_do_not_count() -> None:
     ((address, alive),) = found
     try:
         assert alive
-        assert not frames.is_alive(address)
+        assert not frames.is_alive(address, work.__code__)
     finally:
         answered.set()
         thread.join()

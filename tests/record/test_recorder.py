@@ -15,7 +15,7 @@ from minijit.events import AbortReason
 from minijit.ir.bytecode import Code, decode
 from minijit.ir.region import EntryKind, EntryPoint
 from minijit.ir.trace import Profile, Root, Step, Trace
-from minijit.record.recorder import Recording, Verdict
+from minijit.record.recorder import OVERHEARD, Recording, Verdict
 
 SILENCE, LISTEN, DONE = Verdict.SILENCE, Verdict.LISTEN, Verdict.DONE
 
@@ -360,3 +360,55 @@ def test_types_that_alternate_come_to_an_end() -> None:
 def test_text_of_a_trace() -> None:
     trace = Trace(Root(EntryPoint.LOOP, 12), 20, (EntryKind.INT, EntryKind.SMALL_INT), (Step(20, "int"), Step(22, "")))
     assert str(trace) == "trace loop@12 from 20 (int, small_int)\n     20 int\n     22 "
+
+
+# Other frames of the same code
+
+
+def test_what_another_frame_saw_counts_and_is_silenced() -> None:
+    code = code_of(BRANCH)
+    under_way = recording(code, CALL)
+    overheard = list(walk(code, 2, [True, False]))
+    verdicts = [under_way.overhear(offset, "int") for offset in overheard]
+    returns = overheard[-1]
+    assert {v for o, v in zip(overheard, verdicts, strict=True) if o not in (2, returns)} == {SILENCE}
+    assert verdicts[-1] is LISTEN, "where the recorded frame may end is not silenced"
+    assert under_way.profile.seen == set(overheard)
+    assert under_way.step(returns, "int") is DONE
+
+
+def test_other_frames_cannot_end_a_loop() -> None:
+    """Neither by its header, however often they pass it, nor by leaving it."""
+    code = code_of(LOOP)
+    root = loop_root(code)
+    under_way = recording(code, root)
+    offsets = list(walk(code, root.offset, [False, True, False] * 10 + [False, True, True]))
+    verdicts = [under_way.overhear(offset, "int") for offset in offsets]
+    assert set(verdicts) == {SILENCE, LISTEN}
+    assert verdicts[-1] is LISTEN
+    assert under_way.profile.seen <= code.loops[root.offset].body
+
+
+def test_a_bridge_waits_for_its_frame() -> None:
+    """Its start and the ground that is known go on reporting."""
+    code = code_of(BRANCH)
+    start, join = at_line(code, 5), at_line(code, 6)
+    under_way = bridge(code, start, walk(code, 2, [False, False]))
+    assert under_way.overhear(start, "int") is LISTEN
+    assert under_way.overhear(join, "int") is LISTEN
+    assert play(under_way, walk(code, start))[-1] is DONE
+
+
+def test_other_frames_are_listened_to_so_often_only() -> None:
+    code = code_of(BRANCH)
+    under_way = recording(code, CALL)
+    end = list(walk(code, 2, [True, False]))[-1]
+    verdicts = [under_way.overhear(end, "int") for _ in range(OVERHEARD)]
+    assert verdicts == [LISTEN] * (OVERHEARD - 1) + [DONE]
+
+
+def test_other_frames_have_the_same_step_budget() -> None:
+    code = code_of(BRANCH)
+    under_way = recording(code, CALL, max_steps=3)
+    verdicts = [under_way.overhear(offset, "int") for offset in walk(code, 2, [True, False])]
+    assert verdicts[3] is AbortReason.TOO_LONG

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from minijit.cpython import abi, raw
+
+if TYPE_CHECKING:
+    from types import CodeType
 
 _NAMES = {id(kind): kind.__name__ for kind in (int, float, bool, type(None), tuple, str, list, type(iter(range(0))))}
 
@@ -53,12 +57,12 @@ def current(depth: int = 1) -> Frame:
     return Frame(raw.read_u64(id(sys._getframe(depth + 1)) + abi.FRAME_OBJECT.f_frame))
 
 
-def is_alive(address: int) -> bool:
-    """Whether a frame is one of the calling thread's."""
+def is_alive(address: int, code: CodeType) -> bool:
+    """Whether there is a frame of that code at the address, in the calling thread."""
     frame = sys._getframe(1)
     while frame is not None:
         if raw.read_u64(id(frame) + abi.FRAME_OBJECT.f_frame) == address:
-            return True
+            return frame.f_code is code
         frame = frame.f_back  # type: ignore[assignment]
     return False
 

@@ -1,7 +1,8 @@
 """Recordings under way: begun for a root, fed by INSTRUCTION events, ended by a compilation or an abort.
 
-One code object has at most one. It belongs to one frame of one thread; events of other frames of the same code are
-none of its business. The events come in the midst of anything, so what ends a recording takes its turn (see `turn`).
+One code object has at most one. It belongs to one frame of one thread; what other frames of the same code report helps
+it along, but only so much. The events come in the midst of anything, so what ends a recording takes its turn (see
+`turn`).
 """
 
 from __future__ import annotations
@@ -73,24 +74,22 @@ class Recordings:
             return True
         if recording.thread != _thread.get_ident():
             return False
-        if recording.frame not in (None, started) and frames.is_alive(recording.frame):
+        if recording.frame not in (None, started) and frames.is_alive(recording.frame, code.code.code):
             return False
         self._drop(code, AbortReason.LEFT)
         return True
 
     def on_instruction(self, code_object: CodeType, offset: int) -> object:
-        """A step of a recording, or of something that has the same code and is none of its business."""
+        """A step of a recording, or of another frame that has the same code."""
         code = self.registry.codes.get(id(code_object))
         if code is None or code.recording is None or offset not in code.code.instructions:
             return hooks.DISABLE
         recording, frame = code.recording, frames.current(1)
-        if recording.thread != _thread.get_ident():
-            return None
-        if recording.frame is None and offset == recording.start:
+        is_ours = recording.thread == _thread.get_ident()
+        if is_ours and recording.frame is None and offset == recording.start:
             recording.frame = frame.address
-        if recording.frame != frame.address:
-            return None
-        match recording.step(offset, _top(code, frame, offset)):
+        take = recording.step if is_ours and recording.frame == frame.address else recording.overhear
+        match take(offset, _top(code, frame, offset)):
             case Verdict.SILENCE:
                 return hooks.DISABLE
             case Verdict.LISTEN:

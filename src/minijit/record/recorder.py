@@ -9,6 +9,12 @@ A recording ends
 - from a function's start: at the return;
 - from a loop header: after `rounds` times round the loop without anything new, or when the loop is left;
 - from an exit (a bridge): at the first offset that an earlier recording has seen, at a back edge, or at the return.
+
+Other frames of the same code report their steps as well: a recursive function's, those of other threads, and all that
+come after a recorded frame that ended by an exception. What they saw counts, since a profile is that of a code object
+whoever runs it, and so each place falls silent after one report from anyone. They end nothing; but places where the
+recording could end go on reporting, which costs every frame that passes. So after `OVERHEARD` such reports the
+recording is done with what it has.
 """
 
 from __future__ import annotations
@@ -36,6 +42,8 @@ class Verdict(enum.Enum):
 
 
 _RETURNS = {"RETURN_VALUE", "RETURN_CONST"}
+OVERHEARD = 1000
+"""How many steps of other frames a recording listens to: about two milliseconds of them."""
 
 
 @dataclass(slots=True)
@@ -59,6 +67,7 @@ class Recording:
     known: frozenset[int] = field(init=False)
     quiet_rounds: int = 0
     news: bool = False
+    overheard: int = 0
 
     def __post_init__(self) -> None:
         self.known = frozenset(self.profile.seen) if self.is_bridge else frozenset()
@@ -71,13 +80,27 @@ class Recording:
         """Takes the instruction that is about to be executed."""
         if self._is_back(offset):
             return Verdict.DONE
+        return self._take(offset, top) or self._verdict(offset)
+
+    def overhear(self, offset: int, top: str) -> Verdict | AbortReason:
+        """Takes the instruction that another frame of the same code is about to execute."""
+        self.overheard += 1
+        if self.overheard >= OVERHEARD:
+            return Verdict.DONE
+        if self._is_back(offset):
+            return Verdict.LISTEN
+        listens = offset == self.start or self._can_end_at(offset)
+        return self._take(offset, top) or (Verdict.LISTEN if listens else Verdict.SILENCE)
+
+    def _take(self, offset: int, top: str) -> AbortReason | None:
+        """Takes a step into the profile; an abort if that was one too many."""
         step = Step(offset, top)
         if self.profile.add(step):
             if len(self.steps) >= self.max_steps:
                 return AbortReason.TOO_LONG
             self.steps.append(step)
             self.news = True
-        return self._verdict(offset)
+        return None
 
     def _is_back(self, offset: int) -> bool:
         """Whether this offset is beyond what is to be recorded."""
@@ -87,14 +110,21 @@ class Recording:
         return self.root.point is EntryPoint.LOOP and loop is not None and offset not in loop.body
 
     def _verdict(self, offset: int) -> Verdict:
-        name = self.code.instructions[offset].name
-        if name in _RETURNS or (self.is_bridge and name == "JUMP_BACKWARD"):
-            return Verdict.DONE
-        if offset != self.root.offset or self.root.point is not EntryPoint.LOOP:
+        if not self._can_end_at(offset):
             return Verdict.SILENCE
+        if not self._is_header(offset):
+            return Verdict.DONE
         self.quiet_rounds = 0 if self.news else self.quiet_rounds + 1
         self.news = False
         return Verdict.DONE if self.quiet_rounds >= self.rounds else Verdict.LISTEN
+
+    def _can_end_at(self, offset: int) -> bool:
+        """Whether the recording ends with this instruction, or may end there."""
+        name = self.code.instructions[offset].name
+        return name in _RETURNS or (self.is_bridge and name == "JUMP_BACKWARD") or self._is_header(offset)
+
+    def _is_header(self, offset: int) -> bool:
+        return offset == self.root.offset and self.root.point is EntryPoint.LOOP
 
     def trace(self) -> Trace:
         """What was recorded."""
