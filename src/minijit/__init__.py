@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # `typing` takes most of the time that importing this pac
 if TYPE_CHECKING:
     from typing import Any
 
+    from minijit import events
     from minijit.config import Config, ConfigError
     from minijit.driver.api import (
         Session,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     )
     from minijit.events import Stats
     from minijit.report.explain import Explanation
+    from minijit.runtime import policy as policies
     from minijit.runtime.policy import Policy
 
 _HOMES = {
@@ -51,6 +53,7 @@ _HOMES = {
     "minijit.report.explain": ("Explanation",),
     "minijit.runtime.policy": ("Policy",),
 }
+_MODULES = {"events": "minijit.events", "policies": "minijit.runtime.policy"}
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -64,10 +67,12 @@ __all__ = [
     "compile",
     "disable",
     "enable",
+    "events",
     "explain",
     "is_compiled",
     "is_enabled",
     "jit",
+    "policies",
     "release",
     "stats",
     "subscribe",
@@ -78,11 +83,11 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """Loads a public name from its home, once."""
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(_HOME[name]), name)
+    value = import_module(_MODULES[name]) if name in _MODULES else getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
 

@@ -66,6 +66,7 @@ class AbortReason(Reason):
         "move the numeric part into a function or an inner loop of its own",
     )
     STALE = ("something the recording relied on changed while it was made",)
+    ENTRY = ("something else than minijit has replaced what calls of the function go to",)
     COMPILER = ("the compiler failed: this is a bug in minijit", "please report it, with MINIJIT_DUMP=all")
 
 

@@ -564,17 +564,19 @@ def test_calls_go_to_machine_code_and_back() -> None:
     value = object()
     code = Engine().compile(ANSWER.format(incref=raw.symbol("Py_IncRef"), value=id(value)), name="answer")
     function, calling = made("def made(x): return x"), made("def made(f):\n for i in range(20): r = f(5)\n return r")
-    assert hooks.vectorcall_of(function) == hooks.PLAIN_VECTORCALL
+    plain, answer = hooks.PLAIN_VECTORCALL, code.address("answer")
+    assert hooks.vectorcall_of(id(function)) == plain
     for _ in range(2):
         # The call is specialised for the plain function, which must not keep it from going the new way.
         assert calling(function) == 5
         assert "CALL_PY_EXACT_ARGS" in {i.opname for i in dis.get_instructions(calling, adaptive=True)}
         references = sys.getrefcount(function)
-        hooks.set_vectorcall(id(function), code.address("answer"))
-        assert hooks.vectorcall_of(function) == code.address("answer")
+        assert hooks.set_vectorcall(id(function), plain, answer)
+        assert hooks.vectorcall_of(id(function)) == answer
+        assert not hooks.set_vectorcall(id(function), plain, answer + 1), "they do not go there any more"
         assert calling(function) is function(1, 2, 3, x=4) is value
-        hooks.restore_vectorcall(id(function))
-        assert hooks.vectorcall_of(function) == hooks.PLAIN_VECTORCALL
+        assert hooks.set_vectorcall(id(function), answer, plain)
+        assert hooks.vectorcall_of(id(function)) == plain
         assert sys.getrefcount(function) == references
         for _ in range(20):
             assert calling(function) == 5

@@ -22,6 +22,25 @@ heard = []
 minijit.subscribe(heard.append)
 """
 
+# A function whose entry somebody else has replaced, by one that does what the interpreter does.
+FOREIGN = """
+from minijit.backend.engine import Engine
+from minijit.cpython import hooks
+
+TEXT = '''
+define ptr @theirs(ptr %a, ptr %b, i64 %c, ptr %d) {{
+  %r = musttail call ptr inttoptr (i64 {} to ptr)(ptr %a, ptr %b, i64 %c, ptr %d)
+  ret ptr %r
+}}
+'''
+CODE = Engine().compile(TEXT.format(hooks.PLAIN_VECTORCALL), name="theirs")
+THEIRS = CODE.address("theirs")
+
+@jit
+def f(a):
+    return a + 1
+"""
+
 # what happens -> (a program, what `explain` says of it)
 PROGRAMS: dict[Reason, tuple[str, str]] = {
     AbortReason.TOO_LONG: (
@@ -75,6 +94,19 @@ for _ in range(40): f(3)
 print(explain(f))
 """,
         "gave no code: more values are alive at once than machine code can hand over",
+    ),
+    AbortReason.ENTRY: (
+        FOREIGN
+        + """
+hooks.set_vectorcall(id(f), hooks.PLAIN_VECTORCALL, THEIRS)
+for a in range(40): assert f(a) == a + 1
+minijit.compile(f, int)
+assert hooks.vectorcall_of(id(f)) == THEIRS
+print(explain(f))
+minijit.disable()
+assert hooks.vectorcall_of(id(f)) == THEIRS
+""",
+        "gave no code: something else than minijit has replaced what calls of the function go to",
     ),
     AbortReason.STALE: (
         """

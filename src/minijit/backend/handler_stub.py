@@ -30,6 +30,8 @@ def handler_text(symbol: Callable[[str], int]) -> str:
     return f"""{_hold_back(function)}{_lift_limit()}
 define internal ptr @call_handler(ptr %handler, ptr %arguments, i64 %count) noinline {{
 entry:
+  ; It may be replaced while it runs.
+  call void {function("Py_IncRef")}(ptr %handler)
   %held_back = call i64 @hold_back()
   %thread = call ptr {function("PyThreadState_Get")}()
   %tracing = getelementptr i8, ptr %thread, i64 {abi.THREAD.tracing}
@@ -47,6 +49,7 @@ report:
   call void {function("PyErr_WriteUnraisable")}(ptr %handler)
   br label %done
 done:
+  call void {function("Py_DecRef")}(ptr %handler)
   call void @let_through(i64 %held_back)
   ret ptr %result
 }}

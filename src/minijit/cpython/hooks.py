@@ -17,7 +17,7 @@ from minijit.cpython import abi, raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType, FunctionType
+    from types import CodeType
 
 _MONITORING = sys.monitoring
 TOOL = _MONITORING.OPTIMIZER_ID
@@ -53,6 +53,7 @@ _set_vectorcall.restype = None
 _set_vectorcall.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
 
 PLAIN_VECTORCALL = raw.symbol("_PyFunction_Vectorcall")
+"""Where calls of a function go that nobody has changed: to the interpreter."""
 
 
 @dataclass(slots=True)
@@ -153,16 +154,15 @@ def is_watched(code: CodeType) -> bool:
     return any(bits & ~ours for bits in tools)
 
 
-def set_vectorcall(function: int, address: int) -> None:
-    """Calls of the function, which is given by its address, go to machine code at `address`."""
-    _set_vectorcall(function, address)
+def vectorcall_of(function: int) -> int:
+    """Where calls of the function go, which is given by its address."""
+    return raw.read_u64(function + abi.FUNCTION.vectorcall)
 
 
-def vectorcall_of(function: FunctionType) -> int:
-    """Where calls of the function go."""
-    return raw.read_u64(id(function) + abi.FUNCTION.vectorcall)
-
-
-def restore_vectorcall(function: int) -> None:
-    """Calls of the function, which is given by its address, go to the interpreter again."""
-    _set_vectorcall(function, PLAIN_VECTORCALL)
+def set_vectorcall(function: int, old: int, new: int) -> bool:
+    """Calls of the function, which is given by its address, go to machine code at `new` if they go to `old` still;
+    whether they did: somebody else may have put an entry of their own there."""
+    if vectorcall_of(function) != old:
+        return False
+    _set_vectorcall(function, new)
+    return True

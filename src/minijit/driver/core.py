@@ -29,6 +29,7 @@ from minijit.driver.decisions import Decisions
 from minijit.driver.hot import HotPlaces
 from minijit.driver.recordings import Recordings
 from minijit.driver.registry import Registry
+from minijit.driver.state import exits_of
 from minijit.events import Hub, KillReason, Stats
 
 if TYPE_CHECKING:
@@ -114,12 +115,16 @@ class Driver:
 
     def stats(self, state: FunctionState | None = None) -> Stats:
         """Counters of one function with its loops, or of everything."""
+        return self.turn.read(partial(self._stats, state))
+
+    def _stats(self, state: FunctionState | None) -> Stats:
         roots: list[RootState]
         if state is not None:
             roots = [state, *state.code.loops.values()]
             counters = sum((root.counters for root in roots), Counter())
         else:
-            loops = [loop for code in self.registry.codes.values() for loop in code.loops.values()]
+            # A finaliser that comes in between may take a function out.
+            loops = [loop for code in list(self.registry.codes.values()) for loop in code.loops.values()]
             roots, counters = [*self.registry.functions.values(), *loops], self.hub.counters
         regions = [version for root in roots for version in root.versions]
         return Stats(
@@ -127,8 +132,8 @@ class Driver:
             live_regions=len(regions),
             code_bytes=sum(region.machine.size for region in regions),
             compile_ms=counters["compile_us"] / 1000,
-            entries=sum(root.entries() for root in roots),
-            exits=sum(root.exits() for root in roots),
+            entries=counters["entries"] + sum(region.entries for region in regions),
+            exits=counters["exits"] + sum(map(exits_of, regions)),
         )
 
     def close(self) -> None:

@@ -131,8 +131,7 @@ class Decisions:
         """Somebody else watches the code: the function is the interpreter's until they are gone."""
         if state is None or not state.exists:
             return
-        hooks.restore_vectorcall(state.address)
-        state.installed = False
+        state.enter_at(0)
         self.wait(state, 1)
 
     def unpark(self, state: FunctionState) -> None:

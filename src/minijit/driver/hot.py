@@ -71,14 +71,10 @@ class HotPlaces:
             self.decisions.give_up(state, GiveUpReason.UNSUITABLE)
             return
         is_known = state.root.offset in code.profile.seen
-        if not self.recordings.is_free(code):
-            if is_known and state is not code.recorded:
-                self.decisions.compile(state, kinds)
-            return
-        if is_known and not state.counters["aborts"]:
-            self.decisions.compile(state, kinds)
-            return
-        self._consider(state, kinds, frame)
+        if self.recordings.is_free(code):
+            self._consider(state, kinds, frame, is_known=is_known and not state.counters["aborts"])
+        elif is_known and state is not code.recorded:
+            self._consider(state, kinds, frame, is_known=True)
 
     def missed_loop(self, state: RootState | None, frame: Frame) -> None:
         """A loop was often reached with types that no version takes."""
@@ -161,10 +157,15 @@ class HotPlaces:
             ask_misses_again(state.words, state.words.get("misses") + self.registry.config.miss_threshold)
         return served
 
-    def _consider(self, state: RootState, kinds: tuple[EntryKind, ...], frame: Frame) -> None:
-        """Asks the policy about a hot root and does what it says."""
+    def _consider(
+        self, state: RootState, kinds: tuple[EntryKind, ...], frame: Frame, *, is_known: bool = False
+    ) -> None:
+        """Asks the policy about a hot root and does what it says; what another root's recording saw is not recorded
+        again."""
         stats = self.decisions.stats(state)
         match self.decisions.ask(state, lambda policy: policy.should_record(stats), Record | Wait | GiveUp):
+            case Record() if is_known:
+                self.decisions.compile(state, kinds)
             case Record():
                 self.recordings.begin(state, kinds, state.root.offset, frame.address)
             case Wait(times):

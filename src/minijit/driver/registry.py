@@ -59,10 +59,12 @@ class Registry:
     # ---- coming
 
     def add(self, function: FunctionType, policy: Policy) -> None:
-        """Takes a function on; a second time changes its policy only."""
+        """Takes a function on; a second time changes its policy only. Loops belong to the code object: of several
+        functions that have it, the one taken on last decides their policy."""
         known = self.functions.get(id(function))
         if known is not None and known.function is function:
             known.policy = policy
+            self._loop_roots(known.code, policy)
             return
         if known is not None:
             # It died before there were watchers to tell.
@@ -78,7 +80,6 @@ class Registry:
         fresh = self._enter(function, code_object, state.policy)
         fresh.history.extend(state.history)
         fresh.counters.update(state.counters)
-        fresh.retired_entries, fresh.retired_exits = state.retired_entries, state.retired_exits
 
     def _enter(self, function: FunctionType, code_object: CodeType, policy: Policy) -> FunctionState:
         code = self._code_state(code_object)
@@ -98,8 +99,10 @@ class Registry:
         return code
 
     def _loop_roots(self, code: CodeState, policy: Policy) -> None:
-        """A root for each loop of the code."""
+        """A root for each loop of the code, with this policy."""
         for header in code.code.loops:
+            if header in code.loops:
+                code.loops[header].policy = policy
             if header in code.loops or header >= 1 << 16:
                 continue
             site = new_site(self.config.loop_threshold)

@@ -50,6 +50,8 @@ class Service:
             return Failure(AbortReason.NOTHING, "globals or builtins that are no plain dict")
         if not all(map(has_plain_keys, namespaces)):
             return Failure(AbortReason.NOTHING, "globals or builtins with keys that are no plain strings")
+        if isinstance(state, FunctionState) and hooks.vectorcall_of(state.address) != state.entry:
+            return Failure(AbortReason.ENTRY)
         started = time.perf_counter()
         volatile = self.assumptions.volatile()
         try:
@@ -114,7 +116,7 @@ class Service:
             version.words.set("next", address)
         first = state.versions[0].address if state.versions and not state.is_held else 0
         if isinstance(state, FunctionState):
-            _enter_by_call(state, first)
+            state.enter_at(first)
         else:
             state.words.set("entry", first)
 
@@ -133,8 +135,9 @@ class Service:
                 self.natives.watch.unwatch_dict_key(*key)
         for address in installed.records.addresses:
             self._records.pop(address, None)
-        state.retired_entries += installed.entries
-        state.retired_exits += exits_of(installed)
+        for counters in (state.counters, self.hub.counters):
+            counters["entries"] += installed.entries
+            counters["exits"] += exits_of(installed)
         installed.close()
         if reason is not None:
             self.emit(state, Killed(function=state.name, offset=state.root.offset, reason=reason, detail=detail))
@@ -155,14 +158,3 @@ class Service:
         """Notes an event in the root's history and hands it on."""
         state.history.append(event)
         self.hub.emit(event, state.counters)
-
-
-def _enter_by_call(state: FunctionState, address: int) -> None:
-    """Calls of the function go to machine code at `address`, or to the interpreter if it is 0."""
-    state.installed = bool(address) and state.exists
-    if not state.exists:
-        return
-    if address:
-        hooks.set_vectorcall(state.address, address)
-    else:
-        hooks.restore_vectorcall(state.address)

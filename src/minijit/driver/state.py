@@ -135,8 +135,6 @@ class RootState:
     given_up: GiveUpReason | None = None
     suppressed: bool = False
     last_abort: AbortReason | None = None
-    retired_entries: int = 0
-    retired_exits: int = 0
     is_held: bool = False  # not to be entered: something its code relies on has changed, which is yet to be dealt with
 
     def hold(self) -> None:
@@ -168,10 +166,12 @@ class RootState:
         )
 
     def entries(self) -> int:
-        return self.retired_entries + sum(v.entries for v in self.versions)
+        """How often its regions were entered, those included that are out of service."""
+        return self.counters["entries"] + sum(v.entries for v in self.versions)
 
     def exits(self) -> int:
-        return self.retired_exits + sum(exits_of(v) for v in self.versions)
+        """How often its regions were left before they were done, likewise."""
+        return self.counters["exits"] + sum(exits_of(v) for v in self.versions)
 
     def close(self) -> None:
         self.words.close()
@@ -218,7 +218,7 @@ class FunctionState(RootState):
 
     reference: weakref.ref[Any] | None = None
     address: int = 0
-    installed: bool = False  # whether the function's vectorcall is ours
+    entry: int = hooks.PLAIN_VECTORCALL  # where calls of the function go, as far as we know
 
     @property
     def site(self) -> Words:
@@ -235,11 +235,21 @@ class FunctionState(RootState):
         weak references are gone."""
         return self.reference is not None
 
+    @property
+    def installed(self) -> bool:
+        """Whether the function's vectorcall is ours."""
+        return self.entry != hooks.PLAIN_VECTORCALL
+
+    def enter_at(self, address: int) -> None:
+        """Calls of the function go to machine code at `address` from now on, or to the interpreter if it is 0. An
+        entry that somebody else has put there meanwhile stays."""
+        wanted = address or hooks.PLAIN_VECTORCALL
+        is_ours = self.exists and hooks.set_vectorcall(self.address, self.entry, wanted)
+        self.entry = wanted if is_ours else hooks.PLAIN_VECTORCALL
+
     def hold(self) -> None:
         self.is_held = True
-        self.installed = False
-        if self.exists:
-            hooks.restore_vectorcall(self.address)
+        self.enter_at(0)
 
 
 @dataclass(slots=True, eq=False)

@@ -81,6 +81,14 @@ class Turn:
             self.pass_on()
         return True
 
+    def read[T](self, look: Callable[[], T]) -> T:
+        """What there is to see while nothing is half done: by others, that is, where the caller has the turn itself."""
+        if self._is_mine:
+            return look()
+        found: list[T] = []
+        self.wait(lambda: found.append(look()))
+        return found[0]
+
     def after_fork(self) -> None:
         """In a child process: if another thread had the turn, what it was at stays half done, and nothing more is
         begun than what is asked for explicitly."""
