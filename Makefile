@@ -37,5 +37,5 @@ clean: ## remove caches and everything generated, but not .venv
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,cli,examples]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,examples]'
 	@touch $@

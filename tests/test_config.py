@@ -136,6 +136,13 @@ def test_a_misspelt_variable_is_refused() -> None:
         from_environment({"MINIJIT_CALL_TRESHOLD": "3"})
 
 
+def test_a_wrong_environment_is_told_at_the_first_use(run_python: RunPython) -> None:
+    program = "import minijit\nprint('imported')\nminijit.jit(lambda: 1)\n"
+    done = run_python(program, env={"MINIJIT_CALL_THRESHOLD": "many"})
+    assert (done.returncode, done.stdout) == (1, "imported\n")
+    assert done.stderr.endswith("ConfigError: MINIJIT_CALL_THRESHOLD takes an int, not 'many'\n")
+
+
 def test_the_process_is_asked_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("MINIJIT_")]:
         monkeypatch.delenv(name)
@@ -143,7 +150,14 @@ def test_the_process_is_asked_by_default(monkeypatch: pytest.MonkeyPatch) -> Non
     assert from_environment() == Config(versions=7)
 
 
-# Dumps
+# The log and dumps
+
+
+@pytest.mark.parametrize(("log", "wanted"), [("", False), ("trace", True), (" trace", True), ("trace,trace", True)])
+def test_what_is_accepted_for_the_log_is_meant(log: str, wanted: bool) -> None:
+    assert Config(log=log).logs is wanted
+    assert from_environment({"MINIJIT_LOG": log}).logs is wanted
+
 
 STAGES = ("trace", "region", "passes", "llvm", "llvm-opt", "asm")
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import ast
 import dataclasses
 import enum
+import io
+import sys
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from conftest import ROOT, RunPython
 from minijit import events
+from minijit.driver.dumps import show
+from minijit.driver.turn import Turn
 from minijit.events import (
     Aborted,
     AbortReason,
@@ -27,6 +32,7 @@ from minijit.events import (
     Recorded,
     Stats,
     count,
+    say,
 )
 
 REASONS: tuple[type[Reason], ...] = (ExitReason, AbortReason, KillReason, GiveUpReason)
@@ -196,6 +202,50 @@ def test_the_log_has_one_line_an_event(capsys: pytest.CaptureFixture[str]) -> No
     assert err.splitlines() == [f"minijit: {line}" for _, line in LINES]
 
 
+def raises(*_arguments: object) -> None:
+    raise ZeroDivisionError("never again")
+
+
+class Broken(io.StringIO):
+    """A stream that cannot be written to."""
+
+    def write(self, _text: str) -> int:
+        raise OSError("no space left")
+
+
+def hub_that_complains() -> Hub:
+    return Hub(log=True, subscribers=[raises])
+
+
+SAYING: list[tuple[Callable[[], object], str]] = [
+    (lambda: say("a word"), "a word\n"),
+    (lambda: Hub(log=True).emit(LINES[0][0]), f"minijit: {LINES[0][1]}\n"),
+    (lambda: hub_that_complains().emit(LINES[0][0]), " removed: ZeroDivisionError('never again')\n"),
+    (lambda: show("asm", "ret"), "---- asm\nret\n"),
+    (lambda: Turn().do(raises), "ZeroDivisionError: never again\n"),
+]
+
+
+@pytest.mark.parametrize(("speak", "said"), SAYING)
+@pytest.mark.parametrize("stream", [None, Broken()])
+def test_without_a_standard_error_nothing_is_said(
+    speak: Callable[[], object],
+    said: str,
+    stream: io.StringIO | None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor does it stand on standard output, or do any harm."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        speak()
+    assert capsys.readouterr() == ("", "")
+    speak()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith(said)
+
+
 def test_subscribers_are_told_in_their_order() -> None:
     heard: list[tuple[str, Event]] = []
     hub = Hub()
@@ -207,10 +257,6 @@ def test_subscribers_are_told_in_their_order() -> None:
 
 def test_a_subscriber_that_raises_is_removed_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
     heard: list[Event] = []
-
-    def raises(_event: Event) -> None:
-        raise ZeroDivisionError("never again")
-
     hub = Hub()
     hub.subscribers += [raises, heard.append]
     hub.emit(LINES[0][0])
@@ -308,6 +354,9 @@ minijit.subscribe(heard.append)
 end = minijit.subscribe(lambda event: heard.append("ended"))
 end()
 end()
+minijit.subscribe(lambda event: 1 / 0)
+if "mute" in sys.argv:
+    sys.stderr = None
 
 @minijit.jit
 def f(a):
@@ -324,7 +373,12 @@ def test_what_a_program_hears(run_python: RunPython) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["Recorded", "Compiled"]
     logged = [line.split()[1] for line in done.stderr.splitlines()]
-    assert logged == ["recorded", "compiled", "killed"], "the last when minijit is disabled at exit"
+    assert logged == ["recorded", "subscriber", "compiled", "killed"], "the last when minijit is disabled at exit"
+
+
+def test_a_program_without_a_standard_error(run_python: RunPython) -> None:
+    done = run_python(PROGRAM, "mute", env={"MINIJIT_LOG": "trace", "MINIJIT_DUMP": "all"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Recorded Compiled\n", "")
 
 
 def test_members_are_told_apart_by_identity() -> None:

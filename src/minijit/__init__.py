@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from minijit.config import Config, ConfigError
     from minijit.driver.api import (
         Session,
-        UnsupportedWarning,
         compile,
         disable,
         enable,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
         subscribe,
         suppress,
     )
+    from minijit.driver.process import UnsupportedWarning
     from minijit.events import Stats
     from minijit.report.explain import Explanation
     from minijit.runtime import policy as policies
@@ -36,7 +36,6 @@ _HOMES = {
     "minijit.config": ("Config", "ConfigError"),
     "minijit.driver.api": (
         "Session",
-        "UnsupportedWarning",
         "compile",
         "disable",
         "enable",
@@ -49,6 +48,7 @@ _HOMES = {
         "subscribe",
         "suppress",
     ),
+    "minijit.driver.process": ("UnsupportedWarning",),
     "minijit.events": ("Stats",),
     "minijit.report.explain": ("Explanation",),
     "minijit.runtime.policy": ("Policy",),

@@ -12,6 +12,8 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
+from minijit.events import say
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,17 +43,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _info() -> int:
     import minijit
-    from minijit.cpython import abi
+    from minijit.cpython import support
 
     print(f"minijit {minijit.__version__}, {platform.python_implementation()} {platform.python_version()}")
+    found = support.find()
+    if not isinstance(found, support.Unsupported):
+        _print_checks()
+        print("supported")
+        return OK
+    if found.reason is support.UnsupportedReason.LAYOUT:
+        _print_checks()
+    print(f"not supported: {found.sentence}")
+    return NO
+
+
+def _print_checks() -> None:
+    from minijit.cpython import abi
+
     for check in abi.self_check():
         print(f"{'ok  ' if check.ok else 'FAIL'} {check.name}{f': {check.detail}' if check.detail else ''}")
-    found = abi.supported()
-    if isinstance(found, abi.Unsupported):
-        print(f"not supported: {found.reason.sentence} {found.detail}".strip())
-        return NO
-    print("supported")
-    return OK
 
 
 def _opt(path: str, name: str | None) -> int:
@@ -76,7 +86,7 @@ def _opt(path: str, name: str | None) -> int:
 
 
 def _fail(what: str, code: int) -> int:
-    print(f"minijit opt: {what}", file=sys.stderr)
+    say(f"minijit opt: {what}")
     return code
 
 

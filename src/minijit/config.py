@@ -55,6 +55,11 @@ class Config:
         for item in dataclasses.fields(self):
             _check(item, getattr(self, item.name), item.name)
 
+    @property
+    def logs(self) -> bool:
+        """Whether events are to be logged."""
+        return "trace" in _words(self.log)
+
     def dumps(self, stage: str) -> bool:
         """Whether `stage` is to be printed."""
         return not _words(self.dump).isdisjoint({stage, "all"})

@@ -6,6 +6,7 @@ logs and `explain` are derived from events. Nothing here decides anything.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import sys
 from collections import Counter
@@ -44,6 +45,10 @@ class ExitReason(Reason):
     GLOBAL = ("a global that changes often held something else than a number of the recorded type",)
     UNTAKEN = ("a branch that no recording took",)
     UNSUPPORTED = ("an instruction that is not compiled", "move it out of the hot loop, or what is hot away from it")
+    OVERWRITTEN = (
+        "a variable was overwritten that held an object whose end can be noticed",
+        "use another variable for the numbers",
+    )
     UNBOUND = ("a variable without a value, or perhaps without one: the interpreter looks",)
     LEFT_LOOP = ("the loop is done: the rest of the function is interpreted",)
     POLL = ("the interpreter has something to do: a signal, another thread, a collection",)
@@ -176,7 +181,10 @@ class GaveUp(Event):
 class Stats:
     """Counters, derived from events; `entries` and `exits` are read from native counters when asked for.
 
-    The repr leaves out what is zero.
+    Those of the process count from its start, and go on where minijit is disabled and enabled again. Those of a
+    function are of its start and of the loops in its code, which functions made by one `def` share; they count from
+    when it was taken on, by `jit` or a later `enable`, or was last released. `live_regions` and `code_bytes` are of
+    this moment. The repr leaves out what is zero.
     """
 
     recordings: int = 0  # traces recorded, bridges included
@@ -222,7 +230,7 @@ class Hub:
         for counter in (self.counters, *more):
             count(counter, event)
         if self.log:
-            print(f"minijit: {event.line()}", file=sys.stderr)
+            say(f"minijit: {event.line()}")
         for subscriber in tuple(self.subscribers):
             try:
                 subscriber(event)
@@ -232,7 +240,17 @@ class Hub:
 
     def complain(self, text: str) -> None:
         """Tells the user about something of theirs that failed."""
-        print(f"minijit: {text}", file=sys.stderr)
+        say(f"minijit: {text}")
+
+
+def say(text: str) -> None:
+    """Writes a line to standard error. It is lost where there is none, and where writing fails: in the midst of our
+    work that must not break the program."""
+    stream = sys.stderr
+    if stream is None:
+        return  # as in a process without a console; `print` would take standard output
+    with contextlib.suppress(Exception):  # whatever a stream of the program's may raise
+        print(text, file=stream)
 
 
 def described(thing: object) -> str:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from unittest.mock import patch
 
 from minijit.backend import lower as lowering
-from minijit.backend import lower_ops
+from minijit.backend import lower_floats, lower_ints, lower_objects, lower_ops
 from minijit.backend.snapshots import raw_layout
 from minijit.ir.eval import OutOfFuel, evaluate
 from minijit.ir.ops import TABLE
@@ -229,20 +229,20 @@ def _no_overflow_check(e: Emitter, op: Op) -> None:
 
 
 def _c_floordiv(e: Emitter, op: Op) -> None:
-    lower_ops._division_guards(e, op)
+    lower_ints._division_guards(e, op)
     e.define(op, f"sdiv i64 {e.use(op.args[0])}, {e.use(op.args[1])}")
 
 
 def _c_mod(e: Emitter, op: Op) -> None:
-    lower_ops._division_guards(e, op)
+    lower_ints._division_guards(e, op)
     e.define(op, f"srem i64 {e.use(op.args[0])}, {e.use(op.args[1])}")
 
 
 def _mod_without_zero_rule(e: Emitter, op: Op) -> None:
-    lower_ops._float_divisor(e, op)
-    rest, divisor = lower_ops._fmod(e, op), e.use(op.args[1])
+    lower_floats._float_divisor(e, op)
+    rest, divisor = lower_floats._fmod(e, op), e.use(op.args[1])
     moved = e.let(f"fadd double {rest}, {divisor}")
-    e.define(op, f"select i1 {lower_ops._other_sign(e, rest, divisor)}, double {moved}, double {rest}")
+    e.define(op, f"select i1 {lower_floats._other_sign(e, rest, divisor)}, double {moved}, double {rest}")
 
 
 def _compare_as_doubles(e: Emitter, op: Op) -> None:
@@ -277,7 +277,7 @@ _STORE_RAW = lowering.store_raw
 
 
 def _wrong_tag(e: Emitter, op: Op) -> None:
-    lower_ops._pack(e, op, "int", f"zext i1 {e.use(op.args[0])} to i64")
+    lower_objects._pack(e, op, "int", f"zext i1 {e.use(op.args[0])} to i64")
 
 
 def _swapped_edges(emitter: Emitter, condition: str, then: Edge, otherwise: Edge) -> None:
@@ -316,7 +316,7 @@ MUTANTS = {
     "float_mod without the rule for zeros": _lowers("float_mod", _mod_without_zero_rule),
     "int_float_lt by conversion": _lowers("int_float_lt", _compare_as_doubles),
     "shift count unchecked": _lowers("int_lshift", _unchecked_shift),
-    "float to int unchecked": Mutant(lower_ops, "_to_int", _unchecked_to_int, ("float_to_int",)),
+    "float to int unchecked": Mutant(lower_floats, "_to_int", _unchecked_to_int, ("float_to_int",)),
     "tag of a packed bool wrong": _lowers("pack_bool", _wrong_tag),
     "an exit's values swapped": Mutant(lowering, "store_raw", _swapped_stores),
     "arguments swapped when both edges meet": Mutant(lowering, "_branch", _swapped_edges),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import test_special_ops
 
+from minijit.backend import lower_floats, lower_ints, lower_objects
 from minijit.backend.lower_ops import LOWER
 from minijit.backend.snapshots import TAGS
 from minijit.events import ExitReason
@@ -102,6 +103,7 @@ SPECIAL = {
     **dict.fromkeys((f"pack_{tag}" for tag in TAGS), "test_pack"),
     **dict.fromkeys((f"is_{tag}" for tag in TAGS if tag != "unbound"), "test_is"),
     **dict.fromkeys((f"unpack_{tag}" for tag in ("int", "float", "bool")), "test_unpack"),
+    "guard_quiet": "test_guard_quiet",
     "load_global": "test_load_global",
     "call_pure": "test_call_pure",
     "poll": "test_poll",
@@ -122,6 +124,8 @@ PYTHON = {
     **{f"math_{name}": f"math.{name}(a, b)" for name in ("fmod", "atan2", "pow")},
     "int_floordiv_unsigned": "wrap(a % 2**64 // (b % 2**64))",
     "int_mod_unsigned": "wrap(a % 2**64 % (b % 2**64))",
+    "int_floordiv_half": "a % 2**32 // (b % 2**32)",
+    "int_mod_half": "a % 2**32 % (b % 2**32)",
     "int_neg": "-a",
     "int_neg_wrap": "wrap(-a)",
     "int_abs": "abs(a)",
@@ -206,6 +210,11 @@ def optimising() -> Machine:
 
 def test_every_op_has_a_lowering() -> None:
     assert set(TABLE) == set(LOWER)
+
+
+def test_every_op_has_one_home() -> None:
+    tables = (lower_floats.ROWS, lower_ints.ROWS, lower_objects.ROWS)
+    assert sum(map(len, tables)) == len(LOWER)
 
 
 def test_every_op_has_a_directed_test() -> None:

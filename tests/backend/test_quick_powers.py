@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from minijit.backend import lower_ops, quick_powers
+from minijit.backend import lower_floats, quick_powers
 from minijit.backend.quick_powers import EXPONENTS, LEAST, MOST, is_offered
 from minijit.ir.eval import evaluate
 from minijit.ir.text import parse_region
@@ -76,7 +76,7 @@ def test_the_quick_way_is_taken(machine: Machine, monkeypatch: pytest.MonkeyPatc
     """Without a general way, only the powers near to a middle and those of odd magnitudes are wrong."""
     if not is_offered():
         pytest.skip("the C library's error is not known")
-    monkeypatch.setattr(lower_ops, "_any_float_power", lambda _e, _op: "0.0")
+    monkeypatch.setattr(lower_floats, "_any_float_power", lambda _e, _op: "0.0")
     region = region_of("float_pow", 2.0)
     chance = random.Random(1)
     with machine.compile(region) as compiled:

@@ -15,6 +15,7 @@ import pytest
 
 from minijit.backend.snapshots import TAGS
 from minijit.ir.eval import Left, Returned, evaluate
+from minijit.ir.ops import QUIET_ITEMS, UNBOUND
 from minijit.ir.text import builtin_or_opaque, parse_region
 from strategies.machine import Machine, exact_outcome
 
@@ -116,11 +117,71 @@ def test_poll(machine: Machine) -> None:
     machine.set_breaker(0)
 
 
-# Globals
+# Objects that are overwritten
 
 
 class Count(int):
     """No exact int."""
+
+
+class Noticed:
+    """Whose end can be noticed."""
+
+
+QUIET: list[object] = [
+    0,
+    2**100,
+    -0.0,
+    math.nan,
+    True,
+    None,
+    "text",
+    b"bytes",
+    1j,
+    range(3),
+    (),
+    (1, "a", None),
+    ((1.5, (1, 2)), ((), 7)),
+    tuple(range(QUIET_ITEMS)),
+    UNBOUND,
+]
+NOISY: list[object] = [
+    Noticed(),
+    Count(3),
+    [],
+    {},
+    {1},
+    object(),
+    int,
+    len,
+    iter(range(3)),
+    bytearray(),
+    (Noticed(),),
+    (1, ("a", [])),
+    (1, (2, (3, (4,)))),
+    tuple(range(QUIET_ITEMS + 1)),
+    (1, Count(2)),
+]
+
+
+@pytest.mark.parametrize("slot", [0, 3])
+def test_guard_quiet(machine: Machine, slot: int) -> None:
+    """Exact types without finalisers and weak references, and short tuples of them; no reference is taken."""
+    kinds = ", ".join(["object"] * (slot + 1))
+    region = parse_region(
+        f"region f loop({kinds})\nb0():\n  guard_quiet {slot} | e0\n  leave e1\n"
+        "e0: overwritten @0 [|]\ne1: kind @2 [|]"
+    )
+    with machine.compile(region) as compiled:
+        for exit, held in [*((1, value) for value in QUIET), *((0, value) for value in NOISY)]:
+            objects = [Noticed()] * slot + [held]
+            before = sys.getrefcount(held)
+            found = compiled.run((), objects)
+            assert found == evaluate(region, (), objects=objects) == Left(exit, (), ()), held
+            assert sys.getrefcount(held) == before, held
+
+
+# Globals
 
 
 LOAD = """

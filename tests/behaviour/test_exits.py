@@ -14,7 +14,20 @@ from functools import partial
 from typing import Any
 
 from isolated import isolated
-from twin import LOW, MANY, Bridging, Patient, Twins, check, compiled_from, enabled, exits_taken, together
+from twin import (
+    LOW,
+    MANY,
+    SEVERAL,
+    Bridging,
+    Patient,
+    Twins,
+    check,
+    compiled_from,
+    enabled,
+    exits_taken,
+    outcome,
+    together,
+)
 
 import minijit
 from minijit.events import ExitReason
@@ -106,9 +119,7 @@ def is_worth_a_region(expression: str) -> bool:
 
 
 def by_loop(reason: ExitReason, expression: str, ordinary: tuple[Any, Any], special: list[tuple[Any, Any]]) -> None:
-    # A tuple in a variable would be overwritten in the next round, which is the interpreter's to do.
-    number = f"{expression}[0]" if expression.startswith("divmod") else expression
-    function = compiled_from(LOOP_FORM.format(number), sum_over=sum_over)
+    function = compiled_from(LOOP_FORM.format(expression), sum_over=sum_over)
     if not is_worth_a_region(expression):
         return
     calm = (30, 30, *ordinary, *ordinary)
@@ -261,6 +272,68 @@ def f(n, k, *rest):
 """
 
 
+class Ending:
+    """Notes when it ends: after how many rounds of whose loop."""
+
+    ends: list[int] = []  # noqa: RUF012 - shared by all, which is the point
+
+    def __del__(self) -> None:
+        self.ends.append(sys._getframe(1).f_locals["i"])
+
+
+OVERWRITES = """
+def f(n, k, make, *rest):
+    x = make()
+    s = 0
+    for i in range(n):
+        if i >= k:
+            x = (i, s)
+        s += i
+    return s, x, tuple(Ending.ends)
+"""
+
+
+@isolated
+def test_objects_that_are_overwritten() -> None:
+    """OVERWRITTEN: an object ends when its variable is overwritten, if that can be noticed; else the loop goes on."""
+    function = compiled_from(OVERWRITES, Ending=Ending)
+    quiet = [lambda: "text", lambda: ("a", 1, None), lambda: 2**100, lambda: None, lambda: range(3)]
+    noisy = [Ending, lambda: (Ending(),), lambda: [Ending()]]
+    with enabled():
+        twins = check(function, (40, 30, quiet[0]), [(40, 25, make) for make in quiet], warm=5)
+        assert not exits_taken(function)[R.OVERWRITTEN], minijit.explain(function)
+        for make in noisy:
+            for k in (25, 39):
+                for _ in range(SEVERAL):
+                    Ending.ends.clear()
+                    wanted = outcome(twins.plain, 40, k, make)
+                    Ending.ends.clear()
+                    assert outcome(function, 40, k, make) == wanted
+        assert exits_taken(function)[R.OVERWRITTEN], minijit.explain(function)
+
+
+KEEPS = """
+def f(n):
+    pair, state, s = (0, 1), "even", 0
+    for i in range(n):
+        pair = (i, s)
+        state = "odd" if i & 1 else "even"
+        s += pair[0] - pair[1] % 7
+    return s, pair, state
+"""
+
+
+@isolated
+def test_a_loop_that_keeps_tuples_and_texts_is_entered() -> None:
+    """In the first and only call of its function."""
+    with minijit.enable():
+        twins = Twins(compiled_from(KEEPS))
+        twins(20_000)
+        counters = minijit.stats(twins.function)
+        assert counters.live_regions, minijit.explain(twins.function)
+        assert counters.exits < 100, counters
+
+
 @isolated
 def test_a_global_that_changes_often() -> None:
     """GLOBAL: it is read each time, and its type is checked each time."""
@@ -357,7 +430,7 @@ UNREACHABLE = {
     # `unpack` stands only behind the test that makes it succeed; the exit is there for the verifier's sake.
     R.KIND,
 }
-ELSEWHERE = {R.UNTAKEN, R.UNBOUND, R.GLOBAL, R.TOO_MANY_BLOCKS, R.LEFT_LOOP, R.POLL}
+ELSEWHERE = {R.UNTAKEN, R.UNBOUND, R.OVERWRITTEN, R.GLOBAL, R.TOO_MANY_BLOCKS, R.LEFT_LOOP, R.POLL}
 """Reasons with a test of their own above."""
 
 

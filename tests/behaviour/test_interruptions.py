@@ -1,58 +1,32 @@
-"""Whoever wants a turn while compiled code runs gets it: signals, threads, the collector, debuggers.
+"""Whoever wants a turn while compiled code runs gets it: signals, threads, the collector.
 
-Each is tried with a loop that was entered on the stack and with one inside a function entered by a call.
+In: endless and long loops, each entered on the stack and inside a function entered by a call (see `spinning`). Out: what
+whoever interrupts them sees, and what they give all the same. Debuggers and the like are the business of
+`test_debuggers`.
 """
 
 from __future__ import annotations
 
-import _thread
-import contextlib
 import gc
-import itertools
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
 import weakref
 from typing import Any
 
+from changing import CHANGED, change, kills_counted
 from isolated import isolated
+from spinning import ENDLESS, SPIN, forms, hot
 from twin import LOW, Patient, compiled_from, enabled
 
 import minijit
 
-SPIN = """
-def f(n, k, *rest):
-    s = 0
-    for i in range(n):
-        s = (s + i * k) & 0xFFFFFF
-    return s
-"""
-ENDLESS = """
-def f(limit, *rest):
-    s = 0
-    while s != limit:
-        s = (s + 2) & 0xFFFFFF
-    return s
-"""
-AT_MOST = 1.0
-"""Seconds from a signal to its effect; the promise is 0.1, on a machine that has nothing else to do."""
-
-
-def forms(source: str) -> list[str]:
-    """The program entered on the stack, and entered by a call."""
-    return [source, source.replace(", *rest", "")]
-
-
-def hot(source: str, *arguments: object) -> Any:
-    """A function that runs compiled."""
-    f = minijit.jit(policy=Patient(LOW))(compiled_from(source))
-    for _ in range(8):
-        f(*arguments)
-    assert minijit.stats(f).entries, minijit.explain(f)
-    return f
+TRIES = 8
+AS_LATE = 10
+"""How many times as long as in the interpreter it may take from a signal to its effect, at best of all tries: a noisy
+machine delays both, and not each time."""
 
 
 def after(seconds: float, action: Any, *arguments: object) -> threading.Timer:
@@ -62,44 +36,53 @@ def after(seconds: float, action: Any, *arguments: object) -> threading.Timer:
     return timer
 
 
-def interrupted(f: Any, *arguments: object) -> None:
-    """Ctrl-C ends the call, soon, in the function's loop."""
+def interrupted(f: Any, *arguments: object) -> tuple[float, list[traceback.FrameSummary]]:
+    """Ctrl-C ends the call: how many seconds after it was sent, and in which frames."""
     sent: list[float] = []
 
     def interrupt() -> None:
         sent.append(time.perf_counter())
         os.kill(os.getpid(), signal.SIGINT)
 
-    after(0.1, interrupt)
-    entries = minijit.stats(f).entries
+    after(0.03, interrupt)
     try:
         f(*arguments)
     except KeyboardInterrupt as error:
         latency = time.perf_counter() - sent[0]
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        assert last.name in ("f", "interrupt", "handler"), last
-        frames = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-        assert frames == ["interrupted", "f"], frames
-        assert last.lineno in (3, 4, 5, 6), last
-    else:
-        raise AssertionError("nothing was raised")
-    print(f"{1000 * latency:.2f} ms")
-    assert latency < AT_MOST, latency
-    assert minijit.stats(f).entries > entries
+        return latency, list(traceback.extract_tb(error.__traceback__))[1:]
+    raise AssertionError("nothing was raised")
+
+
+def interrupted_in_the_loop(f: Any, *arguments: object) -> float:
+    """Ctrl-C ends the call in the function's loop: how many seconds after it was sent."""
+    for _ in range(TRIES):
+        latency, frames = interrupted(f, *arguments)
+        # On a busy machine it may come before the loop is reached.
+        if frames and frames[0].lineno > 3:
+            break
+    assert [(frame.name, frame.lineno in (4, 5)) for frame in frames] == [("f", True)], frames
+    return latency
+
+
+def as_soon_as_interpreted(f: Any, plain: Any, interrupt: Any, *arguments: object) -> None:
+    """Ctrl-C is as quick as in the interpreter, the best of several tries by turns."""
+    pairs = [(interrupt(plain, *arguments), interrupt(f, *arguments)) for _ in range(TRIES)]
+    interpreted, compiled = map(min, zip(*pairs, strict=True))
+    print(f"{1000 * interpreted:.2f} ms interpreted, {1000 * compiled:.2f} ms compiled")
+    assert compiled < AS_LATE * interpreted, pairs
 
 
 @isolated
 def test_ctrl_c_ends_an_endless_loop() -> None:
-    """With the traceback's last line in the loop."""
+    """With the traceback's last line in the loop, and as soon as in the interpreter."""
     with enabled():
-        for source in forms(ENDLESS):
-            f = hot(source, 100)
-            for _ in range(3):
-                interrupted(f, 1)
-            assert f(100) == 100
-        for source in forms(SPIN):
-            f = hot(source, 50, 3)
-            interrupted(f, 10**15, 3)
+        for program, warm, endless in ((ENDLESS, (100,), (1,)), (SPIN, (50, 3), (10**15, 3))):
+            for source in forms(program):
+                f, plain = hot(source, *warm), compiled_from(source)
+                entries = minijit.stats(f).entries
+                as_soon_as_interpreted(f, plain, interrupted_in_the_loop, *endless)
+                assert minijit.stats(f).entries >= entries + TRIES
+                assert f(*warm) == plain(*warm)
 
 
 @isolated
@@ -114,23 +97,22 @@ def f(n, *rest):
         s = g(s)
     return s
 """
+
+    def interrupted_somewhere(f: Any, *arguments: object) -> float:
+        latency, frames = interrupted(f, *arguments)
+        assert [frame.name for frame in frames] in (["f"], ["f", "g"]), frames
+        return latency
+
     with enabled():
+        plain = compiled_from(source)
         scope = compiled_from(source).__globals__
         for name in ("g", "f"):
             minijit.jit(policy=Patient(LOW))(scope[name])
         for _ in range(50):
             scope["g"](5)
-        after(0.1, _thread.interrupt_main)
-        started = time.perf_counter()
-        try:
-            scope["f"](1)
-        except KeyboardInterrupt as error:
-            names = [frame.name for frame in traceback.extract_tb(error.__traceback__)][1:]
-            assert names in (["f"], ["f", "g"]), names
-        else:
-            raise AssertionError("nothing was raised")
-        assert time.perf_counter() - started < 0.1 + AT_MOST
-        assert minijit.stats(scope["g"]).entries
+        entries = minijit.stats(scope["g"]).entries
+        as_soon_as_interpreted(scope["f"], plain, interrupted_somewhere, 1)
+        assert minijit.stats(scope["g"]).entries > entries
 
 
 @isolated
@@ -275,11 +257,12 @@ def f(n, make, *rest):
         s += 1
     return s
 """
-    with enabled():
+    with enabled(), kills_counted() as kills:
         for form in forms(source):
             plain = compiled_from(form)
             f = minijit.jit(policy=Patient(LOW))(compiled_from(form))
             depth = [0]
+            kills.clear()
 
             class Cycle:
                 def __init__(self, i: int) -> None:
@@ -290,7 +273,7 @@ def f(n, make, *rest):
                         return
                     depth[0] += 1
                     assert f(20, one) == plain(20, one)
-                    f.__globals__["g"] = 1 + 0
+                    change(f)
                     if self.i % 3 == 0:
                         minijit.release(f)
                     depth[0] -= 1
@@ -305,246 +288,4 @@ def f(n, make, *rest):
                 assert f(100, make) == plain(100, one)
             gc.set_threshold(700)
             gc.collect()
-
-
-# Debuggers, profilers, coverage
-
-
-def lines_seen(f: Any, *arguments: object) -> list[int]:
-    """The lines that a trace function is told of."""
-    seen: list[int] = []
-
-    def trace(frame: Any, event: str, argument: object) -> Any:
-        if frame.f_code is f.__code__ and event in ("line", "call", "return"):
-            seen.append(frame.f_lineno if event == "line" else -frame.f_lineno)
-        return trace
-
-    sys.settrace(trace)
-    try:
-        f(*arguments)
-    finally:
-        sys.settrace(None)
-    return seen
-
-
-@isolated
-def test_settrace() -> None:
-    """Every line is seen while somebody traces; afterwards the function is compiled again."""
-    with enabled():
-        for source in forms(SPIN):
-            plain = compiled_from(source)
-            wanted = lines_seen(plain, 40, 3)
-            before = minijit.jit(policy=Patient(LOW))(compiled_from(source))
-            assert lines_seen(before, 40, 3) == wanted
-            f = hot(source, 50, 3)
-            for _ in range(3):
-                assert lines_seen(f, 40, 3) == wanted
-                entries = minijit.stats(f).entries
-                results = [f(60, 3) for _ in range(40)]
-                assert set(results) == {plain(60, 3)}
-                assert minijit.stats(f).entries > entries, minijit.explain(f)
-
-
-@isolated
-def test_setprofile() -> None:
-    """A profiler sees every call and return, and nothing of ours."""
-    source = "def f(n):\n    s = 0\n    for i in range(n):\n        s += abs(i)\n    return [s]\n"
-
-    def events(function: Any) -> list[tuple[str, str]]:
-        seen: list[tuple[str, str]] = []
-
-        def profile(frame: Any, event: str, argument: Any) -> None:
-            name = frame.f_code.co_name if event in ("call", "return") else argument.__name__
-            seen.append((event, name))
-
-        sys.setprofile(profile)
-        function(12)
-        sys.setprofile(None)
-        return seen
-
-    with enabled():
-        plain = compiled_from(source)
-        wanted = events(plain)
-        f = minijit.jit(policy=Patient(LOW))(compiled_from(source))
-        assert events(f) == wanted
-        for _ in range(30):
-            f(20)
-        assert minijit.stats(f).entries
-        for _ in range(3):
-            assert events(f) == wanted
-            entries = minijit.stats(f).entries
-            for _ in range(30):
-                f(20)
-            assert minijit.stats(f).entries > entries
-
-
-@isolated
-def test_monitoring_by_another_tool() -> None:
-    """Global and local events of another tool id: all are seen."""
-    monitoring = sys.monitoring
-    E = monitoring.events
-    tool = monitoring.PROFILER_ID
-    monitoring.use_tool_id(tool, "other")
-    sorts = {getattr(E, name): name for name in ("LINE", "PY_START", "PY_RETURN", "JUMP", "BRANCH", "CALL")}
-
-    def watch(f: Any, *, local: bool, which: int) -> list[tuple[object, ...]]:
-        seen: list[tuple[object, ...]] = []
-
-        def note(sort: str) -> Any:
-            def callback(code: Any, *rest: Any) -> None:
-                if code is f.__code__:
-                    seen.append((sort, *[str(r) for r in rest]))
-
-            return callback
-
-        for event, sort in sorts.items():
-            monitoring.register_callback(tool, event, note(sort))
-        if local:
-            monitoring.set_local_events(tool, f.__code__, which)
-        else:
-            monitoring.set_events(tool, which)
-        f(40, 3)
-        if local:
-            monitoring.set_local_events(tool, f.__code__, 0)
-        monitoring.set_events(tool, 0)
-        return seen
-
-    with enabled():
-        for source in forms(SPIN):
-            plain = compiled_from(source)
-            f = hot(source, 50, 3)
-            for which in (E.LINE, E.PY_START | E.PY_RETURN, E.JUMP | E.BRANCH, E.CALL, E.LINE | E.JUMP | E.CALL):
-                for local in (True, False):
-                    found, wanted = watch(f, local=local, which=which), watch(plain, local=local, which=which)
-                    assert [x[0] for x in found] == [x[0] for x in wanted], (local, which)
-                    assert found == wanted
-                    entries = minijit.stats(f).entries
-                    for _ in range(30):
-                        assert f(60, 3) == plain(60, 3)
-                    assert minijit.stats(f).entries > entries, (which, local, minijit.explain(f))
-
-
-@isolated
-def test_a_tool_that_comes_while_the_loop_runs() -> None:
-    """From another thread: the loop is interpreted as soon as its lines are wanted, and compiled again after that."""
-    monitoring = sys.monitoring
-    tool = monitoring.COVERAGE_ID
-    monitoring.use_tool_id(tool, "coverage")
-    with enabled():
-        for source in forms(ENDLESS.replace("0xFFFFFF", "0xFFFFFFFF")):
-            f = hot(source, 100)
-            seen: list[int] = []
-            state: dict[str, Any] = {"stop": False}
-
-            def line(code: Any, number: int, f: Any = f, seen: list[int] = seen) -> object:
-                if code is f.__code__:
-                    seen.append(number)
-                    return None
-                return monitoring.DISABLE
-
-            def come_and_go(
-                f: Any = f, seen: list[int] = seen, state: dict[str, Any] = state, line: Any = line
-            ) -> None:
-                time.sleep(0.1)
-                before = minijit.stats(f).entries
-                monitoring.register_callback(tool, monitoring.events.LINE, line)
-                monitoring.set_events(tool, monitoring.events.LINE)
-                deadline = time.perf_counter() + 5
-                while len(seen) < 1000 and time.perf_counter() < deadline:
-                    time.sleep(0.005)
-                monitoring.set_events(tool, 0)
-                time.sleep(0.3)
-                state["entered again"] = minijit.stats(f).entries > before
-                state["quiet"] = len(seen)
-                time.sleep(0.05)
-                state["quiet"] = state["quiet"] == len(seen)
-                _thread.interrupt_main()
-
-            thread = threading.Thread(target=come_and_go)
-            thread.start()
-            with contextlib.suppress(KeyboardInterrupt):
-                f(1)
-            thread.join()
-            assert len(seen) >= 1000, len(seen)
-            # The condition and the body, by turns.
-            pairs = set(itertools.pairwise(seen[10:900]))
-            assert pairs == {(4, 5), (5, 4)}, pairs
-            assert state["entered again"], minijit.explain(f)
-            assert state["quiet"]
-
-
-@isolated
-def test_settrace_from_within_the_function() -> None:
-    """A compiled function that calls something which starts to trace: its remaining lines are seen."""
-    source = """
-def f(n, start, *rest):
-    s = 0
-    for i in range(n):
-        s += i
-        if i == 30:
-            start()
-            s += 1
-        s += 2
-    s += 3
-    return s
-"""
-
-    def run(f: Any) -> tuple[object, list[int]]:
-        seen: list[int] = []
-
-        def trace(frame: Any, event: str, argument: object) -> Any:
-            seen.append(frame.f_lineno)
-            return trace
-
-        def start() -> None:
-            frame = sys._getframe(1)
-            frame.f_trace = trace
-            sys.settrace(trace)
-
-        result = f(35, start)
-        sys.settrace(None)
-        return result, [line for line in seen if line < 20]
-
-    with enabled():
-        for form in forms(source):
-            wanted = run(compiled_from(form))
-            f = minijit.jit(policy=Patient(LOW))(compiled_from(form))
-            for _ in range(10):
-                f(30, None)
-            assert minijit.stats(f).entries
-            for _ in range(3):
-                assert run(f) == wanted
-
-
-@isolated
-def test_a_debugger_changes_a_variable() -> None:
-    """`f_lineno` jumps and locals written by a trace function are respected after the interpreter took over."""
-    source = """
-def f(n, *rest):
-    s = 0
-    i = 0
-    while i < n:
-        i += 1
-        s += i
-    return s, i
-"""
-
-    def run(f: Any, jumps: bool) -> object:
-        def trace(frame: Any, event: str, argument: object) -> Any:
-            if event == "line" and frame.f_lineno == 7 and frame.f_locals["i"] == 20 and jumps:
-                frame.f_lineno = 6
-            return trace
-
-        sys.settrace(trace)
-        try:
-            return f(40)
-        finally:
-            sys.settrace(None)
-
-    with enabled():
-        for form in forms(source):
-            f, plain = hot(form, 50), compiled_from(form)
-            for jumps in (True, False):
-                for _ in range(3):
-                    assert run(f, jumps) == run(plain, jumps)
-                    assert f(50) == plain(50)
+            assert kills[CHANGED], kills

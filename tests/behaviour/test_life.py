@@ -1,4 +1,4 @@
-"""Birth and death: functions that come and go, references, forks, interpreters that end in every way there is."""
+"""Birth and death: functions that come and go, references, forks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 import sys
-import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,23 +62,30 @@ def lives(count: int) -> None:
     driver = api._process.driver
     assert driver is not None
     forms = [SOURCE, SOURCE.replace("k=2", "k=2, *rest")]
-    for k in range(max(count // 5, 40)):
+    # The allocators take what they keep for good in the first thousand lives or so.
+    for k in range(max(count // 5, min(count, 1000))):
         one_life(forms[k % 2])
-    gc.collect()
     engine = driver.registry.natives.machinery.engine
-    before = (engine.bytes_in_use, memory(), maps(), len(gc.get_objects()))
+
+    def in_use() -> tuple[int, ...]:
+        # What one collection finalises, the next one frees.
+        for _ in range(3):
+            gc.collect()
+        return engine.bytes_in_use, memory(), maps(), len(gc.get_objects())
+
+    before = in_use()
     for k in range(count):
         one_life(forms[k % 2])
-    gc.collect()
-    after = (engine.bytes_in_use, memory(), maps(), len(gc.get_objects()))
+    after = in_use()
     print(before, after)
     assert not driver.registry.functions
     assert not driver.registry.codes
     assert not api._process.decorated
     assert after[0] <= before[0], (before, after)
-    assert after[1] - before[1] < 2_000_000 + 1000 * count, (before, after)
+    # However many there were: twice what the allocators' own changes come to.
+    assert after[1] - before[1] < 1_000_000, (before, after)
     assert after[2] <= before[2] + 16, (before, after)
-    assert after[3] <= before[3] + 300, (before, after)
+    assert after[3] <= before[3] + 30, (before, after)
     assert not driver.registry.service._records
     assert not driver.registry.service.assumptions.dependents
     assert not driver.registry.monitoring.active
@@ -100,6 +107,14 @@ def test_ten_thousand_functions_that_come_and_go() -> None:
     """The same for long."""
     with enabled(QUICK):
         lives(10_000)
+
+
+@pytest.mark.slow
+@isolated(timeout=1000)
+def test_optimised_functions_that_come_and_go() -> None:
+    """The same with LLVM's passes, of which each run would lose 1.5 KB (`backend/pass_builders`)."""
+    with enabled(replace(QUICK, optimise=2)):
+        lives(2000)
 
 
 @isolated
@@ -405,137 +420,3 @@ def f(n, fork, *rest):
                 os._exit(0 if found == 2830 and f(60, lambda: 0) == 1830 else 1)
             assert found == 1830
             assert os.waitpid(children[0], 0)[1] == 0
-
-
-# The interpreter ends
-
-HEAD = """
-import minijit, sys, threading, time, atexit
-def f(n):
-    s = 0
-    for i in range(n):
-        s += i
-    return s
-minijit.enable(minijit.Config(call_threshold=3, loop_threshold=10))
-minijit.jit(f)
-for _ in range(20):
-    assert f(100) == 4950
-assert minijit.is_compiled(f)
-"""
-COMPILED_AT_EXIT = """
-def g(n):
-    s = 0
-    for i in range(n): s += i
-@atexit.register
-def end():
-    minijit.jit(g)
-    for _ in range(20): g(100)
-"""
-EXIT_IN_A_LOOP = """
-def g(n):
-    for i in range(n):
-        if i == 50: sys.exit(4)
-minijit.jit(g)
-for _ in range(20): g(40)
-g(100)
-"""
-SUB_INTERPRETER = """
-import _xxsubinterpreters as s
-i = s.create(isolated=False)
-s.run_string(i, 'x = 1')
-s.destroy(i)
-f(10**5)
-"""
-ENDS: dict[str, tuple[str, int]] = {
-    "nothing": ("", 0),
-    "disabled": ("minijit.disable()", 0),
-    "disabled twice at exit": ("atexit.register(minijit.disable)", 0),
-    "daemon thread": ("threading.Thread(target=f, args=(10**15,), daemon=True).start(); time.sleep(0.2)", 0),
-    "several daemon threads": (
-        "for _ in range(4): threading.Thread(target=f, args=(10**15,), daemon=True).start()\ntime.sleep(0.2)",
-        0,
-    ),
-    "thread that goes on": ("threading.Thread(target=lambda: [time.sleep(0.2), f(10**6)]).start()", 0),
-    "exit code": ("sys.exit(3)", 3),
-    "exception": ("1 // 0", 1),
-    "exception at exit": ("atexit.register(lambda: 1 // 0)", 0),
-    "called at exit": ("atexit.register(f, 10**6)", 0),
-    "called at exit, first registered": ("", 0),
-    "compiled at exit": (COMPILED_AT_EXIT, 0),
-    "del at shutdown": ("class C:\n    def __del__(self): f(100)\nc = C(); sys.c = c; c.me = c", 0),
-    "function in a cycle": ("f.me = f; sys.f = f", 0),
-    "in the middle of a loop": (EXIT_IN_A_LOOP, 4),
-    "sub-interpreter": (SUB_INTERPRETER, 0),
-    "sub-interpreter left": ("import _xxsubinterpreters as s\ni = s.create()\ns.run_string(i, 'x = 1')", 0),
-    "os._exit": ("import os; os._exit(5)", 5),
-    "tracing": ("sys.settrace(lambda *a: None); f(10)", 0),
-    "enabled again": ("minijit.disable(); minijit.enable(); f(10)", 0),
-}
-NOISY = {"exception": "ZeroDivisionError", "exception at exit": "ZeroDivisionError"}
-
-
-@pytest.mark.parametrize("how", ENDS)
-def test_the_interpreter_ends(how: str, run_python: Any) -> None:
-    """With the right exit code, and without a word but those that belong there."""
-    if how == "called at exit, first registered":
-        head = "import atexit\natexit.register(lambda: f(10**6))\n" + HEAD
-    else:
-        head = HEAD
-    rest, code = ENDS[how]
-    done = run_python(head + rest + "\n", timeout=20)
-    assert done.returncode == code, done.stderr
-    if how in NOISY:
-        assert NOISY[how] in done.stderr
-        assert "minijit" not in done.stderr
-    else:
-        assert done.stderr == "", done.stderr
-
-
-SUB = textwrap.dedent(
-    """
-    import sys, warnings
-    sys.path[:0] = {path!r}
-    import minijit
-    def f(n):
-        s = 0
-        for i in range(n):
-            s += i
-        return s
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        g = minijit.jit(f)
-        minijit.jit(lambda: 0)
-        minijit.jit(policy=minijit.Policy(minijit.Config()))(lambda: 0)
-    [told] = caught
-    assert told.category is minijit.UnsupportedWarning
-    assert told.filename == "<string>"
-    assert {reason!r} in str(told.message), told.message
-    assert g is f
-    for _ in range(300):
-        assert f(100) == 4950
-    assert not minijit.is_compiled(f)
-    assert not minijit.compile(f, int)
-    minijit.suppress(f); minijit.release(f)
-    assert minijit.stats(f) == minijit.stats() == minijit.Stats()
-    minijit.enable(); minijit.disable()
-    assert not minijit.is_enabled()
-    assert str(told.message) in str(minijit.explain(f)), minijit.explain(f)
-    """
-)
-REASONS = {True: "does not support loading in subinterpreters", False: "it works in the main interpreter only"}
-
-
-@pytest.mark.parametrize("isolation", [True, False])
-@pytest.mark.parametrize("first", ["main", "sub"])
-def test_in_a_sub_interpreter(isolation: bool, first: str, run_python: Any) -> None:
-    """`jit` there is harmless and says why, once, whichever interpreter comes first; the main one works on."""
-    main = HEAD.replace("minijit.enable", "minijit.disable(); minijit.enable") + "assert f(1000) == 499500\n"
-    sub = (
-        "import _xxsubinterpreters as s, sys\n"
-        f"i = s.create(isolated={isolation})\n"
-        f"try:\n    s.run_string(i, {SUB!r}.format(path=sys.path, reason={REASONS[isolation]!r}))\n"
-        "finally:\n    s.destroy(i)\n"
-    )
-    program = main + sub + main if first == "main" else sub + main + sub + main
-    done = run_python(program, timeout=60)
-    assert done.returncode == 0, done.stderr

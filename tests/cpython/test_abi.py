@@ -301,6 +301,90 @@ def test_where_it_cannot_work(monkeypatch: pytest.MonkeyPatch) -> None:
         assert refusal() is UnsupportedReason.MACHINE
 
 
+UNSUPPORTED = """
+import sys, warnings
+{cause}
+import minijit
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    @minijit.jit
+    def f(a): return a + 1
+    assert [f(a) for a in range(100)] == list(range(1, 101))
+[warning] = caught
+assert warning.category is minijit.UnsupportedWarning
+print(warning.message)
+assert str(warning.message) in str(minijit.explain(f))
+assert not minijit.is_enabled()
+from minijit.__main__ import main
+sys.exit(main(["info"]))
+"""
+CAUSES = {
+    # what is so in that interpreter -> what is said of it
+    "sys.platform = 'darwin'; sys.modules['ctypes'] = None": "it makes machine code for x86-64 Linux only",
+    "import platform; platform.machine = lambda: 'riscv64'": "it makes machine code for x86-64 Linux only",
+    "import platform; platform.python_implementation = lambda: 'PyPy'; sys.modules['ctypes'] = None": "it needs CPython",
+    "sys.version_info = (3, 13, 0); sys.modules['ctypes'] = None": "it needs Python 3.12 this is",
+    "sys.modules['ctypes'] = None": "this interpreter cannot load what it needs: import of ctypes halted",
+    "import ctypes\ndef fails(*_): raise OSError('no such library')\nctypes.PyDLL = fails": (
+        "this interpreter cannot load what it needs: no such library"
+    ),
+    "from minijit.cpython import raw\ndef symbol(name): raise LookupError(f'no C function {name}')\nraw.symbol = symbol": (
+        "this interpreter cannot load what it needs: no C function _Py"
+    ),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_where_it_cannot_work_functions_do(cause: str, run_python: RunPython) -> None:
+    """With one warning; the command line says the same."""
+    done = run_python(UNSUPPORTED.format(cause=cause))
+    warned, _, refused = done.stdout.splitlines()
+    assert warned.startswith(f"minijit is off: {CAUSES[cause]}"), done.stdout
+    assert refused == warned.replace("minijit is off", "not supported")
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+WITHOUT_LIBM = """
+import ctypes
+class CDLL(ctypes.CDLL):
+    def __init__(self, name, *rest):
+        if name is not None: raise OSError(f"{name}: cannot open shared object file")
+        super().__init__(name, *rest)
+ctypes.CDLL = CDLL
+from minijit.cpython import abi, raw
+print(type(abi.supported()).__name__)
+try:
+    raw.symbol("no such function")
+except LookupError as error:
+    print(error)
+"""
+
+
+def test_a_c_library_may_have_no_separate_libm(run_python: RunPython) -> None:
+    done = run_python(WITHOUT_LIBM)
+    assert done.stdout.splitlines() == ["Interpreter", "no C function no such function"], done.stderr
+
+
+IN_BETWEEN = """
+import signal
+from minijit.cpython import abi, self_check
+genuine, found = self_check._threads, []
+def threads(layouts):
+    self_check._threads = genuine
+    signal.raise_signal(signal.SIGUSR1)
+    return genuine(layouts)
+signal.signal(signal.SIGUSR1, lambda *_: found.append(abi.supported()))
+self_check._threads = threads
+found.append(abi.supported())
+print(*(type(one).__name__ for one in found))
+"""
+
+
+def test_a_signal_handler_may_ask_while_its_thread_does(run_python: RunPython) -> None:
+    done = run_python(IN_BETWEEN, timeout=30)
+    assert done.stdout == "Interpreter Interpreter\n", done.stderr
+
+
 def test_another_interpreter_of_the_process_is_refused(run_python: RunPython) -> None:
     program = """
 import _xxsubinterpreters as interpreters

@@ -1,7 +1,7 @@
 """Changes of dicts, noted by machine code: everything is told once and in order, or it is told that too much changed.
 
 In: changes of watched dicts, made by this and by other threads. Out: what `Changes` says of them, compared with a model
-that keeps a list. What is noted, and what is not, is the business of `test_watch`.
+that keeps a list. What is noted, and what is not, is the business of `test_watch_dicts`.
 """
 
 from __future__ import annotations

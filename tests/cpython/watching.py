@@ -7,6 +7,7 @@ code noted them; its `reports` are what reached Python.
 from __future__ import annotations
 
 import ctypes
+import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -37,6 +38,13 @@ def note(reports: list[Report]) -> Handler:
 def change(event: DictEvent, namespace: object, key: str | None, new: object = ABSENT) -> Change:
     """What is to be noted of a change: `key` is None where it may be any, and `new` ABSENT where there is no value."""
     return Change(event, id(namespace), None if key is None else hash(key), ABSENT if new is ABSENT else id(new))
+
+
+def make_function() -> types.FunctionType:
+    """A new function with a code object of its own."""
+    namespace: dict[str, types.FunctionType] = {}
+    exec("def made(x=1): return x", namespace)
+    return namespace.pop("made")
 
 
 @dataclass(slots=True)

@@ -90,39 +90,12 @@ def wrapping(region: Region) -> int:
     return sum(op.name.endswith("_wrap") for block in region.blocks for op in block.ops)
 
 
-def test_only_small_inputs_are_widened() -> None:
-    """Entry kinds stay but for small ints; those that stay small are the starts of counters."""
-    for seed in range(200):
-        before = stepping(random_case(seed)).region
-        after = count(before)
-        for old, new in zip(before.entry_kinds, after.entry_kinds, strict=True):
-            assert new is old or (old, new) == (EntryKind.SMALL_INT, EntryKind.INT)
-        assert count(after) == after or wrapping(count(after)) >= wrapping(after)
-
-
 def test_count_is_done_after_one_run() -> None:
-    """A second run finds no op more, except where an input was widened: then it finds the same."""
+    """A second run finds no op more."""
     for seed in range(100):
         once = count(stepping(random_case(seed)).region)
         assert wrapping(count(once)) == wrapping(once)
 
-
-def test_a_widened_input_makes_no_difference() -> None:
-    """Inputs that are no start may be any int: values beyond 2**61 give the same as before."""
-    tried = 0
-    for seed in range(400):
-        case = stepping(random_case(seed))
-        after = count(case.region)
-        large = tuple(
-            2**63 - 1 if (case.region.entry_kinds[slot], after.entry_kinds[slot]) == WIDENED else value
-            for (slot, _, _), value in zip(case.region.inputs(), case.inputs, strict=True)
-        )
-        tried += large != case.inputs
-        assert keeps(count, replace(case, inputs=large))
-    assert tried > 50
-
-
-WIDENED = (EntryKind.SMALL_INT, EntryKind.INT)
 
 # How far a counter comes
 
@@ -155,34 +128,27 @@ MUTANTS = {
     "steps of any size": ("abs(operand.value) <= STEP", "True"),
     "starts of any size": ("abs(operand.value) < SMALL", "True"),
     "inputs of any size": (
-        "if region.entry_kinds[slot] is EntryKind.SMALL_INT}",
-        "if region.entry_kinds[slot] in (EntryKind.SMALL_INT, EntryKind.INT, EntryKind.RANGE_ITERATOR)}",
+        "return ends is not None and ends[0] > -SMALL and ends[1] < SMALL",
+        "return ends is not None",
     ),
     "one way in is enough": (
         "return all(self.is_start(operand) or operand in counted for operand in self.incoming[value])",
         "return any(self.is_start(operand) or operand in counted for operand in self.incoming[value])",
     ),
     "any counted value is a step": (
-        "if self.is_step(step) and (self.is_start(counter) or counter in counted):",
-        "if (self.is_step(step) or step in counted) and (self.is_start(counter) or counter in counted):",
+        "any(self.is_step(step) and (",
+        "any((self.is_step(step) or step in counted) and (",
     ),
     "products are counted": ('"int_sub": "int_sub_wrap"}', '"int_sub": "int_sub_wrap", "int_mul": "int_mul_wrap"}'),
-    "the step must be small, not the start": ("                return counter\n", "                return step\n"),
+    "the start may be anything": ("(self.is_start(counter) or counter in counted)", "True"),
     "values of one round are enough": ("            counted = kept\n", "            return kept\n"),
-    "all inputs are widened": ("if value in starts and value not in needed:", "if value in starts:"),
     "every int is a truth value": ('if op.name == "bool_to_int" and', 'if op.name.endswith("_to_int") and'),
 }
 
 
 def is_killed(mutant: Pass, case: Case) -> bool:
-    """By the property; or by an input that a counter starts with and that is large, where the entry lets it in."""
     try:
-        after = mutant(case.region)
-        large = tuple(
-            2**63 - 1 if after.entry_kinds[slot] is EntryKind.INT else value
-            for (slot, _, _), value in zip(case.region.inputs(), case.inputs, strict=True)
-        )
-        return not keeps(mutant, case) or not keeps(mutant, replace(case, inputs=large))
+        return not keeps(mutant, case)
     except (KeyError, AssertionError, TypeError, AttributeError):
         return True
 

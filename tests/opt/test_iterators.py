@@ -14,6 +14,7 @@ from minijit.ir.check import check_region
 from minijit.ir.eval import evaluate
 from minijit.ir.region import INT_MAX, INT_MIN, EntryKind, Region
 from minijit.opt import iterators as module
+from minijit.opt import rounds
 from minijit.opt.iterators import iterators
 from strategies.mutants import Pass, planted
 from strategies.regions import Case, signature
@@ -44,12 +45,10 @@ def test_iterators_keep_what_a_trace_does(path: Path) -> None:
 
 MUTANTS = {
     "adds the end of what falls": ("ADD if pair.step == 1 else SUB", "ADD"),
-    "subtracts the other way": ("(pair.end, following) if pair.step == 1", "(pair.end, following) if True"),
-    "takes any step": ("if not steps and step in (1, -1):", "if not steps and step:"),
-    "looks at one round only": ("for edge in rounds}", "for edge in rounds[:1]}"),
-    "takes any start for the round before": (" or op.args[0] != value:", ":"),
-    "keeps the end of the round before": (", SUB, made) != -1:", ", SUB, made) is None and False:"),
-    "compares with the step": ("(following, pair.end), op.result)", "(following, left), op.result)"),
+    "subtracts the other way": ("(end, following) if pair.step == 1", "(end, following) if True"),
+    "takes any step": ("if pair.step in (1, -1)}", "if pair.step}"),
+    "keeps the end of the round before": ("if (number, edge) in pair.ways_in:", "if False:"),
+    "compares with what is left": ("(following, end), op.result)", "(following, left), op.result)"),
 }
 
 
@@ -58,6 +57,21 @@ def is_killed(mutant: Pass, case: Case) -> bool:
         return not keeps(mutant, case)
     except (LookupError, AssertionError):
         return True
+
+
+ROUNDS_MUTANTS = {
+    "looks at one round only": ("for edge in rounds}", "for edge in rounds[:1]}"),
+    "takes any start for the round before": (" or op.args[0] != value:", ":"),
+    "takes rounds for ways in": ("if not moves_on]", "if moves_on]"),
+    "counts what moves by anything": ("counter, SUB, made) == -1", "counter, SUB, made)"),
+}
+
+
+@pytest.mark.parametrize("bug", ROUNDS_MUTANTS)
+def test_planted_bug_in_rounds_is_noticed(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the pairs that the pass works on."""
+    monkeypatch.setattr(module, "find_pairs", planted(rounds, *ROUNDS_MUTANTS[bug], monkeypatch, name="find_pairs"))
+    assert any(is_killed(iterators, case) for case in trace_cases("iterators", INPUTS, POLLS))
 
 
 @pytest.mark.parametrize("bug", MUTANTS)

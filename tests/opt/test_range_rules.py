@@ -94,7 +94,11 @@ MUTANTS = {
     "a mask that may be negative": ("for low, high in (a, b) if low >= 0", "for low, high in (a, b) if high >= 0"),
     "bits of the smaller": ("max(a[1], b[1]).bit_length()", "min(a[1], b[1]).bit_length()"),
     "or as exclusive or": ("return max(a[0], b[0]), _ones(a, b)", "return a[0] + b[0], _ones(a, b)"),
-    "divisors of any sign": ("    if b[0] < 1:\n", "    if b[0] == 0:\n"),
+    "divisors of any sign": ("    if b[0] < 0:\n        size", "    if b[1] < 0:\n        size"),
+    "quotients as positive as the dividend": ("return -size, size", "return min(a[0], 0), max(a[1], 0)"),
+    "the largest divisor only": ("least, most = max(b[0], 1), max(b[1], 1)", "least = most = max(b[1], 1)"),
+    "a divisor as large as it can be": ("-a[0], a[1], -b[0], b[1])", "a[1], b[1])"),
+    "powers of a positive base": ("if a[0] >= 0 else FULL", "if a[1] >= 0 else FULL"),
     "a rest up to the divisor": ("return min(b[0] + 1, 0), max(b[1] - 1, 0)", "return 0, max(b[1] - 1, 0)"),
     "a rest below the dividend": ("if a[0] >= 0 else b[1] - 1", "if a[1] >= 0 else b[1] - 1"),
 }

@@ -25,6 +25,8 @@ from strategies.traces import file_cases, trace_cases, trace_files
 INPUTS: dict[EntryKind, tuple[object, ...]] = {
     EntryKind.INT: (0, 1, -1, 5, 99, 100, -7, 2**62, INT_MAX, INT_MIN),
     EntryKind.SMALL_INT: (0, 3, 40, 1 - SMALL),
+    EntryKind.NATURAL: (0, 3, 40, SMALL - 1),
+    EntryKind.SHORT: (0, 3, 40, 2**31 - 1),
     EntryKind.BOOL: (False, True),
 }
 
@@ -72,18 +74,24 @@ MUTANTS = {
         "if not self.before[number]:",
     ),
     "takes what wraps for what does not": (
-        """        if op.name.endswith("_wrap") and (low < INT_MIN or high > INT_MAX):
-            return FULL
-""",
-        "",
+        "and op.result not in self.counted and (low < INT_MIN or high > INT_MAX)",
+        "and False",
     ),
     "looks at one end only": (
         "if INT_MIN <= low and high <= INT_MAX:",
         "if high <= INT_MAX:",
     ),
     "takes more than any number for not zero": ("[0] >= 0 and self", "[1] >= 0 and self"),
-    "looks at the dividend only": ("for arg in op.args):", "for arg in op.args[:1]):"),
+    "looks at the dividend only": ("for arg in op.args):\n            is", "for arg in op.args[:1]):\n            is"),
+    "takes all for half": ("if is_half else UNSIGNED)", "if True else UNSIGNED)"),
+    "looks at half of the dividend only": ("<= HALF_MAX for arg in op.args)", "<= HALF_MAX for arg in op.args[:1])"),
+    "takes more for half": ("HALF_MAX = 2**32 - 1", "HALF_MAX = 2**33"),
     "compares the other way": ("return low, min(high, other[1] - 1)", "return max(low, other[0]), high"),
+    "ends where it starts": ('exact_range("int_add", self.range(start, place), moves)', "self.range(start, place)"),
+    "ends at the smaller": ('"int_max" if pair.step == 1 else', '"int_min" if pair.step == 1 else'),
+    "adds what is left": ('exact_range("int_sub", (min(end', 'exact_range("int_add", (min(end'),
+    "starts anywhere": ("if begin == start and fits else None", "if fits else None"),
+    "takes one step for any": ("(pair.step, pair.step))\n        least", "(1, 1))\n        least"),
     "walks once": ("    while walk.once():\n        pass\n", "    walk.once()\n"),
 }
 

@@ -20,7 +20,7 @@ from minijit.backend.engine import Engine
 from minijit.backend.lower import LLVM_TYPES, Target, lower, name
 from minijit.backend.prelude import HELPERS, helper_text
 from minijit.backend.snapshots import TAGS, leave_points, raw_layout, raw_words, return_exit, stub_returns
-from minijit.cpython import raw
+from minijit.cpython import abi, raw
 from minijit.ir.eval import Left, Outcome, RangeState, Returned
 from minijit.ir.ops import UNBOUND
 from minijit.ir.region import (
@@ -157,10 +157,11 @@ class Compiled:
         self.code.close()
 
     def run(self, inputs: Sequence[object], objects: Sequence[object] = ()) -> Outcome:
-        """Runs the machine code. `objects` are what the entry slots hold."""
+        """Runs the machine code. `objects` are what the entry slots hold, as arguments or in a frame."""
         words = (ctypes.c_int64 * max(len(inputs), 1))(*map(to_word, inputs))
-        slots = (ctypes.c_void_p * max(len(objects), 1))(*map(id, objects))
-        address = self.function(None, ctypes.addressof(slots), 0, ctypes.addressof(words))
+        slots = (ctypes.c_void_p * max(len(objects), 1))(*(0 if held is UNBOUND else id(held) for held in objects))
+        arguments = ctypes.addressof(slots)
+        address = self.function(arguments - abi.FRAME.localsplus, arguments, 0, ctypes.addressof(words))
         record = self.machine.take_record()
         if record:
             return _Reader(self.machine.target.raw, objects).outcome(self.region, record - 1)

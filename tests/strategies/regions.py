@@ -23,9 +23,10 @@ from minijit.events import ExitReason
 from minijit.ir.eval import Left, Outcome, OutOfFuel, RangeState, Returned
 from minijit.ir.ops import TABLE, UNBOUND, Effect
 from minijit.ir.region import (
+    INPUT_FIELDS,
+    INPUT_RANGES,
     INT_MAX,
     INT_MIN,
-    SMALL,
     Block,
     Branch,
     Const,
@@ -142,9 +143,10 @@ def build_case(data: bytes) -> Case:
 
 def _input(entry: EntryKind, field: str, kind: Kind, choices: list[int]) -> object:
     choice = choices.pop() if choices else 0
-    if entry is EntryKind.SMALL_INT:
-        small = [value for value in INTS if abs(value) < SMALL]
-        return small[choice % len(small)]
+    if entry in INPUT_RANGES and field in ("value", "start", "stop"):
+        low, high = INPUT_RANGES[entry]
+        within = [low, high, *(value for value in INTS if low <= value <= high)]
+        return within[choice % len(within)]
     if field == "length":
         return choice % 5
     if field == "step":
@@ -215,17 +217,17 @@ class _Maker:
         self.count = 0
         self.at = 0
         self.point = EntryPoint.LOOP if source.chance(20) else EntryPoint.CALL
-        kinds = (EntryKind.INT, EntryKind.INT, EntryKind.FLOAT, EntryKind.FLOAT, *EntryKind)
+        # There are several kinds of ints: the others are there more than once, so as not to be rare.
+        others = (EntryKind.OBJECT, EntryKind.UNBOUND)
+        kinds = (*[EntryKind.FLOAT] * 3, *[EntryKind.BOOL] * 3, *EntryKind, *others)
         self.entry_kinds = tuple(source.choose(kinds) for _ in range(source.below(5)))
         self.locals = max(len(self.entry_kinds), 1 + source.below(6))
 
     def region(self) -> Region:
         params: list[Value] = []
         for kind in self.entry_kinds:
-            if kind is EntryKind.RANGE_ITERATOR:
-                params += [self.fresh(Kind.INT) for _ in range(3)]
-            elif kind.label in TABLE_KINDS:
-                params.append(self.fresh(TABLE_KINDS[kind.label]))
+            for _ in INPUT_FIELDS.get(kind, ()):
+                params.append(self.fresh(TABLE_KINDS.get(kind.label, Kind.INT)))
         self.open(params)
         if self.body(depth=3):
             self.finish()
@@ -522,7 +524,7 @@ class _Maker:
         return Const(self.source.choose(OBJECTS))
 
     def iterator(self) -> Slot:
-        homes = [n for n, kind in enumerate(self.entry_kinds) if kind is EntryKind.RANGE_ITERATOR]
+        homes = [n for n, kind in enumerate(self.entry_kinds) if kind.label == "range_iterator"]
         home = self.source.choose(homes) if homes and self.source.chance(60) else None
         return RangeIterator(self.integer(), self.integer(), self.integer(), home)
 

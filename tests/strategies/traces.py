@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 TRACES = Path(__file__).parents[1] / "opt" / "traces"
 INPUTS: dict[EntryKind, tuple[object, ...]] = {
     EntryKind.SMALL_INT: (0, SMALL - 1),
+    EntryKind.NATURAL: (7, SMALL - 1),
+    EntryKind.SHORT: (3, 2**31 - 1),
+    EntryKind.RANGE_UP: (0, 2**31),
     EntryKind.INT: (5, 2**63 - 1),
     EntryKind.RANGE_ITERATOR: (3, 2**63 - 1),
     EntryKind.BOOL: (False, True),

@@ -19,6 +19,10 @@ def call_text(at: StubAddresses) -> str:
 
 
 def _calls(at: StubAddresses) -> str:
+    return _interpret(at) + _miss(at) + _changed() + _watched()
+
+
+def _interpret(at: StubAddresses) -> str:
     return f"""
 define internal ptr @interpret(ptr %function, ptr %arguments, i64 %count, ptr %names) {{
   %thread = call ptr @thread()
@@ -28,7 +32,11 @@ define internal ptr @interpret(ptr %function, ptr %arguments, i64 %count, ptr %n
   call void @relieve_by(ptr %thread, i32 %back)
   ret ptr %result
 }}
+"""
 
+
+def _miss(at: StubAddresses) -> str:
+    return f"""
 ; The last link of a function's chain of versions: none took the call.
 define ptr @miss(ptr %function, ptr %arguments, i64 %count, ptr %names) {{
 entry:
@@ -45,7 +53,11 @@ go:
   %result = call ptr @interpret(ptr %function, ptr %arguments, i64 %count, ptr %names)
   ret ptr %result
 }}
+"""
 
+
+def _changed() -> str:
+    return f"""
 ; Whatever broke has been taken out of service when this goes on, so the call starts anew.
 define ptr @changed(ptr %function, ptr %arguments, i64 %count, ptr %names) {{
   %due = call i1 @settle()
@@ -55,7 +67,11 @@ define ptr @changed(ptr %function, ptr %arguments, i64 %count, ptr %names) {{
   %result = musttail call ptr %target(ptr %function, ptr %arguments, i64 %count, ptr %names)
   ret ptr %result
 }}
+"""
 
+
+def _watched() -> str:
+    return f"""
 define ptr @watched(ptr %function, ptr %arguments, i64 %count, ptr %names) {{
   %function_word = ptrtoint ptr %function to i64
   call void @call_python(i64 {Call.WATCHED:d}, i64 %function_word, i64 0)
@@ -67,6 +83,10 @@ define ptr @watched(ptr %function, ptr %arguments, i64 %count, ptr %names) {{
 
 def _bind(at: StubAddresses) -> str:
     """Binding: positional arguments, keywords found by identity of the name, defaults. NULL where it takes more."""
+    return _bind_positional(at) + _bind_keywords() + _find_defaults() + _bind_defaults(at)
+
+
+def _bind_positional(at: StubAddresses) -> str:
     return f"""
 define ptr @bind(ptr %function, ptr %arguments, i64 %nargsf, ptr %names) {{
 entry:
@@ -93,6 +113,11 @@ clear:
   %parameters = call ptr @at(ptr %name_tuple, i64 {abi.TUPLE.ob_item})
   %bare = icmp eq ptr %names, null
   br i1 %bare, label %defaults, label %keywords
+"""
+
+
+def _bind_keywords() -> str:
+    return f"""
 keywords:
   %keywords_place = call ptr @at(ptr %names, i64 {abi.VAR_OBJECT.ob_size})
   %keyword_count = load i64, ptr %keywords_place
@@ -133,6 +158,11 @@ placed:
   store ptr %value, ptr %slot
   %k1 = add i64 %k, 1
   br label %keyword
+"""
+
+
+def _find_defaults() -> str:
+    return f"""
 defaults:
   %defaults_place = call ptr @at(ptr %function, i64 {abi.FUNCTION.func_defaults})
   %defaults_tuple = load ptr, ptr %defaults_place
@@ -146,6 +176,11 @@ first_missing:
   %default_count = phi i64 [ 0, %defaults ], [ %size, %count_defaults ]
   %first_default = sub i64 %positional, %default_count
   br label %fill
+"""
+
+
+def _bind_defaults(at: StubAddresses) -> str:
+    return f"""
 fill:
   %f = phi i64 [ 0, %first_missing ], [ %f1, %filled ]
   %filled_all = icmp eq i64 %f, %all

@@ -14,7 +14,10 @@ uses is dropped; then LLVM's
 function simplification and loop unrolling. On four kernels with exits that came within 5% (our noise) of the
 whole default pipeline's speed, for 70% of its time. What it lacks is the vectorisers, which
 need loops without exits: one such loop ran four times as fast after `vectorise=True`, which runs the whole
-pipeline.
+pipeline. Text that is written as LLVM would leave it, as the stubs' is, gains nothing from function simplification,
+which takes a third of its time: that is what `simplify=False` is for.
+
+**Memory.** Types and constants go with the module's context; `pass_builders` sees to what llvmlite would lose.
 
 **Exactness.** Target machines do not fuse `a*b + c` without fast-math flags, which lowering never sets.
 
@@ -29,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from minijit.backend import elf
 from minijit.backend.arena import Arena, Block
+from minijit.backend.pass_builders import PassBuilders
 from minijit.cpython import pages
 
 if TYPE_CHECKING:
@@ -91,6 +95,7 @@ class Engine:
         self._resolve = resolve
         self._arena = Arena()
         self._machine: Any = None
+        self._builders: PassBuilders | None = None
         self._lock = threading.RLock()
         self._is_compiling = False
 
@@ -110,23 +115,25 @@ class Engine:
         *,
         name: str,
         optimise: bool = True,
+        simplify: bool = True,
         vectorise: bool = False,
         dump: Dump | None = None,
     ) -> Code:
         """Compile a module and place it; CompileError if LLVM refuses it.
 
-        `name` is for messages. `dump` gets a stage ("llvm", "llvm-opt" or "asm") and its text.
+        `name` is for messages. `dump` gets a stage ("llvm", "llvm-opt" or "asm") and its text. Without `simplify` no
+        more is done to the module than to inline what is marked and to drop what is unused.
         """
         with self._alone(name):
             import llvmlite.binding as llvm
 
-            machine = self._target_machine(llvm)
+            machine, builders = self._prepare(llvm)
             # A context of its own: types and constants, every address among them, go with it.
             with llvm.create_context() as context, _parse(llvm, ir_text, name, context) as module:
                 if dump:
                     dump("llvm", ir_text)
                 if optimise and self._level > 0:
-                    _run_passes(llvm, module, machine, self._level, vectorise=vectorise)
+                    _run_passes(llvm, module, builders, self._level, simplify=simplify, vectorise=vectorise)
                 if dump:
                     _dump_optimised(llvm, module, machine, context, dump)
                 data: bytes = machine.emit_object(module)
@@ -137,7 +144,7 @@ class Engine:
         with self._lock:
             if self._machine is not None:
                 self._machine.close()
-                self._machine = None
+                self._machine = self._builders = None
             self._arena.close()
 
     @contextmanager
@@ -152,8 +159,8 @@ class Engine:
             finally:
                 self._is_compiling = False
 
-    def _target_machine(self, llvm: "ModuleType") -> Any:
-        if self._machine is None:
+    def _prepare(self, llvm: "ModuleType") -> tuple[Any, PassBuilders]:
+        if self._builders is None:
             llvm.initialize_native_target()
             llvm.initialize_native_asmprinter()
             # Without it LLVM ends the process when it meets inline assembly.
@@ -165,7 +172,8 @@ class Engine:
                 reloc="pic",
                 codemodel="small",
             )
-        return self._machine
+            self._builders = PassBuilders(llvm, self._machine)
+        return self._machine, self._builders
 
     def _place(self, data: bytes, name: str) -> Code:
         try:
@@ -199,37 +207,28 @@ def _parse(llvm: "ModuleType", ir_text: str, name: str, context: Any) -> Any:
     return module
 
 
-def _run_passes(llvm: "ModuleType", module: Any, machine: Any, level: int, *, vectorise: bool) -> None:
+def _run_passes(
+    llvm: "ModuleType", module: Any, builders: PassBuilders, level: int, *, simplify: bool, vectorise: bool
+) -> None:
     """Optimise a module in place."""
     if vectorise:
-        with _pass_builder(llvm, machine, level, vectorise=True) as builder:
+        with builders.builder(level, vectorise=True) as builder:
             _run(builder.getModulePassManager(), module, builder)
         return
     if sum(not function.is_declaration for function in module.functions) > 1:
-        with _pass_builder(llvm, machine, level, vectorise=False) as builder:
+        with builders.builder(level, vectorise=False) as builder:
             passes = llvm.create_new_module_pass_manager()
             passes.add_always_inliner_pass()
             passes.add_global_dead_code_eliminate_pass()
             _run(passes, module, builder)
     for function in module.functions:
-        if function.is_declaration:
+        if function.is_declaration or not simplify:
             continue
-        with _pass_builder(llvm, machine, level, vectorise=False) as builder:
+        with builders.builder(level, vectorise=False) as builder:
             passes = builder.getFunctionPassManager()
             if level > 1:
                 passes.add_loop_unroll_pass()
             _run(passes, function, builder)
-
-
-@contextmanager
-def _pass_builder(llvm: "ModuleType", machine: Any, level: int, *, vectorise: bool) -> Iterator[Any]:
-    """Give a builder for one run: it keeps references to what was on that run's stack."""
-    with llvm.create_pipeline_tuning_options(speed_level=level) as options:
-        options.loop_vectorization = vectorise
-        options.loop_interleaving = vectorise
-        options.slp_vectorization = vectorise
-        with llvm.create_pass_builder(machine, options) as builder:
-            yield builder
 
 
 def _run(passes: Any, target: Any, builder: Any) -> None:

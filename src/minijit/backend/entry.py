@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from minijit.backend.lower import name, pointer
-from minijit.backend.lower_ops import unbox
+from minijit.backend.lower_objects import unbox
 from minijit.cpython import abi
-from minijit.ir.region import SMALL, EntryKind, Kind
+from minijit.ir.region import INPUT_RANGES, RANGE_STEPS, EntryKind, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,6 @@ FOREIGN_WORD = int.from_bytes(bytes([FOREIGN_TOOLS]) * 8, "little", signed=True)
 
 _SCALARS = {
     EntryKind.INT: Kind.INT,
-    EntryKind.SMALL_INT: Kind.INT,
     EntryKind.FLOAT: Kind.FLOAT,
     EntryKind.BOOL: Kind.BOOL,
 }
@@ -186,11 +185,9 @@ def _input(e: Emitter, slot: int, kind: EntryKind, object: str, check: Callable[
     match kind:
         case EntryKind.INT | EntryKind.FLOAT | EntryKind.BOOL:
             _define(e, values["value"], unbox(e, _SCALARS[kind], object, check))
-        case EntryKind.SMALL_INT:
+        case EntryKind.SMALL_INT | EntryKind.NATURAL | EntryKind.SHORT:
             value = unbox(e, Kind.INT, object, check)
-            # -SMALL < value < SMALL as one unsigned comparison.
-            moved = e.let(f"add i64 {value}, {SMALL - 1}")
-            check(e.let(f"icmp ult i64 {moved}, {2 * SMALL - 1}"))
+            check(_within(e, value, INPUT_RANGES[kind]))
             _define(e, values["value"], value)
         case EntryKind.NONE:
             check(e.let(f"icmp eq ptr {object}, {pointer(id(None))}"))
@@ -198,14 +195,40 @@ def _input(e: Emitter, slot: int, kind: EntryKind, object: str, check: Callable[
             check(e.let(f"icmp eq ptr {object}, null"))
         case EntryKind.RANGE_ITERATOR:
             _range_iterator(e, object, values, check)
+        case EntryKind.RANGE_UP | EntryKind.RANGE_DOWN:
+            _short_range(e, object, kind, values, check)
         case EntryKind.OBJECT:
             return
 
 
-def _range_iterator(e: Emitter, object: str, values: dict[str, Value], check: Callable[[str], None]) -> None:
+def _within(e: Emitter, value: str, ends: tuple[int, int]) -> str:
+    """Whether an int is between two ends, as one unsigned comparison."""
+    moved = e.let(f"sub i64 {value}, {ends[0]}")
+    return e.let(f"icmp ule i64 {moved}, {ends[1] - ends[0]}")
+
+
+def _short_range(
+    e: Emitter, object: str, kind: EntryKind, values: dict[str, Value], check: Callable[[str], None]
+) -> None:
+    """An iterator whose step is known, as the start and stop of its range."""
+    _check_iterator(e, object, check)
+    layout = abi.RANGE_ITERATOR
+    start, step, length = (_field(e, object, at, "i64") for at in (layout.start, layout.step, layout.length))
+    stop = e.let(f"{'add' if kind is EntryKind.RANGE_UP else 'sub'} i64 {start}, {length}")
+    check(e.let(f"icmp eq i64 {step}, {RANGE_STEPS[kind]}"))
+    for field, value in (("start", start), ("stop", stop)):
+        check(_within(e, value, INPUT_RANGES[kind]))
+        _define(e, values[field], value)
+
+
+def _check_iterator(e: Emitter, object: str, check: Callable[[str], None]) -> None:
     check(e.let(f"icmp eq i64 {_field(e, object, abi.OBJECT.ob_type, 'i64')}, {id(type(iter(range(0))))}"))
     # Held by this frame alone: two slots cannot be the same iterator.
     check(e.let(f"icmp eq i64 {_field(e, object, abi.OBJECT.ob_refcnt, 'i64')}, 1"))
+
+
+def _range_iterator(e: Emitter, object: str, values: dict[str, Value], check: Callable[[str], None]) -> None:
+    _check_iterator(e, object, check)
     for field, value in values.items():
         _define(e, value, _field(e, object, getattr(abi.RANGE_ITERATOR, field), "i64"))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def event_text(at: StubAddresses) -> str:
     """The text of `on_start`, `on_jump` and `on_instruction`."""
-    return _counting() + _on_instruction(at)
+    return _on_start() + _on_jump() + _on_instruction(at)
 
 
 def _on_instruction(at: StubAddresses) -> str:
@@ -48,7 +48,7 @@ answered:
 """
 
 
-def _counting() -> str:
+def _on_start() -> str:
     none = address_of(None)
     return f"""
 ; PyCFunction (METH_FASTCALL): PY_START, arguments (code, offset).
@@ -67,7 +67,12 @@ counted:
 done:
   ret ptr {none}
 }}
+"""
 
+
+def _on_jump() -> str:
+    none = address_of(None)
+    return f"""
 ; PyCFunction (METH_FASTCALL): JUMP, arguments (code, from, to). Only back edges concern us.
 define ptr @on_jump(ptr %self, ptr %arguments, i64 %count) {{
 entry:

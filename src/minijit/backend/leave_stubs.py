@@ -22,12 +22,21 @@ if TYPE_CHECKING:
 
 def leave_text(at: StubAddresses) -> str:
     """The text of `leave_call`, `leave_loop` and `leave_return`."""
-    load = "\n".join(
+    helpers = (_push_frame(at), _chunk_memory(at), _fill_frame())
+    return "".join((*helpers, _leave_call(at), _leave_loop(), _leave_return()))
+
+
+def _load_record() -> str:
+    """What a stub reads of its record first, and where each word is."""
+    return "\n".join(
         f"  %{name}_place = call ptr @at(ptr %record, i64 {word(RECORD_WORDS, name)})\n"
         f"  %{name} = load {'i64' if name in ('hot_at', 'slots', 'boxes') else 'ptr'}, ptr %{name}_place"
         for name in RECORD_WORDS
         if name not in ("count", "program")
     )
+
+
+def _push_frame(at: StubAddresses) -> str:
     return f"""
 ; Room for a frame of %size words on the thread's data stack; a new chunk where there is none, as the interpreter does
 ; it.
@@ -85,7 +94,11 @@ save:
 done:
   ret ptr %frame
 }}
+"""
 
+
+def _chunk_memory(at: StubAddresses) -> str:
+    return f"""
 ; Memory that the interpreter's arena allocator frees with munmap: anonymous pages.
 define internal ptr @chunk_memory(i64 %bytes) {{
   %pages = call ptr {c_function(at, "mmap")}(ptr null, i64 %bytes, i32 3, i32 34, i32 -1, i64 0)
@@ -93,7 +106,12 @@ define internal ptr @chunk_memory(i64 %bytes) {{
   %result = select i1 %failed, ptr null, ptr %pages
   ret ptr %result
 }}
+"""
 
+
+def _leave_call(at: StubAddresses) -> str:
+    load = _load_record()
+    return f"""
 ; %a is the function, %b its arguments in the order of its parameters, borrowed.
 define ptr @leave_call(ptr %function, ptr %arguments, i64 %record_word, ptr %unused) {{
 entry:
@@ -126,7 +144,7 @@ next:
 one:
   %number_place = getelementptr i64, ptr %map, i64 %k
   %box = load i64, ptr %number_place
-  %object = call ptr @slotaddress_of(i64 %box, ptr %objects)
+  %object = call ptr @slot_object(i64 %box, ptr %objects)
   %slot = getelementptr ptr, ptr %first, i64 %k
   store ptr %object, ptr %slot
   %k1 = add i64 %k, 1
@@ -154,7 +172,11 @@ go:
   call void @relieve_by(ptr %thread, i32 %back)
   ret ptr %result
 }}
+"""
 
+
+def _fill_frame() -> str:
+    return f"""
 ; What a new frame of the function has before its slots are filled; the interpreter goes on after `prev_instr`.
 define internal void @fill_frame(ptr %frame, ptr %function, ptr %code, ptr %resume, i64 %slots) {{
   call void @incref(ptr %function)
@@ -188,7 +210,12 @@ define internal void @fill_frame(ptr %frame, ptr %function, ptr %code, ptr %resu
   store i8 0, ptr %owner_place
   ret void
 }}
+"""
 
+
+def _leave_loop() -> str:
+    load = _load_record()
+    return f"""
 ; %frame is live: its slots get what the snapshot says, and the jump that is under way ends at `resume`. 1, or 2 with an
 ; exception set where an object could not be made.
 define ptr @leave_loop(ptr %frame, ptr %thread, i64 %record_word, ptr %unused) {{
@@ -229,7 +256,7 @@ mapped:
   %kept = icmp eq i64 %box, {KEEP_SLOT}
   br i1 %kept, label %put, label %replaced
 replaced:
-  %object = call ptr @slotaddress_of(i64 %box, ptr %objects)
+  %object = call ptr @slot_object(i64 %box, ptr %objects)
   br label %put
 put:
   %new = phi ptr [ null, %one ], [ %old, %mapped ], [ %object, %replaced ]
@@ -256,7 +283,12 @@ release:
 done:
   ret ptr inttoptr (i64 1 to ptr)
 }}
+"""
 
+
+def _leave_return() -> str:
+    load = _load_record()
+    return f"""
 ; Makes the objects of a record with one slot and returns that slot's.
 define ptr @leave_return(ptr %function, ptr %arguments, i64 %record_word, ptr %unused) {{
 entry:
@@ -270,7 +302,7 @@ fail:
   ret ptr null
 give:
   %box = load i64, ptr %map
-  %object = call ptr @slotaddress_of(i64 %box, ptr %objects)
+  %object = call ptr @slot_object(i64 %box, ptr %objects)
   call void @drop(ptr %objects, i64 %boxes)
   ret ptr %object
 }}

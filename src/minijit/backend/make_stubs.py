@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
 def make_text(at: StubAddresses) -> str:
     """The text of `make`, `drop` and `slot_object`, which the stubs that leave regions call."""
-    true, false, none = address_of(True), address_of(False), address_of(None)
+    parts = (_box_any(at), _new_range_iterator(at), _words(at), _make(at), _make_tuple(at), _make_range(at))
+    return "".join((*parts, _drop(), _slot_object()))
+
+
+def _make(at: StubAddresses) -> str:
+    """One round of the loop for each object: a block for each way to make one, joined in `checked`."""
+    return _make_head() + _make_scalars(at) + _make_held() + _make_others() + _make_tail()
+
+
+def _box_any(at: StubAddresses) -> str:
+    true, false = address_of(True), address_of(False)
+    none = address_of(None)
     return f"""
 define internal ptr @box_any(i64 %tag, i64 %bits) {{
   switch i64 %tag, label %unbound [
@@ -39,7 +50,11 @@ bool:
   %b = select i1 %set, ptr {true}, ptr {false}
   ret ptr %b
 }}
+"""
 
+
+def _new_range_iterator(at: StubAddresses) -> str:
+    return f"""
 define internal ptr @new_range_iterator(i64 %start, i64 %step, i64 %length) {{
   %new = call ptr {c_function(at, "_PyObject_New")}(ptr inttoptr (i64 {id(type(iter(range(0))))} to ptr))
   %failed = icmp eq ptr %new, null
@@ -55,7 +70,12 @@ fill:
 done:
   ret ptr %new
 }}
+"""
 
+
+def _words(at: StubAddresses) -> str:
+    """Reading a program: a raw value that a word names, and an object that was made before."""
+    return f"""
 define internal i64 @raw(ptr %word) alwaysinline {{
   %position = load i64, ptr %word
   %place = getelementptr i64, ptr inttoptr (i64 {at.raw} to ptr), i64 %position
@@ -69,7 +89,11 @@ define internal ptr @part(ptr %word, ptr %boxes) alwaysinline {{
   %object = load ptr, ptr %place
   ret ptr %object
 }}
+"""
 
+
+def _make_head() -> str:
+    return f"""
 ; Makes the objects of a record into %boxes; whether all went well. Boxes that were not made are NULL.
 define internal i1 @make(ptr %record, ptr %entries, ptr %boxes) {{
 entry:
@@ -102,6 +126,11 @@ step:
     i64 {Make.RANGE_ITERATOR:d}, label %range_iterator
     i64 {Make.HOME:d}, label %home
   ]
+"""
+
+
+def _make_scalars(at: StubAddresses) -> str:
+    return f"""
 int:
   %int_value = call i64 @raw(ptr %w1)
   %int_box = call ptr @box_any(i64 {TAGS["int"]}, i64 %int_value)
@@ -125,6 +154,11 @@ any:
   br i1 %no_object, label %made_any, label %checked
 made_any:
   br label %made
+"""
+
+
+def _make_held() -> str:
+    return """
 const:
   %constant = load ptr, ptr %w1
   call void @incref(ptr %constant)
@@ -138,6 +172,11 @@ entry_slot:
 held:
   call void @incref(ptr %object)
   br label %checked
+"""
+
+
+def _make_others() -> str:
+    return f"""
 tuple:
   %tuple_box = call ptr @make_tuple(ptr %w1, ptr %boxes)
   %items = load i64, ptr %w1
@@ -164,6 +203,11 @@ home:
   store i64 %length, ptr %length_place
   call void @incref(ptr %iterator)
   br label %checked
+"""
+
+
+def _make_tail() -> str:
+    return """
 checked:
   %box = phi ptr [ %int_box, %int ], [ %float_box, %float ], [ %bool_box, %bool ], [ %any_box, %any ],
     [ %constant, %const ], [ %object, %held ], [ %tuple_box, %tuple ], [ %range_box, %range ],
@@ -183,8 +227,12 @@ yes:
   ret i1 true
 no:
   ret i1 false
-}}
+}
+"""
 
+
+def _make_tuple(at: StubAddresses) -> str:
+    return f"""
 define internal ptr @make_tuple(ptr %words, ptr %boxes) {{
 entry:
   %count = load i64, ptr %words
@@ -209,7 +257,11 @@ put:
 done:
   ret ptr %tuple
 }}
+"""
 
+
+def _make_range(at: StubAddresses) -> str:
+    return f"""
 define internal ptr @make_range(ptr %words, ptr %boxes) {{
   %arguments = alloca [3 x ptr]
   %start = call ptr @part(ptr %words, ptr %boxes)
@@ -225,8 +277,12 @@ define internal ptr @make_range(ptr %words, ptr %boxes) {{
   %range = call ptr {c_function(at, "PyObject_Vectorcall")}(ptr {address_of(range)}, ptr %arguments, i64 3, ptr null)
   ret ptr %range
 }}
+"""
 
-define internal void @drop(ptr %objects, i64 %count) {{
+
+def _drop() -> str:
+    return """
+define internal void @drop(ptr %objects, i64 %count) {
 entry:
   br label %next
 next:
@@ -241,10 +297,14 @@ one:
   br label %next
 done:
   ret void
-}}
+}
+"""
 
+
+def _slot_object() -> str:
+    return """
 ; The object for a slot, with a new reference (NULL for a slot without one).
-define internal ptr @slotaddress_of(i64 %number, ptr %boxes) {{
+define internal ptr @slot_object(i64 %number, ptr %boxes) {
   %null = icmp slt i64 %number, 0
   br i1 %null, label %none, label %some
 none:
@@ -257,5 +317,5 @@ some:
 held:
   call void @incref(ptr %object)
   ret ptr %object
-}}
+}
 """

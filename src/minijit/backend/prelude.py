@@ -11,19 +11,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.cpython import abi
+from minijit.ir.ops import QUIET_ITEMS, QUIET_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 INLINE = "alwaysinline nounwind"
-HELPERS = ("unbox_large", "int_float_order", "int_power", "int_gcd", "take_int", "take_float", "take_bool")
+HELPERS = ("unbox_large", "int_float_order", "int_power", "int_gcd", "is_quiet", "take_int", "take_float", "take_bool")
 """The helpers' names."""
 
 
 def helper_text(symbol: Callable[[str], int]) -> str:
     """The text of the helpers, for the module of the stubs, which uses them too. `symbol` finds C functions."""
     clear, decref = symbol("PyErr_Clear"), symbol("Py_DecRef")
-    return PRELUDE + _INCREF + _UNBOX_INT + _HELPERS + "".join(_take(*row, clear, decref) for row in _TAKES)
+    return PRELUDE + _INCREF + _UNBOX_INT + _HELPERS + _IS_QUIET + "".join(_take(*row, clear, decref) for row in _TAKES)
 
 
 _FLOAT_VALUE = f"""
@@ -119,6 +120,45 @@ one:
 more:
   %large = call {{i64, i1}} @unbox_large(ptr %digits, i64 %tag, i64 %first, i64 %sign)
   ret {{i64, i1}} %large
+}}
+"""
+
+_IS_QUIET = f"""
+; Whether nobody can notice the end of an object, or of none (see `ir.ops.is_quiet`).
+define i1 @is_quiet(ptr %object, i64 %depth) nounwind {{
+entry:
+  %absent = icmp eq ptr %object, null
+  br i1 %absent, label %yes, label %present
+present:
+  %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
+  %type = load i64, ptr %type_place
+  switch i64 %type, label %no [
+    i64 {id(tuple)}, label %tuple
+    {" ".join(f"i64 {id(quiet)}, label %yes" for quiet in QUIET_TYPES)}
+  ]
+tuple:
+  %size_place = getelementptr i8, ptr %object, i64 {abi.VAR_OBJECT.ob_size}
+  %size = load i64, ptr %size_place
+  %items = getelementptr i8, ptr %object, i64 {abi.TUPLE.ob_item}
+  %short = icmp ule i64 %size, {QUIET_ITEMS}
+  %shallow = icmp sgt i64 %depth, 0
+  %looked_through = and i1 %short, %shallow
+  %below = sub i64 %depth, 1
+  br i1 %looked_through, label %next, label %no
+next:
+  %k = phi i64 [ 0, %tuple ], [ %k1, %item ]
+  %done = icmp eq i64 %k, %size
+  br i1 %done, label %yes, label %item
+item:
+  %item_place = getelementptr ptr, ptr %items, i64 %k
+  %held = load ptr, ptr %item_place
+  %quiet = call i1 @is_quiet(ptr %held, i64 %below)
+  %k1 = add i64 %k, 1
+  br i1 %quiet, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
 }}
 """
 

@@ -114,8 +114,9 @@ def raw_layout(exit: Exit) -> Iterator[tuple[int, Operand]]:
     seen: set[Operand] = set()
     position = 0
     for slot in exit.frame.slots():
-        whole = isinstance(slot, Const)
-        for operand in () if whole else slot_operands(slot):
+        # Most slots are plain values; a constant is no machine value, unless as part of something.
+        operands = (slot,) if isinstance(slot, Value) else () if isinstance(slot, Const) else slot_operands(slot)
+        for operand in operands:
             if operand in seen or (isinstance(operand, Const) and operand.kind is None):
                 continue
             seen.add(operand)

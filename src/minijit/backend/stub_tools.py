@@ -56,6 +56,12 @@ def address_of(value: object) -> str:
 
 def common_text(at: StubAddresses) -> str:
     """The functions that the stubs share."""
+    asking = (handler_text(at.symbol), _count(), _ask(at), _call_python(at))
+    changes = (_offset(), _changes_are_due(at), _settle(at), _site(at))
+    return "".join((_small(at), *asking, *changes, _is_shallow(), _relieve()))
+
+
+def _small(at: StubAddresses) -> str:
     return f"""
 define internal ptr @at(ptr %base, i64 %offset) alwaysinline {{
   %place = getelementptr i8, ptr %base, i64 %offset
@@ -78,10 +84,13 @@ define internal i64 @bump(ptr %counter) alwaysinline {{
   store i64 %new, ptr %counter
   ret i64 %new
 }}
+"""
 
-{handler_text(at.symbol)}
+
+def _count() -> str:
+    return """
 ; Adds one to a counter and calls the handler if that makes it the threshold that is kept at %hot_at.
-define internal void @count(ptr %counter, ptr %hot_at, i64 %kind, i64 %a, i64 %b) alwaysinline {{
+define internal void @count(ptr %counter, ptr %hot_at, i64 %kind, i64 %a, i64 %b) alwaysinline {
 entry:
   %number = call i64 @bump(ptr %counter)
   %threshold = load i64, ptr %hot_at
@@ -92,8 +101,12 @@ tell:
   br label %done
 done:
   ret void
-}}
+}
+"""
 
+
+def _ask(at: StubAddresses) -> str:
+    return f"""
 ; Calls the handler at a threshold, which is kept at %hot_at; at the next occasion instead if the interpreter has been
 ; asked to do something else first.
 define internal void @ask(i64 %kind, i64 %a, i64 %b, ptr %hot_at) noinline {{
@@ -113,7 +126,11 @@ later:
 done:
   ret void
 }}
+"""
 
+
+def _call_python(at: StubAddresses) -> str:
+    return f"""
 ; Calls handler(kind, a, b), if there is one.
 define internal void @call_python(i64 %kind, i64 %a, i64 %b) noinline {{
 entry:
@@ -140,7 +157,11 @@ box:
 done:
   ret void
 }}
+"""
 
+
+def _offset() -> str:
+    return f"""
 ; The value of a small non-negative int object, as the interpreter passes offsets.
 define internal i64 @offset(ptr %object) alwaysinline {{
   %place = call ptr @at(ptr %object, i64 {abi.LONG.ob_digit})
@@ -148,7 +169,11 @@ define internal i64 @offset(ptr %object) alwaysinline {{
   %value = zext i32 %digit to i64
   ret i64 %value
 }}
+"""
 
+
+def _changes_are_due(at: StubAddresses) -> str:
+    return f"""
 ; Whether changes of namespaces have come up that were not dealt with (see `cpython.changes`).
 define internal i1 @changes_are_due() alwaysinline {{
   %written = load i64, ptr inttoptr (i64 {at.changes.written} to ptr)
@@ -156,7 +181,11 @@ define internal i1 @changes_are_due() alwaysinline {{
   %due = icmp ne i64 %written, %settled
   ret i1 %due
 }}
+"""
 
+
+def _settle(at: StubAddresses) -> str:
+    return f"""
 ; Has them dealt with, unless the interpreter has been asked to do something else first; whether any are due still.
 define internal i1 @settle() noinline {{
 entry:
@@ -170,7 +199,11 @@ done:
   %due = call i1 @changes_are_due()
   ret i1 %due
 }}
+"""
 
+
+def _site(at: StubAddresses) -> str:
+    return f"""
 define internal ptr @site(ptr %code, i64 %offset) alwaysinline {{
   %address = ptrtoint ptr %code to i64
   %high = shl i64 %address, 16
@@ -179,7 +212,11 @@ define internal ptr @site(ptr %code, i64 %offset) alwaysinline {{
   %site = inttoptr i64 %found to ptr
   ret ptr %site
 }}
+"""
 
+
+def _is_shallow() -> str:
+    return f"""
 ; Whether this thread is so little deep in Python calls that the C stack has room (see SHALLOW).
 define internal i1 @is_shallow(ptr %thread) alwaysinline {{
   %limit_place = call ptr @at(ptr %thread, i64 {abi.THREAD.py_recursion_limit})
@@ -190,7 +227,11 @@ define internal i1 @is_shallow(ptr %thread) alwaysinline {{
   %shallow = icmp slt i32 %depth, {SHALLOW}
   ret i1 %shallow
 }}
+"""
 
+
+def _relieve() -> str:
+    return f"""
 ; Gives back the C recursion that the interpreter loop below us is about to take; the amount given, to take back.
 define internal i32 @relieve(ptr %thread) alwaysinline {{
   %shallow = call i1 @is_shallow(ptr %thread)

@@ -22,6 +22,7 @@ from minijit.build.state import Shape, State, arguments, parameters, shape_of
 from minijit.events import ExitReason
 from minijit.ir.ops import TABLE
 from minijit.ir.region import (
+    RANGE_STEPS,
     Block,
     Branch,
     Const,
@@ -163,8 +164,9 @@ class Builder:
     def _start(self) -> None:
         """The entry block: its parameters are the inputs, and it jumps to the root's first version."""
         params: list[Value] = []
+        self._drafts.append(_Draft(()))
         slots = [self._entry_slot(index, kind, params) for index, kind in enumerate(self.request.entry_kinds)]
-        self._drafts.append(_Draft(tuple(params)))
+        self._drafts[0].params = tuple(params)
         count = self.request.code.locals_count
         slots.extend([Hole.UNBOUND] * (count - len(slots)))
         self.state = State(slots[:count], slots[count:])
@@ -177,7 +179,7 @@ class Builder:
             return params[-1]
 
         match kind:
-            case EntryKind.INT | EntryKind.SMALL_INT:
+            case EntryKind.INT | EntryKind.SMALL_INT | EntryKind.NATURAL | EntryKind.SHORT:
                 return new(Kind.INT)
             case EntryKind.FLOAT:
                 return new(Kind.FLOAT)
@@ -187,6 +189,12 @@ class Builder:
                 return Const(None)
             case EntryKind.RANGE_ITERATOR:
                 return RangeIterator(new(Kind.INT), new(Kind.INT), new(Kind.INT), index)
+            case EntryKind.RANGE_UP | EntryKind.RANGE_DOWN:
+                start, stop = new(Kind.INT), new(Kind.INT)
+                up = kind is EntryKind.RANGE_UP
+                # As of `range(start, stop)`; short ints cannot overflow.
+                size = self.op("int_sub_wrap", *((stop, start) if up else (start, stop)))
+                return RangeIterator(start, Const(RANGE_STEPS[kind]), self.op("int_max", size, Const(0)), index)
             case EntryKind.OBJECT:
                 return Entry(index)
             case EntryKind.UNBOUND:

@@ -17,6 +17,7 @@ from minijit.ir.ops import PYTHON_TYPES
 from minijit.ir.region import (
     Const,
     Entry,
+    EntryPoint,
     Hole,
     Jump,
     Kind,
@@ -105,10 +106,11 @@ def _load_any(b: Builder, i: Instruction, value: Value) -> None:
 
 @handles("STORE_FAST")
 def _store_fast(b: Builder, i: Instruction) -> None:
-    if isinstance(b.state.locals[i.arg], Entry):
-        # The interpreter gives an object back when it is overwritten: that may be its end, which can be noticed.
-        b.unsupported(i.name)
-        return
+    old = b.state.locals[i.arg]
+    if isinstance(old, Entry) and b.request.root.point is EntryPoint.LOOP:
+        # The interpreter gives an object back when it is overwritten; a region does when it is left. (The arguments of
+        # a call are its caller's as long as it runs.)
+        b.effect("guard_quiet", Const(old.slot), reason=ExitReason.OVERWRITTEN)
     b.state.locals[i.arg] = b.state.pop()
 
 

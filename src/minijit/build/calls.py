@@ -28,19 +28,15 @@ if TYPE_CHECKING:
 SMALL_INT = 2**30 - 1
 """The largest int of one digit: on these CPython computes without looking for signals."""
 
-Rule = "Callable[[Builder, Sequence[Slot]], Slot | None]"
-RULES: dict[int, tuple[object, Callable[[Builder, Sequence[Slot]], Slot | None]]] = {}
+type Rule = Callable[[Builder, Sequence[Slot]], Slot | None]
+RULES: dict[int, tuple[object, Rule]] = {}
 """By the function's id; the function itself stands beside its rule so that it stays alive."""
 
 
-def rule(
-    *functions: object,
-) -> Callable[[Callable[[Builder, Sequence[Slot]], Slot | None]], Callable[[Builder, Sequence[Slot]], Slot | None]]:
+def rule(*functions: object) -> Callable[[Rule], Rule]:
     """Registers the rule for some functions."""
 
-    def register(
-        function: Callable[[Builder, Sequence[Slot]], Slot | None],
-    ) -> Callable[[Builder, Sequence[Slot]], Slot | None]:
+    def register(function: Rule) -> Rule:
         for called in functions:
             RULES[id(called)] = (called, function)
         return function

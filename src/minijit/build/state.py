@@ -2,8 +2,8 @@
 
 A block version is a basic block of the bytecode specialised to the *shape* of the state that reaches it
 (Chevalier-Boisvert and Feeley, "Simple and effective type check removal through lazy basic block versioning", ECOOP
-2015). `generalise` splits a state into its shape, which is the version's key, and the operands that become the
-arguments of the edge.
+2015). `shape_of` gives a state's shape, which is the version's key; `parameters` and `arguments` are what of the state
+is left beside it: block parameters, in the order of the edge's operands.
 """
 
 from __future__ import annotations

@@ -12,10 +12,8 @@ import _thread
 import collections
 import contextlib
 import ctypes
-import enum
 import itertools
 import operator
-import platform
 import struct
 import sys
 import time
@@ -45,6 +43,7 @@ from minijit.cpython.layouts import (
     all_fields,
 )
 from minijit.cpython.self_check import MONITORING_VERSION, Check, self_check, state_pointer
+from minijit.cpython.support import Unsupported, UnsupportedReason, wrong_platform
 
 __all__ = [
     "CODE",
@@ -76,30 +75,6 @@ __all__ = [
 ]
 
 
-class UnsupportedReason(enum.Enum):
-    """Why minijit cannot work here, as a sentence."""
-
-    IMPLEMENTATION = "it needs CPython"
-    VERSION = "it needs Python 3.12"
-    MACHINE = "it makes machine code for x86-64 Linux only"
-    LAYOUT = "the interpreter's structures are not laid out as expected:"
-    SUBINTERPRETER = "it works in the main interpreter only"
-
-    __hash__ = object.__hash__
-
-    @property
-    def sentence(self) -> str:
-        return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class Unsupported:
-    """minijit cannot work here."""
-
-    reason: UnsupportedReason
-    detail: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Interpreter:
     """Addresses in the main interpreter's state."""
@@ -110,26 +85,19 @@ class Interpreter:
 
 
 def supported(layouts: Layouts = LAYOUTS) -> Interpreter | Unsupported:
-    """The interpreter's addresses, or why minijit cannot work here."""
-    refusal = _wrong_platform()
+    """The interpreter's addresses, or why minijit cannot work here.
+
+    `support.find` also has an answer where this module cannot be loaded.
+    """
+    refusal = wrong_platform()
     if refusal is not None:
         return refusal
+    if state_pointer("PyInterpreterState_Get") != state_pointer("PyInterpreterState_Main"):
+        return Unsupported(UnsupportedReason.SUBINTERPRETER)
     for check in self_check(layouts):
         if not check.ok:
             return Unsupported(UnsupportedReason.LAYOUT, f"{check.name} ({', '.join(check.fields)}): {check.detail}")
     return _calibrated()
-
-
-def _wrong_platform() -> Unsupported | None:
-    if platform.python_implementation() != "CPython":
-        return Unsupported(UnsupportedReason.IMPLEMENTATION)
-    if sys.version_info[:2] != (3, 12):
-        return Unsupported(UnsupportedReason.VERSION, f"this is {platform.python_version()}")
-    if sys.platform != "linux" or platform.machine() != "x86_64" or sys.maxsize < 2**32:
-        return Unsupported(UnsupportedReason.MACHINE)
-    if state_pointer("PyInterpreterState_Get") != state_pointer("PyInterpreterState_Main"):
-        return Unsupported(UnsupportedReason.SUBINTERPRETER)
-    return None
 
 
 # ---- the interpreter state

@@ -79,6 +79,13 @@ def type_name(object: int) -> str:
     return _NAMES.get(type_address(object), "?")
 
 
+def range_fields(address: int) -> tuple[int, int, int]:
+    """The next value, the step and the number of values left of a range iterator."""
+    layout = abi.RANGE_ITERATOR
+    start, step, length = (raw.read_i64(address + at) for at in (layout.start, layout.step, layout.length))
+    return start, step, length
+
+
 def int_value(object: int) -> int:
     """The value of an exact int object."""
     value: int = raw.borrow(object)

@@ -130,7 +130,6 @@ class FrameObject:
 class Thread:
     """PyThreadState."""
 
-    interp: int = 16
     py_recursion_remaining: int = 28
     py_recursion_limit: int = 32
     c_recursion_remaining: int = 36

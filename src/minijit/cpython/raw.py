@@ -7,12 +7,13 @@ interpreter's own structures.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _api = ctypes.pythonapi
 _incref = _api.Py_IncRef
@@ -21,7 +22,6 @@ _incref.restype = None
 _decref = _api.Py_DecRef
 _decref.argtypes = [ctypes.c_void_p]
 _decref.restype = None
-_libraries = (ctypes.pythonapi, ctypes.CDLL(None), ctypes.CDLL("libm.so.6"))
 
 
 def _reader(kind: Any) -> Callable[[int], int]:
@@ -88,7 +88,7 @@ def give_back(address: int) -> None:
 @cache
 def symbol(name: str) -> int:
     """The address of a C function of the interpreter, the C library or libm. Raises `LookupError`."""
-    for library in _libraries:
+    for library in _libraries():
         try:
             function = getattr(library, name)
         except AttributeError:
@@ -97,6 +97,14 @@ def symbol(name: str) -> int:
         assert address is not None
         return address
     raise LookupError(f"no C function {name}")
+
+
+def _libraries() -> Iterator[ctypes.CDLL]:
+    """Where C functions are looked for. A C library that has no separate libm has its functions itself."""
+    yield _api
+    yield ctypes.CDLL(None)
+    with contextlib.suppress(OSError):
+        yield ctypes.CDLL("libm.so.6")
 
 
 def global_pointer(name: str) -> int:

@@ -31,8 +31,8 @@ MONITORING_VERSION = 48
 """Where 3.12's interpreter state keeps the version of global monitoring; checked with the layouts."""
 
 _MONITORING = sys.monitoring
-_one_at_a_time = _thread.allocate_lock()
-"""Two threads would fight for the tool id."""
+_one_at_a_time = _thread.RLock()
+"""Two threads would fight for the tool id. A signal handler of this thread that asks in between is answered."""
 _write = ctypes.PYFUNCTYPE(ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)(
     ("write", ctypes.PyDLL(None))
 )
@@ -299,13 +299,11 @@ def _threads(at: Layouts) -> list[Row]:
     cframe = raw.read_u64(thread + at.thread.cframe)
     # Read by ctypes itself: a function of ours would be the current frame.
     current = ctypes.c_uint64.from_address(cframe).value if _word(cframe) is not None else None
-    interpreter = state_pointer("PyInterpreterState_Get")
     limit = raw.read_i32(thread + at.thread.py_recursion_limit)
     python = _remaining(thread + at.thread.py_recursion_remaining)
     native = _remaining(thread + at.thread.c_recursion_remaining)
     main_thread = _word(raw.symbol("_PyRuntime") + at.runtime.main_thread)
     return [
-        ("a thread's interpreter", "thread.interp", raw.read_u64(thread + at.thread.interp), interpreter),
         ("the current frame", "thread.cframe", current, address),
         ("the recursion limit", "thread.py_recursion_limit", limit, sys.getrecursionlimit()),
         # A Python function called by another costs one of the first; called by C also some of the second.

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import atexit
 import os
-import warnings
-import weakref
-from dataclasses import dataclass, field
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, overload
 
 from minijit import config as configuration
-from minijit.events import Hub, Stats
-from minijit.ir.bytecode import SUSPENDING_FLAGS
+from minijit.driver.process import Options, Process
+from minijit.events import Stats
+from minijit.ir.bytecode import SUSPENDING_FLAGS, decode
 from minijit.ir.region import EntryKind
 from minijit.report import explain as report
 from minijit.report.explain import Explanation
@@ -27,36 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minijit.config import Config
-    from minijit.cpython.abi import Interpreter
     from minijit.driver.core import Driver
     from minijit.driver.state import FunctionState
-    from minijit.driver.turn import Turn
     from minijit.events import Event
 
-
-class UnsupportedWarning(RuntimeWarning):
-    """minijit cannot work in this interpreter; functions run as they are."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    policy: Policy | None
-    eager: bool
-
-
-@dataclass(slots=True)
-class _Process:
-    """What a process has of minijit: at most one driver, the functions that were decorated, the event hub."""
-
-    driver: Driver | None = None
-    interpreter: Interpreter | None = None
-    turn: Turn | None = None
-    refusal: str = ""
-    hub: Hub = field(default_factory=Hub)
-    decorated: weakref.WeakKeyDictionary[Any, _Options] = field(default_factory=weakref.WeakKeyDictionary)
-
-
-_process = _Process()
+_process = Process()
+atexit.register(_process.end)
+os.register_at_fork(after_in_child=_process.after_fork)
 
 
 # Switching on and off
@@ -66,28 +41,28 @@ def enable(config: Config | None = None) -> Session:
     """Takes minijit into service with a configuration (default: what the environment says).
 
     Functions that were decorated before are taken on again. Returns a context manager that disables minijit at its end.
-    Raises `RuntimeError` if minijit is enabled already. Where the interpreter is not supported, warns once and does
-    nothing.
+    Raises `RuntimeError` if minijit is enabled already. Where the interpreter is not supported, or is about to end,
+    warns once and does nothing. Called in the midst of minijit's own work, by a subscriber for one, it takes effect
+    when that is done.
     """
     if not isinstance(config, configuration.Config | None):
         raise TypeError(f"enable takes a minijit.Config, not {config!r}")
-    if _process.driver is not None:
-        raise RuntimeError("minijit is enabled already; call minijit.disable() first")
-    _start(config if config is not None else configuration.from_environment())
+    _process.switch_on(config if config is not None else configuration.from_environment())
     return Session()
 
 
 def disable() -> None:
-    """Takes minijit out of service: every function, monitoring tool id and watcher is as it was found. Safe to call
-    twice."""
-    driver, _process.driver = _process.driver, None
-    if driver is not None:
-        driver.close()
+    """Takes minijit out of service: every function, monitoring tool id and watcher is as it was found.
+
+    It stays out until `enable` is called: decorating a function no longer starts it. Safe to call twice; called in the
+    midst of minijit's own work, it takes effect when that is done. The end of the interpreter does the same.
+    """
+    _process.switch_off()
 
 
 def is_enabled() -> bool:
-    """Whether minijit is in service."""
-    return _process.driver is not None
+    """Whether minijit is in service, or comes into service as soon as what it is at is done."""
+    return _process.is_on
 
 
 class Session:
@@ -98,54 +73,6 @@ class Session:
 
     def __exit__(self, *exception: object) -> None:
         disable()
-
-
-def _start(config: Config) -> None:
-    try:
-        from minijit.cpython import abi, hooks
-        from minijit.driver.core import Driver
-        from minijit.driver.turn import Turn
-    except ImportError as error:
-        if error.name is not None and error.name.startswith("minijit"):
-            raise
-        _refuse(f"this interpreter cannot load what it needs: {error}")
-        return
-    # What was found once stays true; looking for it again can fail while other threads or a signal interfere.
-    found = _process.interpreter or abi.supported()
-    if isinstance(found, abi.Unsupported):
-        _refuse(f"{found.reason.sentence} {found.detail}".strip())
-        return
-    _process.interpreter = found
-    _process.hub.log = config.log == "trace"
-    _process.turn = _process.turn or Turn()
-    try:
-        _process.driver = Driver(config, found, _process.hub, _withdraw, _process.turn)
-    except hooks.ToolTaken as taken:
-        _refuse(f"the monitoring tool id for optimisers belongs to {taken}")
-        return
-    for function, options in list(_process.decorated.items()):
-        _take_on(function, options)
-
-
-def _withdraw(why: str) -> None:
-    """The driver found out that it cannot work after all, and has cleaned up after itself."""
-    _process.driver = None
-    _refuse(why)
-
-
-def _refuse(why: str) -> None:
-    if not _process.refusal:
-        warnings.warn(f"minijit is off: {why}", UnsupportedWarning, stacklevel=5)
-    _process.refusal = why
-
-
-def _after_fork() -> None:
-    if _process.turn is not None:
-        _process.turn.after_fork()
-
-
-atexit.register(disable)
-os.register_at_fork(after_in_child=_after_fork)
 
 
 # Decorating
@@ -161,23 +88,19 @@ def jit(function: Any = None, /, *, policy: Any = None, eager: Any = False) -> A
     policy: a `minijit.Policy` that decides for this function; default: the default policy.
     eager: compile at once, from the annotations (`int`, `float`, `bool`, `None`), instead of after some calls.
 
+    The first function that is decorated enables minijit, unless it was disabled before, or the interpreter is ending.
     Raises `TypeError` for anything that is not a Python function, or an option of the wrong type.
     """
-    options = _options(policy, eager)
-    if function is None:
-        return lambda decorated: _jit(decorated, options, "jit")
-    return _jit(function, options, "jit")
-
-
-def _options(policy: object, eager: object) -> _Options:
     if policy is not None and not isinstance(policy, Policy):
         raise TypeError(f"jit's policy must be an instance of minijit.Policy, not {policy!r}")
     if not isinstance(eager, bool):
         raise TypeError(f"jit's eager must be True or False, not {eager!r}")
-    return _Options(policy, eager)
+    if function is None:
+        return lambda decorated: _jit(decorated, policy, eager, "jit")
+    return _jit(function, policy, eager, "jit")
 
 
-def _jit(function: Any, options: _Options, what: str) -> Any:
+def _jit(function: Any, policy: Policy | None, eager: bool, what: str) -> Any:
     """`what` is the function that the user called."""
     _require_function(function, what)
     if _suspends(function):
@@ -185,12 +108,14 @@ def _jit(function: Any, options: _Options, what: str) -> Any:
             f"minijit.{what} cannot take {function.__qualname__}: it is a generator or coroutine function; "
             "move its inner loop into a plain function and decorate that"
         )
-    _process.decorated[function] = options
-    if _process.driver is None:
-        if not _process.refusal:
-            _start(configuration.from_environment())
-    else:
-        _take_on(function, options)
+    kinds = _annotated_kinds(function) if eager else None
+    if _process.waits_for_a_function:
+        _process.switch_on(configuration.from_environment(), by_itself=True)
+    if eager and _process.is_on:
+        _require_call_entry(function)
+    # Only what was checked: a later `enable` takes everything on that stands here.
+    _process.decorated[function] = Options(policy, kinds)
+    _process.take_on(function)
     return function
 
 
@@ -218,17 +143,6 @@ def _require_function(function: object, what: str) -> None:
     else:
         hint = "use it as @minijit.jit or @minijit.jit(option=...)" if decorates else "pass the function itself"
     raise TypeError(f"minijit.{what} takes a Python function, not {function!r}: {hint}")
-
-
-def _take_on(function: FunctionType, options: _Options) -> None:
-    driver = _process.driver
-    if driver is None:
-        return  # a signal handler has called `disable` meanwhile
-    state = driver.add(function, options.policy or Policy(driver.config))
-    if options.eager and state is not None:
-        kinds = _annotated_kinds(function)
-        _require_call_entry(state)
-        driver.compile_types(state, kinds)
 
 
 _TYPE_KINDS: dict[object, EntryKind] = {
@@ -262,12 +176,13 @@ def _annotated_kinds(function: FunctionType) -> tuple[EntryKind, ...]:
     return tuple(_kind_of(annotations[name], function) for name in names)
 
 
-def _require_call_entry(state: FunctionState) -> None:
+def _require_call_entry(function: FunctionType) -> None:
     from minijit.driver.entries import can_enter_by_call
 
-    if not can_enter_by_call(state.code.code):
+    if not can_enter_by_call(decode(function.__code__)):
         raise TypeError(
-            f"{state.name} cannot be compiled from its start: it has *args, **kwargs, a closure or too many parameters"
+            f"{function.__qualname__} cannot be compiled from its start: it has *args, **kwargs, a closure or too many "
+            "parameters"
         )
 
 
@@ -281,28 +196,21 @@ def compile(function: FunctionType, *types: type | None) -> bool:
     Branches are compiled whether they were ever taken or not. Returns whether there is a region for these types now.
     Raises `TypeError` for a wrong number of types, or one that cannot be compiled for.
     """
-    state = _state(function, "compile")
-    if state is None:
+    _require_function(function, "compile")
+    if function not in _process.decorated:
+        _jit(function, None, False, "compile")
+    found = _known(function, "compile")
+    if found is None:
         return False
     from minijit.driver.entries import parameter_count
 
-    decoded = state.code.code
-    if len(types) != parameter_count(decoded):
-        raise TypeError(
-            f"{function.__qualname__} has {parameter_count(decoded)} parameters, but {len(types)} types were given"
-        )
+    driver, state = found
+    count = parameter_count(state.code.code)
+    if len(types) != count:
+        raise TypeError(f"{function.__qualname__} has {count} parameters, but {len(types)} types were given")
     kinds = tuple(_kind_of(t, function) for t in types)
-    _require_call_entry(state)
-    assert _process.driver is not None
-    return _process.driver.compile_types(state, kinds)
-
-
-def _state(function: Any, what: str) -> FunctionState | None:
-    """The driver's state of a function, taken on if need be; None where minijit is off."""
-    _require_function(function, what)
-    if function not in _process.decorated:
-        _jit(function, _Options(None, False), what)
-    return None if _process.driver is None else _process.driver.known(function)
+    _require_call_entry(function)
+    return driver.compile_types(state, kinds)
 
 
 def explain(function: FunctionType) -> Explanation:
@@ -310,70 +218,71 @@ def explain(function: FunctionType) -> Explanation:
 
     Raises `TypeError` for anything but a Python function.
     """
-    state = state_of(function, "explain")
-    if state is None:
-        return Explanation(function.__qualname__, (_why_unknown(),), (), ())
+    found = _known(function, "explain")
+    if found is None:
+        return Explanation(function.__qualname__, (_why_unknown(function),), (), ())
     from minijit.driver.state import facts
 
+    _, state = found
     roots = [facts(root) for root in (state, *state.code.loops.values())]
     return report.explain(state.name, state.code.code, roots)
 
 
-def state_of(function: Any, what: str) -> FunctionState | None:
-    """The driver's state of a function, if it has one. Raises `TypeError`, naming the caller `what`, for other
+def _known(function: Any, what: str) -> tuple[Driver, FunctionState] | None:
+    """The driver and what it knows of a function, if it does. Raises `TypeError`, naming the caller `what`, for other
     things."""
     _require_function(function, what)
-    if _process.driver is None:
+    driver = _process.driver
+    if driver is None:
         return None
-    _process.driver.settle()
-    return _process.driver.known(function)
+    driver.settle()
+    state = driver.known(function)
+    return None if state is None else (driver, state)
 
 
-def _why_unknown() -> str:
+def _why_unknown(function: FunctionType) -> str:
     """Why a function is not known to the driver, in a sentence."""
-    if _process.refusal:
-        return f"minijit is off: {_process.refusal}"
-    if _process.driver is None:
-        return "minijit is not enabled"
+    if not _process.is_on:
+        return f"minijit is off: {_process.refusal}" if _process.refusal else "minijit is not enabled"
+    if function in _process.suppressed:
+        return "suppressed by the user: never compiled"
     return "minijit was not asked to compile it: decorate it with @minijit.jit"
 
 
 def is_compiled(function: FunctionType) -> bool:
     """Whether machine code is in service for calls of the function or for a loop in it."""
-    state = state_of(function, "is_compiled")
-    if state is None:
+    found = _known(function, "is_compiled")
+    if found is None:
         return False
+    _, state = found
     return bool(state.versions) or any(loop.versions for loop in state.code.loops.values())
 
 
 def suppress(function: FunctionType) -> None:
-    """Never compiles the function; code that exists is thrown away.
+    """Never compiles the function, in whatever order it is decorated and minijit enabled; code that exists is thrown
+    away. Does not start minijit.
 
     Raises `TypeError` for anything but a Python function.
     """
     _require_function(function, "suppress")
-    if _suspends(function):
-        return
-    state = _state(function, "suppress")
-    if state is not None:
-        assert _process.driver is not None
-        _process.driver.suppress(state)
+    if not _suspends(function):
+        _process.suppress(function)
 
 
 def release(function: FunctionType) -> None:
     """Throws the function's machine code away; it may become hot, and be compiled, again."""
-    state = state_of(function, "release")
-    if state is not None:
-        assert _process.driver is not None
-        _process.driver.release(state)
+    found = _known(function, "release")
+    if found is not None:
+        driver, state = found
+        driver.release(state)
 
 
 def stats(function: FunctionType | None = None) -> Stats:
-    """Counters: of one function (its loops included), or of the whole process."""
-    driver = _process.driver
+    """Counters: of one function (its loops included), or of the whole process. All are zero while minijit is off."""
     if function is not None:
-        state = state_of(function, "stats")
-        return Stats() if driver is None or state is None else driver.stats(state)
+        found = _known(function, "stats")
+        return Stats() if found is None else found[0].stats(found[1])
+    driver = _process.driver
     if driver is None:
         return Stats()
     driver.settle()

@@ -78,7 +78,9 @@ class Driver:
 
     def known(self, function: FunctionType) -> FunctionState | None:
         """What is known of a function; None if it was never added."""
-        return self.registry.functions.get(id(function))
+        state = self.registry.functions.get(id(function))
+        # Before there are watchers, a function that died leaves its address behind.
+        return state if state is not None and state.function is function else None
 
     def add(self, function: FunctionType, policy: Policy) -> FunctionState | None:
         """Takes a function on: from now on its calls and loops are counted. A second time changes the policy only.
@@ -137,10 +139,7 @@ class Driver:
         )
 
     def close(self) -> None:
-        """Takes everything back: code, vectorcalls, events, watchers."""
-        self.turn.wait(self._close)
-
-    def _close(self) -> None:
+        """Takes everything back: code, vectorcalls, events, watchers. To be called in the driver's turn."""
         self._is_closed = True
         for state in list(self.registry.functions.values()):
             self.registry.forget(state, KillReason.DISABLED)
@@ -186,6 +185,7 @@ class Driver:
                 Handlers(self.dispatch, self._recordings.on_instruction, self._broken.on_watch),
             )
         except Exception as error:  # noqa: BLE001 - whatever is missing: it is said once, and the program goes on
+            self._is_closed = True
             self.registry.monitoring.close()
             self.refuse(f"{type(error).__name__}: {error}")
             return

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+from minijit.events import say
 
 
 def show(stage: str, text: str) -> None:
     """Prints a dump."""
-    print(f"---- {stage}\n{text}", file=sys.stderr)
+    say(f"---- {stage}\n{text}")

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from minijit.backend.words import MAX_BOUND
 from minijit.cpython import frames
 from minijit.ir.bytecode import SUSPENDING_FLAGS
-from minijit.ir.region import INT_MAX, INT_MIN, SMALL, EntryKind
+from minijit.ir.region import GENERAL, INPUT_RANGES, RANGE_STEPS, EntryKind
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from minijit.cpython.frames import Frame
     from minijit.ir.bytecode import Code
 
@@ -21,7 +23,6 @@ _KINDS = {
     "float": EntryKind.FLOAT,
     "bool": EntryKind.BOOL,
     "NoneType": EntryKind.NONE,
-    "range_iterator": EntryKind.RANGE_ITERATOR,
 }
 _TOUCHES = {"LOAD_FAST", "LOAD_FAST_CHECK", "STORE_FAST", "DELETE_FAST", "LOAD_FAST_AND_CLEAR"}
 
@@ -38,18 +39,60 @@ def parameter_count(code: Code) -> int:
     return code.code.co_argcount + code.code.co_kwonlyargcount
 
 
+_INT_KINDS = (EntryKind.SHORT, EntryKind.NATURAL, EntryKind.SMALL_INT, EntryKind.INT)
+"""The narrowest first."""
+
+
 def _int_kind(value: int) -> EntryKind:
-    if -SMALL < value < SMALL:
-        return EntryKind.SMALL_INT
-    return EntryKind.INT if INT_MIN <= value <= INT_MAX else EntryKind.OBJECT
+    return next((kind for kind in _INT_KINDS if _is_within(kind, value)), EntryKind.OBJECT)
+
+
+def _is_within(kind: EntryKind, *values: int) -> bool:
+    low, high = INPUT_RANGES[kind]
+    return all(low <= value <= high for value in values)
+
+
+def _iterator_kind(address: int) -> EntryKind:
+    if not frames.is_unshared(address):
+        return EntryKind.OBJECT
+    start, step, length = frames.range_fields(address)
+    for kind, only in RANGE_STEPS.items():
+        if step == only and _is_within(kind, start, start + step * length):
+            return kind
+    return EntryKind.RANGE_ITERATOR
+
+
+def as_wide_as_needed(kinds: tuple[EntryKind, ...], served: Collection[tuple[EntryKind, ...]]) -> tuple[EntryKind, ...]:
+    """The kinds for one more version of a root: the narrow ones for the first of these types, wider ones for the next.
+
+    So a root whose numbers are of all sorts has three versions at most: one for those that came first, one for what is
+    larger, or negative in the same places, one for any.
+    """
+    same = sum(same_types(other, kinds) for other in served)
+    if not same or kinds in served:
+        return kinds
+    wider = _SECOND if same == 1 else GENERAL
+    return tuple(wider.get(kind, kind) for kind in kinds)
+
+
+def same_types(some: tuple[EntryKind, ...], others: tuple[EntryKind, ...]) -> bool:
+    """Whether entry kinds ask for objects of the same types."""
+    return [kind.label for kind in some] == [kind.label for kind in others]
+
+
+_SECOND = GENERAL | {
+    EntryKind.SHORT: EntryKind.NATURAL,
+    EntryKind.NATURAL: EntryKind.NATURAL,
+    EntryKind.SMALL_INT: EntryKind.SMALL_INT,
+}
 
 
 def _kind(object: int) -> EntryKind:
     name = frames.type_name(object)
     if name == "int":
         return _int_kind(frames.int_value(object))
-    if name == "range_iterator" and not frames.is_unshared(object):
-        return EntryKind.OBJECT
+    if name == "range_iterator":
+        return _iterator_kind(object)
     return _KINDS.get(name, EntryKind.OBJECT)
 
 
@@ -59,7 +102,7 @@ def call_kinds(code: Code, frame: Frame) -> tuple[EntryKind, ...] | None:
         return None
     kinds = (_kind(frame.slot(index)) for index in range(parameter_count(code)))
     # An argument is never an iterator that the frame alone holds: the caller has it too.
-    return tuple(EntryKind.OBJECT if kind is EntryKind.RANGE_ITERATOR else kind for kind in kinds)
+    return tuple(EntryKind.OBJECT if kind.label == "range_iterator" else kind for kind in kinds)
 
 
 def loop_kinds(code: Code, header: int, frame: Frame) -> tuple[EntryKind, ...] | None:
@@ -79,6 +122,6 @@ def loop_kinds(code: Code, header: int, frame: Frame) -> tuple[EntryKind, ...] |
         in_use = on_stack or (index in touched and index < names)
         kind = _kind(frame.slot(index)) if in_use else EntryKind.OBJECT
         # A variable's iterator would have two names as soon as a loop takes it.
-        as_object = EntryKind.UNBOUND if on_stack else EntryKind.RANGE_ITERATOR
-        kinds.append(EntryKind.OBJECT if kind is as_object else kind)
+        as_object = "unbound" if on_stack else "range_iterator"
+        kinds.append(EntryKind.OBJECT if kind.label == as_object else kind)
     return tuple(kinds)

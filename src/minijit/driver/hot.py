@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from minijit.backend.words import Call
 from minijit.cpython import hooks
 from minijit.driver.decisions import ask_again, ask_misses_again
-from minijit.driver.entries import call_kinds, loop_kinds
+from minijit.driver.entries import as_wide_as_needed, call_kinds, loop_kinds, same_types
 from minijit.events import ExitHot, GiveUpReason
 from minijit.runtime.policy import Bridge, ExitStats, GiveUp, MissStats, Recompile, Record, Resume, Wait
 
@@ -55,8 +55,11 @@ class HotPlaces:
         if kinds is None:
             self.decisions.give_up(state, GiveUpReason.UNSUITABLE)
             return
+        kinds = _wide_enough(state, kinds)
         if not self._is_served(state, kinds):
-            self._consider(state, kinds, frame)
+            # Of these types there was a recording: only the ints are of another sort.
+            is_known = any(same_types(version.kinds, kinds) for version in state.versions)
+            self._consider(state, kinds, frame, is_known=is_known)
 
     def loop(self, state: RootState | None, frame: Frame) -> None:
         """A loop header was reached often by back edges, the latest of them in `frame`."""
@@ -70,6 +73,7 @@ class HotPlaces:
         if kinds is None:
             self.decisions.give_up(state, GiveUpReason.UNSUITABLE)
             return
+        kinds = _wide_enough(state, kinds)
         is_known = state.root.offset in code.profile.seen
         if self.recordings.is_free(code):
             self._consider(state, kinds, frame, is_known=is_known and not state.counters["aborts"])
@@ -81,8 +85,10 @@ class HotPlaces:
         if state is None or state.is_out:
             return
         kinds = loop_kinds(state.code.code, state.root.offset, frame)
-        if kinds is not None and self._is_served(state, kinds):
-            return
+        if kinds is not None:
+            kinds = _wide_enough(state, kinds)
+            if self._is_served(state, kinds):
+                return
         if self._wants_version(state, compilable=kinds is not None) and kinds is not None:
             misses = state.words.get("misses")
             done = self.decisions.compile(state, kinds)
@@ -208,3 +214,7 @@ class HotPlaces:
                 self.decisions.compile(state, installed.kinds, replaces=installed)
             case GiveUp(reason):
                 self.decisions.give_up(state, reason)
+
+
+def _wide_enough(state: RootState, kinds: tuple[EntryKind, ...]) -> tuple[EntryKind, ...]:
+    return as_wide_as_needed(kinds, [version.kinds for version in state.versions])

@@ -74,9 +74,9 @@ class Machinery:
     def __post_init__(self) -> None:
         self.engine = Engine(self.optimise)
         self.handlers.set("raw", self._raw.address)
-        stubs = self.engine.compile(stub_text(self._stub_addresses()), name="minijit stubs")
+        stubs = self.engine.compile(stub_text(self._stub_addresses()), name="minijit stubs", simplify=False)
         self.stubs = {name: stubs.address(name) for name in STUBS}
-        watchers = self.engine.compile(watcher_text(self._watch_addresses()), name="minijit watchers")
+        watchers = self.engine.compile(watcher_text(self._watch_addresses()), name="minijit watchers", simplify=False)
         self.callbacks = {name: watchers.address(name) for name in CALLBACKS}
         leaves = {EntryPoint.CALL: "leave_call", EntryPoint.LOOP: "leave_loop"}
         self.target = {

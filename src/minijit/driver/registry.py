@@ -80,6 +80,10 @@ class Registry:
         fresh = self._enter(function, code_object, state.policy)
         fresh.history.extend(state.history)
         fresh.counters.update(state.counters)
+        if state.suppressed:
+            for root in (fresh, *fresh.code.loops.values()):
+                root.suppressed = True
+            self.update_events(fresh.code)
 
     def _enter(self, function: FunctionType, code_object: CodeType, policy: Policy) -> FunctionState:
         code = self._code_state(code_object)

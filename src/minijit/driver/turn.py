@@ -13,13 +13,13 @@ taking a broken region out of service, is the caller's to do before it hands ove
 from __future__ import annotations
 
 import _thread
-import sys
 import traceback
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minijit.cpython import signals
+from minijit.events import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +59,8 @@ class Turn:
         try:
             self._work.popleft()()
         except Exception as error:  # noqa: BLE001 - a bug of ours must not become one of the program's
-            print("minijit: please report this bug in minijit:", file=sys.stderr)
-            traceback.print_exception(error)
+            told = "".join(traceback.format_exception(error)).rstrip()
+            say(f"minijit: please report this bug in minijit:\n{told}")
 
     def do(self, work: Work) -> None:
         """Does the work now, or lets whoever has the turn do it."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from minijit.ir.flow import UNREACHABLE, Dominators, dominators, predecessors, successors
 from minijit.ir.ops import TABLE, Row
 from minijit.ir.region import (
+    GENERAL,
     INPUT_FIELDS,
     Branch,
     Const,
@@ -261,6 +262,14 @@ def _objects(facts: _Facts) -> Found:
         for kind, arg in zip(row.params, op.args, strict=False):
             if kind is None and not isinstance(arg, Const):
                 yield str(place), f"{op.name} takes an object that is known"
+            elif row.slots and not _is_object_slot(facts.region, arg):
+                yield str(place), f"{op.name} takes the number of a slot of the frame that holds any object"
+
+
+def _is_object_slot(region: Region, arg: Operand) -> bool:
+    kinds = dict(enumerate(region.entry_kinds))
+    is_object = isinstance(arg, Const) and type(arg.value) is int and kinds.get(arg.value) is EntryKind.OBJECT
+    return is_object and region.point is EntryPoint.LOOP
 
 
 def _results(facts: _Facts) -> Found:
@@ -335,8 +344,12 @@ def _entry_slots(facts: _Facts) -> Found:
         if isinstance(slot, Entry) and not 0 <= slot.slot < len(kinds):
             yield where, f"there is no entry slot {slot.slot}"
         home = slot.home if isinstance(slot, RangeIterator) else None
-        if home is not None and kinds[home : home + 1] != (EntryKind.RANGE_ITERATOR,):
+        if home is not None and not (home < len(kinds) and _is_iterator(kinds[home])):
             yield where, f"entry slot {home} has no iterator over a range"
+
+
+def _is_iterator(kind: EntryKind) -> bool:
+    return GENERAL.get(kind, kind) is EntryKind.RANGE_ITERATOR
 
 
 def _virtuals(facts: _Facts) -> Found:

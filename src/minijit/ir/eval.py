@@ -137,7 +137,8 @@ class _Machine:
         row = self.table[op.name]
         if row.effect is Effect.POLL and op.exit is not None and self.should_leave(op.exit):
             raise Leaves
-        value = row.meaning(*[self.operand(arg) for arg in op.args])
+        read = self.held if row.slots else self.operand
+        value = row.meaning(*[read(arg) for arg in op.args])
         if op.result is None:
             return
         if row.result is None and not result_fits(op.result.kind, value):
@@ -154,6 +155,12 @@ class _Machine:
 
     def operand(self, operand: Operand) -> object:
         return operand.value if isinstance(operand, Const) else self.values[operand]
+
+    def held(self, number: Operand) -> object:
+        """What a slot of the entry held that is numbered by a constant."""
+        value = self.operand(number)
+        assert isinstance(value, int), number
+        return self.slot(Entry(value))
 
     def slot(self, slot: Slot) -> object:
         match slot:

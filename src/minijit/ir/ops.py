@@ -6,7 +6,7 @@ table; lowering has one small function a row (`backend/lower`). A test lists the
 
 Ints are 64 bits. An op that would need more leaves, unless its name ends in `_wrap`: those are made by passes where a
 later mask makes the upper bits void, or where ranges say that there are none, and keep the low 64 bits. Names that end
-in `_unsigned` are made where no operand is negative.
+in `_unsigned` are made where no operand is negative, in `_half` where all have 32 bits at most.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ UNBOUND = Unbound()
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One op. `params` is None for a variable number; `result` None means that the op's own result value tells."""
+    """One op. A kind in `params` is None for a constant object; `result` None means that the op's own result value
+    tells. Where `slots` is set, the constants number slots of the entry, and the meaning gets what these held."""
 
     name: str
     params: tuple[Kind | None, ...]
@@ -63,6 +64,7 @@ class Row:
     effect: Effect
     meaning: Callable[..., Any]
     variadic: bool = False
+    slots: bool = False
 
 
 TABLE: dict[str, Row] = {}
@@ -73,12 +75,13 @@ _KINDS: dict[str, Kind | None] = {
     "bool": Kind.BOOL,
     "any": Kind.ANY,
     "object": None,
+    "slot": None,
 }
 
 
 def op(name: str, signature: str, meaning: Callable[..., Any], effect: Effect = Effect.PURE) -> None:
-    """Adds a row. The signature reads `int int -> int`; `object` is a constant object, `*` any number of scalars, and
-    `?` a result of the kind that the op says."""
+    """Adds a row. The signature reads `int int -> int`; `object` is a constant object, `slot` the number of a
+    slot of the frame that holds any object, `*` any number of scalars, `?` a result of the kind that the op says."""
     left, _, right = signature.partition("->")
     params, result = left.split(), right.strip()
     TABLE[name] = Row(
@@ -89,6 +92,7 @@ def op(name: str, signature: str, meaning: Callable[..., Any], effect: Effect = 
         effect,
         meaning,
         variadic="*" in params,
+        slots="slot" in params,
     )
 
 
@@ -124,9 +128,9 @@ def _raising(function: Callable[..., Any]) -> Callable[..., Any]:
     return meaning
 
 
-def _unsigned(function: Callable[[int, int], int]) -> Callable[[int, int], int]:
-    """On the operands' 64 bits taken as numbers without a sign; leaves on a zero divisor."""
-    return _raising(lambda a, b: wrap(function(a % 2**64, b % 2**64)))
+def _unsigned(function: Callable[[int, int], int], bits: int = 64) -> Callable[[int, int], int]:
+    """On the operands' low bits taken as numbers without a sign; leaves on a zero divisor."""
+    return _raising(lambda a, b: wrap(function(a % 2**bits, b % 2**bits)))
 
 
 def _div(a: int, b: int) -> float:
@@ -215,6 +219,8 @@ op("int_floordiv", "int int -> int", _raising(lambda a, b: fits(a // b)), GUARD)
 op("int_mod", "int int -> int", _raising(lambda a, b: a % b if (a, b) != (INT_MIN, -1) else fits(2**63)), GUARD)
 op("int_floordiv_unsigned", "int int -> int", _unsigned(operator.floordiv), GUARD)
 op("int_mod_unsigned", "int int -> int", _unsigned(operator.mod), GUARD)
+op("int_floordiv_half", "int int -> int", _unsigned(operator.floordiv, bits=32), GUARD)
+op("int_mod_half", "int int -> int", _unsigned(operator.mod, bits=32), GUARD)
 op("int_truediv", "int int -> float", _div, GUARD)
 op("int_pow", "int int -> int", _int_pow, GUARD)
 op("int_lshift", "int int -> int", _shift_left, GUARD)
@@ -308,6 +314,20 @@ def _call_pure(function: Callable[..., object], *args: object) -> object:
         raise Leaves from None
 
 
+QUIET_TYPES = (int, float, bool, type(None), str, bytes, complex, range)
+QUIET_ITEMS, QUIET_DEPTH = 16, 3
+"""How long a tuple may be, and how deep tuples may be in each other, that are looked through."""
+
+
+def is_quiet(value: object, depth: int = QUIET_DEPTH) -> bool:
+    """Whether nobody can notice when an object ends: neither it nor anything it holds can have a finaliser or a weak
+    reference."""
+    if type(value) is tuple:
+        return depth > 0 and len(value) <= QUIET_ITEMS and all(is_quiet(item, depth - 1) for item in value)
+    return value is UNBOUND or type(value) in QUIET_TYPES
+
+
+op("guard_quiet", "slot ->", lambda held: _guard(is_quiet(held)), Effect.READ)
 op("load_global", "object object -> ?", _load_global, Effect.READ)
 op("call_pure", "object * -> ?", _call_pure, GUARD)
 op("poll", "->", lambda: None, Effect.POLL)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Kind(enum.Enum):
     """What a machine value is.
 
-    `ANY` is a scalar whose kind is known only at run time: a tag (see `TAGS`) beside 64 bits. It never allocates.
+    `ANY` is a scalar whose kind is known only at run time: a tag that says which, beside 64 bits. It never allocates.
     """
 
     INT = "int"
@@ -31,6 +31,7 @@ class Kind(enum.Enum):
     BOOL = "bool"
     ANY = "any"
 
+    # Enum's own hash is Python code, and passes do little else than look values up. So in all enums that they meet.
     __hash__ = object.__hash__
 
 
@@ -39,10 +40,14 @@ class EntryKind(enum.Enum):
 
     INT = "int"
     SMALL_INT = "small_int"  # an int of a magnitude below SMALL: far from where 64 bits end
+    NATURAL = "natural"  # a small int that is not negative
+    SHORT = "short"  # one below 2**31: the product of two fits 64 bits
     FLOAT = "float"
     BOOL = "bool"
     NONE = "none"
     RANGE_ITERATOR = "range_iterator"
+    RANGE_UP = "range_up"  # one with a step of 1 through numbers that are short
+    RANGE_DOWN = "range_down"  # one with a step of -1 through such numbers
     OBJECT = "object"  # anything at all: never looked at, only handed back
     UNBOUND = "unbound"
 
@@ -51,7 +56,7 @@ class EntryKind(enum.Enum):
     @property
     def label(self) -> str:
         """What users are shown."""
-        return "int" if self is EntryKind.SMALL_INT else self.value
+        return GENERAL.get(self, self).value
 
 
 class EntryPoint(enum.Enum):
@@ -257,12 +262,39 @@ class Region:
                 yield slot, field, next(params)
 
 
+GENERAL = {
+    EntryKind.SMALL_INT: EntryKind.INT,
+    EntryKind.NATURAL: EntryKind.INT,
+    EntryKind.SHORT: EntryKind.INT,
+    EntryKind.RANGE_UP: EntryKind.RANGE_ITERATOR,
+    EntryKind.RANGE_DOWN: EntryKind.RANGE_ITERATOR,
+}
+"""The kinds of which others are narrower: they say of what type an object is, and no more."""
+
+INPUT_RANGES: dict[EntryKind, tuple[int, int]] = {
+    EntryKind.INT: (INT_MIN, INT_MAX),
+    EntryKind.SMALL_INT: (1 - SMALL, SMALL - 1),
+    EntryKind.NATURAL: (0, SMALL - 1),
+    EntryKind.SHORT: (0, 2**31 - 1),
+    EntryKind.RANGE_ITERATOR: (INT_MIN, INT_MAX),
+    EntryKind.RANGE_UP: (0, 2**31),
+    EntryKind.RANGE_DOWN: (-1, 2**31 - 1),
+}
+"""Between what the int inputs of a kind are, both ends inclusive; those of a range are not all its numbers: its stop is
+none of them."""
+
+RANGE_STEPS = {EntryKind.RANGE_UP: 1, EntryKind.RANGE_DOWN: -1}
+
 INPUT_FIELDS: dict[EntryKind, tuple[str, ...]] = {
     EntryKind.INT: ("value",),
     EntryKind.SMALL_INT: ("value",),
+    EntryKind.NATURAL: ("value",),
+    EntryKind.SHORT: ("value",),
     EntryKind.FLOAT: ("value",),
     EntryKind.BOOL: ("value",),
     EntryKind.RANGE_ITERATOR: ("start", "step", "length"),
+    EntryKind.RANGE_UP: ("start", "stop"),
+    EntryKind.RANGE_DOWN: ("start", "stop"),
 }
 
 

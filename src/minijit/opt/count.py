@@ -15,14 +15,14 @@ docs/decisions/0009.
 What it gives: a counter behind a branch (`if hit: inside += 1`) becomes a conditional move, and loops lose an exit.
 
 The pass starts from all block parameters and additions that might be counted, and withdraws those into which something
-else flows, until nothing changes. Inputs that need not be small are taken as ordinary ints afterwards.
+else flows, until nothing changes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minijit.ir.region import SMALL, Block, EntryKind, Kind, Op, Operand, Region, Value, edges
+from minijit.ir.region import INPUT_RANGES, SMALL, Block, Kind, Op, Operand, Region, Value, edges
 
 STEP = 16
 """The largest step."""
@@ -34,14 +34,9 @@ _STEPPING = {*_CHECKED, *_CHECKED.values()}
 def count(region: Region) -> Region:
     """The region with counters unchecked."""
     facts = _facts(region)
-    starts, counted = facts.starts, facts.counted()
+    counted = facts.counted()
     blocks = tuple(Block(b.params, tuple([facts.unchecked(op, counted) for op in b.ops]), b.end) for b in region.blocks)
-    needed = facts.needed(counted)
-    kinds = list(region.entry_kinds)
-    for slot, _, value in region.inputs():
-        if value in starts and value not in needed:
-            kinds[slot] = EntryKind.INT
-    return Region(region.name, region.point, tuple(kinds), blocks, region.exits)
+    return Region(region.name, region.point, region.entry_kinds, blocks, region.exits)
 
 
 def counted_values(region: Region) -> set[Value]:
@@ -51,8 +46,12 @@ def counted_values(region: Region) -> set[Value]:
 
 def _facts(region: Region) -> _Facts:
     steps = {op.result: op for block in region.blocks for op in block.ops if op.name in _STEPPING}
-    starts = {value for slot, _, value in region.inputs() if region.entry_kinds[slot] is EntryKind.SMALL_INT}
+    starts = {value for slot, _, value in region.inputs() if _is_small(INPUT_RANGES.get(region.entry_kinds[slot]))}
     return _Facts(starts, _small_values(region), _incoming(region), steps)
+
+
+def _is_small(ends: tuple[int, int] | None) -> bool:
+    return ends is not None and ends[0] > -SMALL and ends[1] < SMALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +74,11 @@ class _Facts:
             return operand in self.small
         return type(operand.value) is int and abs(operand.value) <= STEP
 
-    def counter_of(self, op: Op, counted: set[Value]) -> Operand | None:
-        """The operand that the op moves by a step, if it is counted."""
+    def moves(self, op: Op, counted: set[Value]) -> bool:
+        """Whether the op moves something that is counted by a step."""
         left, right = op.args
         pairs = [(left, right)] if op.name.startswith("int_sub") else [(left, right), (right, left)]
-        for counter, step in pairs:
-            if self.is_step(step) and (self.is_start(counter) or counter in counted):
-                return counter
-        return None
+        return any(self.is_step(step) and (self.is_start(counter) or counter in counted) for counter, step in pairs)
 
     def unchecked(self, op: Op, counted: set[Value]) -> Op:
         if op.name in _CHECKED and op.result in counted:
@@ -93,7 +89,7 @@ class _Facts:
         """Whether nothing but starts and counted values flows into a value."""
         if value in self.incoming:
             return all(self.is_start(operand) or operand in counted for operand in self.incoming[value])
-        return self.counter_of(self.steps[value], counted) is not None
+        return self.moves(self.steps[value], counted)
 
     def counted(self) -> set[Value]:
         """The largest set of values of which `holds` is true."""
@@ -103,18 +99,6 @@ class _Facts:
             if len(kept) == len(counted):
                 return counted
             counted = kept
-
-    def needed(self, counted: set[Value]) -> set[Operand]:
-        """The operands that flow into counted values."""
-        needed: set[Operand] = set()
-        for value in counted:
-            if value in self.incoming:
-                needed.update(self.incoming[value])
-            else:
-                counter = self.counter_of(self.steps[value], counted)
-                assert counter is not None
-                needed.add(counter)
-        return needed
 
 
 def _incoming(region: Region) -> dict[Value, list[Operand]]:

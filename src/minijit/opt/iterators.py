@@ -23,7 +23,6 @@ they would need a division.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -41,35 +40,21 @@ from minijit.ir.region import (
     Return,
     Terminator,
     Value,
-    edges,
 )
+from minijit.opt.rounds import ADD, SUB, Pair, find_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-ADD, SUB = "int_add_wrap", "int_sub_wrap"
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """Two parameters of a block by their positions: `end` (a new value) is to stand in for what is left."""
-
-    next: int
-    left: int
-    step: int
-    end: Value
-
 
 def iterators(region: Region) -> Region:
     """The region with loops that know their end."""
-    made = {op.result: op for block in region.blocks for op in block.ops if op.name in (ADD, SUB)}
-    if not made:
-        return region
-    numbers = count(1 + _last_number(region))
-    pairs = _pairs(region, made, numbers)
+    pairs = {number: pair for number, pair in find_pairs(region).items() if pair.step in (1, -1)}
     if not pairs:
         return region
-    blocks = tuple(_changed(region, number, pairs, made, numbers) for number in range(len(region.blocks)))
+    numbers = count(1 + _last_number(region))
+    ends = {number: Value(next(numbers), Kind.INT) for number in pairs}
+    blocks = tuple(_changed(region, number, pairs, ends, numbers) for number in range(len(region.blocks)))
     return Region(region.name, region.point, region.entry_kinds, blocks, region.exits)
 
 
@@ -79,80 +64,40 @@ def _last_number(region: Region) -> int:
     return max(values, default=0)
 
 
-def _pairs(region: Region, made: Mapping[Value | None, Op], numbers: Iterator[int]) -> dict[int, _Pair]:
-    """One pair for each block that has one."""
-    incoming: dict[int, list[Edge]] = {}
-    for block in region.blocks:
-        for edge in edges(block.end):
-            incoming.setdefault(edge.target, []).append(edge)
-    pairs = {}
-    for number, block in enumerate(region.blocks[1:], 1):
-        found = _find(block, incoming.get(number, []), made)
-        if found is not None:
-            pairs[number] = _Pair(*found, Value(next(numbers), Kind.INT))
-    return pairs
-
-
-def _find(block: Block, incoming: list[Edge], made: Mapping[Value | None, Op]) -> tuple[int, int, int] | None:
-    """The positions of a next value and of what is left, and the step."""
-    for left, counter in enumerate(block.params):
-        rounds = [edge for edge in incoming if _moved(edge.args[left], counter, SUB, made) == -1]
-        if not rounds:
-            continue
-        # An iterator's next value comes right before what is left.
-        for following in range(left - 1, -1, -1):
-            steps = {_moved(edge.args[following], block.params[following], ADD, made) for edge in rounds}
-            step = steps.pop()
-            if not steps and step in (1, -1):
-                return following, left, step
-    return None
-
-
-def _moved(operand: Operand, value: Value, name: str, made: Mapping[Value | None, Op]) -> int | None:
-    """By what an addition or subtraction moves a value to become the operand; None if it does not."""
-    op = made.get(operand) if isinstance(operand, Value) else None
-    if op is None or op.name != name or op.args[0] != value:
-        return None
-    step = op.args[1]
-    if not isinstance(step, Const) or type(step.value) is not int:
-        return None
-    return -step.value if name == SUB else step.value
-
-
 def _changed(
-    region: Region, number: int, pairs: Mapping[int, _Pair], made: Mapping[Value | None, Op], numbers: Iterator[int]
+    region: Region, number: int, pairs: Mapping[int, Pair], ends: Mapping[int, Value], numbers: Iterator[int]
 ) -> Block:
     """A block with the end in place of what is left, and with ends for the blocks that it goes on to."""
     block = region.blocks[number]
     params, ops = block.params, list(block.ops)
     if number in pairs:
-        params, ops = _with_end(block, pairs[number])
+        params, ops = _with_end(block, pairs[number], ends[number])
 
     def passed(edge: Edge) -> Edge:
         pair = pairs.get(edge.target)
         if pair is None:
             return edge
         left = edge.args[pair.left]
-        end: Operand = pair.end
-        if _moved(left, region.blocks[edge.target].params[pair.left], SUB, made) != -1:
+        end = ends[edge.target]
+        if (number, edge) in pair.ways_in:
             end = Value(next(numbers), Kind.INT)
             ops.append(Op(ADD if pair.step == 1 else SUB, (edge.args[pair.next], left), end))
         return Edge(edge.target, (*edge.args[: pair.left], end, *edge.args[pair.left + 1 :]))
 
-    end = _with_edges(block.end, passed)
-    return Block(params, tuple(ops), end)
+    terminator = _with_edges(block.end, passed)
+    return Block(params, tuple(ops), terminator)
 
 
-def _with_end(block: Block, pair: _Pair) -> tuple[tuple[Value, ...], list[Op]]:
+def _with_end(block: Block, pair: Pair, end: Value) -> tuple[tuple[Value, ...], list[Op]]:
     """The parameters with the end, and the ops after that which gives what is left."""
     following, left = block.params[pair.next], block.params[pair.left]
-    operands = (pair.end, following) if pair.step == 1 else (following, pair.end)
+    operands = (end, following) if pair.step == 1 else (following, end)
     ops = [Op(SUB, operands, left)]
     for op in block.ops:
         if op.name == "int_ne" and op.args[0] == left and _is_zero(op.args[1]):
-            op = Op(op.name, (following, pair.end), op.result)
+            op = Op(op.name, (following, end), op.result)
         ops.append(op)
-    return (*block.params[: pair.left], pair.end, *block.params[pair.left + 1 :]), ops
+    return (*block.params[: pair.left], end, *block.params[pair.left + 1 :]), ops
 
 
 def _is_zero(operand: Operand) -> bool:

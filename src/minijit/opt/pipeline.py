@@ -2,7 +2,8 @@
 
 In: a valid region. Out: a valid region that does the same, and the stages on the way if asked for. `params`
 comes first, since it makes operands equal for `imply`; `count` and `wrap` after `imply`, since a guard that is
-gone sees nothing any more; `ranges` after `count`, whose counters have narrow ranges; `prune` last, to sweep up.
+gone sees nothing any more; `kinds` before `count` and `ranges`, which look at them; `ranges` after `count`, whose
+counters have narrow ranges; `prune` last, to sweep up.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from minijit.ir.check import require_valid
 from minijit.opt.count import count
 from minijit.opt.imply import imply
 from minijit.opt.iterators import iterators
+from minijit.opt.kinds import kinds
 from minijit.opt.params import params
 from minijit.opt.prune import prune
 from minijit.opt.ranges import ranges
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 PASSES: tuple[tuple[str, Callable[[Region], Region]], ...] = (
     ("params", params),
     ("imply", imply),
+    ("kinds", kinds),
     ("count", count),
     ("ranges", ranges),
     ("iterators", iterators),

@@ -92,9 +92,12 @@ def _select(_: Range, a: Range, b: Range) -> Range:
 
 
 def _floordiv(a: Range, b: Range) -> Range:
-    if b[0] < 1:
-        return FULL
-    ends = (a[0] // b[0], a[0] // b[1], a[1] // b[0], a[1] // b[1])
+    """A divisor that is zero leaves. One of any sign gives no larger magnitude than the dividend has."""
+    if b[0] < 0:
+        size = max(-a[0], a[1])
+        return -size, size
+    least, most = max(b[0], 1), max(b[1], 1)
+    ends = (a[0] // least, a[0] // most, a[1] // least, a[1] // most)
     return min(ends), max(ends)
 
 
@@ -103,6 +106,15 @@ def _mod(a: Range, b: Range) -> Range:
     if b[0] < 0:
         return min(b[0] + 1, 0), max(b[1] - 1, 0)
     return 0, max(min(b[1] - 1, a[1]) if a[0] >= 0 else b[1] - 1, 0)
+
+
+def _gcd(a: Range, b: Range) -> Range:
+    """No larger than the magnitude of either, or than that of the other where one is zero."""
+    return 0, max(-a[0], a[1], -b[0], b[1])
+
+
+def _pow(a: Range, _: Range) -> Range:
+    return (0, INT_MAX) if a[0] >= 0 else FULL
 
 
 RULES: dict[str, Callable[..., Range]] = {
@@ -127,6 +139,8 @@ RULES: dict[str, Callable[..., Range]] = {
     "int_select": _select,
     "int_floordiv": _floordiv,
     "int_mod": _mod,
+    "int_gcd": _gcd,
+    "int_pow": _pow,
     "bool_to_int": lambda _: (0, 1),
 }
 

@@ -9,12 +9,13 @@
 Each int has a range, from what makes it, and inside of a branch's arms a narrower one, from what the branch compared.
 A sum, difference, product, negation or left shift whose range fits 64 bits needs no check. A division or remainder of
 a number that is not negative by one that is neither needs no correction towards the floor: it is that of unsigned
-numbers, whose exit is left for the zero. To be more than zero is to be not zero, where nothing is less (see
-`iterators`).
+numbers, whose exit is left for the zero, and of numbers of 32 bits where neither has more. To be more than zero is to
+be not zero, where nothing is less (see `iterators`).
 
 The ranges are the least that hold: a walk over all blocks starts from none, joins what flows into each parameter, and
 is done again until nothing grows. What grows is moved out to the next of some limits at once, the numbers of the
-region among them, so that few walks are needed. Counters do not wrap (see `count`).
+region among them, so that few walks are needed. Counters do not wrap (see `count`). The next value of an iterator goes
+as far as what is left lets it go (see `rounds`); for `range(a, b)` that is the larger of the two.
 
 A new rule must give a range that holds for *all* operands within theirs, or `FULL`.
 """
@@ -22,18 +23,18 @@ A new rule must give a range that holds for *all* operands within theirs, or `FU
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from minijit.ir.flow import dominators, predecessors, reverse_postorder, successors
 from minijit.ir.region import (
+    INPUT_RANGES,
     INT_MAX,
     INT_MIN,
-    SMALL,
     Block,
     Branch,
     Const,
-    EntryKind,
     Kind,
     Op,
     Operand,
@@ -43,9 +44,13 @@ from minijit.ir.region import (
 )
 from minijit.opt.count import counted_values
 from minijit.opt.range_rules import FULL, RULES, Range, exact_range
+from minijit.opt.rounds import find_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from minijit.ir.region import EntryKind
+    from minijit.opt.rounds import Pair
 
 COUNTED = (-(2**62), 2**62)
 """Between what a counter stays: it starts below 2**61, and would have to move for months."""
@@ -58,16 +63,20 @@ UNCHECKED = {
     "int_lshift": "int_lshift_wrap",
 }
 UNSIGNED = {"int_floordiv": "int_floordiv_unsigned", "int_mod": "int_mod_unsigned"}
+HALF = {"int_floordiv": "int_floordiv_half", "int_mod": "int_mod_half"}
+HALF_MAX = 2**32 - 1
 IMPROVED = {*UNCHECKED, *UNSIGNED, "int_gt"}
 PATIENCE = 8
 """After so many walks, what still grows may be anything."""
+NESTING = 3
+"""So deep are loops looked into whose ends depend on one another's."""
 
 
 def ranges(region: Region) -> Region:
     """The region without the checks that cannot fail."""
     if not any(op.name in IMPROVED for block in region.blocks for op in block.ops):
         return region
-    walk = _Walk(region)
+    walk = Walk(region)
     while walk.once():
         pass
     blocks = tuple(
@@ -84,8 +93,8 @@ class _Place:
     known: Mapping[Value, Range] = field(default_factory=dict)
 
 
-class _Walk:
-    """The ranges found so far, and the places that narrow them."""
+class Walk:
+    """The ranges found so far, and the places that narrow them. `kinds` asks it about wider entry kinds."""
 
     def __init__(self, region: Region) -> None:
         after = successors(region)
@@ -96,9 +105,42 @@ class _Walk:
         self.places = [_Place() for _ in region.blocks]
         self.found: dict[Value, Range] = _input_ranges(region)
         self.counted = counted_values(region)
+        self.pairs: dict[Operand, tuple[Pair, Value]] = {}
+        for number, pair in find_pairs(region).items():
+            params = region.blocks[number].params
+            self.pairs[params[pair.next]] = pair, params[pair.left]
         self.made = {op.result: op for block in region.blocks for op in block.ops if op.result is not None}
         self.limits = _limits(region)
+        self.asked: list[Operand] = []
         self.walks = 0
+
+    def improved(self) -> list[tuple[int, Op, str]]:
+        """The ops that can be made unchecked: the block of each, and its name then."""
+        found = []
+        for number, place in enumerate(self.places):
+            for op in self.region.blocks[number].ops:
+                name = self.unchecked(op, place).name if op.name in IMPROVED else op.name
+                if name != op.name:
+                    found.append((number, op, name))
+        return found
+
+    def for_wider(self, kinds: tuple[EntryKind, ...], wanted: list[tuple[int, Op, str]]) -> Walk | None:
+        """This walk, when done, for wider entry kinds; None if one of the wanted ops could not be made unchecked.
+
+        What holds for the wider kinds holds for less than is known here, so the walk goes on from here.
+        """
+        wider = copy(self)
+        wider.region = replace(self.region, entry_kinds=kinds)
+        wider.found = self.found | _input_ranges(wider.region)
+        wider.counted = counted_values(wider.region)
+        wider.places = list(self.places)
+        wider.walks = 1
+        while True:
+            has_grown = wider.once()
+            if any(wider.unchecked(op, wider.places[number]).name != name for number, op, name in wanted):
+                return None
+            if not has_grown:
+                return wider
 
     def once(self) -> bool:
         """One walk; whether the range of a parameter has grown."""
@@ -161,22 +203,64 @@ class _Walk:
         if isinstance(operand, Const):
             assert type(operand.value) is int
             return operand.value, operand.value
-        base = self.found.get(operand, FULL)
+        low, high = self.found.get(operand, FULL)
         narrow = place.known.get(operand)
-        if narrow is None:
-            return base
-        return max(base[0], narrow[0]), min(base[1], narrow[1])
+        if narrow is not None:
+            low, high = max(low, narrow[0]), min(high, narrow[1])
+        assert low <= high
+        # Where two blocks are headers of the same loop, as versions of one, the end of each pair is that of the other.
+        if operand in self.pairs and operand not in self.asked and len(self.asked) < NESTING:
+            self.asked.append(operand)
+            least, most = self._by_what_is_left(*self.pairs[operand], place)
+            self.asked.pop()
+            # Nothing between them: what is left is not known to be nothing yet, or this is never reached.
+            if max(low, least) <= min(high, most):
+                return max(low, least), min(high, most)
+        return low, high
+
+    def _by_what_is_left(self, pair: Pair, left: Value, place: _Place) -> Range:
+        """The range of an iterator's next value: where the loop will end, less the steps that are left."""
+        ends = [self._end(pair, edge.args, self.places[number]) for number, edge in pair.ways_in]
+        before = self.range(left, place)
+        moves = exact_range("int_mul", before, (pair.step, pair.step))
+        least, most = exact_range("int_sub", (min(end[0] for end in ends), max(end[1] for end in ends)), moves)
+        return (least, most) if least >= INT_MIN and most <= INT_MAX else FULL
+
+    def _end(self, pair: Pair, args: tuple[Operand, ...], place: _Place) -> Range:
+        """The range of where a loop ends that is entered with these arguments."""
+        start, left = args[pair.next], args[pair.left]
+        if pair.step in (1, -1):
+            stop = self._stop(start, left, pair.step, place)
+            if stop is not None:
+                return exact_range("int_max" if pair.step == 1 else "int_min", self.range(start, place), stop)
+        moves = exact_range("int_mul", self.range(left, place), (pair.step, pair.step))
+        return exact_range("int_add", self.range(start, place), moves)
+
+    def _stop(self, start: Operand, left: Operand, step: int, place: _Place) -> Range | None:
+        """The range of b, if what is left is `max(b - start, 0)`, or `max(start - b, 0)` for a step of minus one."""
+        longer = self.made.get(left) if isinstance(left, Value) else None
+        if longer is None or longer.name != "int_max" or not isinstance(longer.args[0], Value):
+            return None
+        size = self.made.get(longer.args[0])
+        if size is None or size.name not in ("int_sub", "int_sub_wrap") or self.range(longer.args[1], place) != (0, 0):
+            return None
+        high, low = size.args
+        stop, begin = (high, low) if step == 1 else (low, high)
+        least, most = exact_range("int_sub", self.range(high, place), self.range(low, place))
+        fits = size.name == "int_sub" or (least >= INT_MIN and most <= INT_MAX)
+        return self.range(stop, place) if begin == start and fits else None
 
     def _result(self, op: Op, place: _Place) -> Range:
         rule = RULES.get(op.name)
         if rule is None:
             return FULL
         low, high = rule(*[self.range(arg, place) if arg.kind is Kind.INT else FULL for arg in op.args])
-        if op.result in self.counted:
-            return max(low, COUNTED[0]), min(high, COUNTED[1])
-        if op.name.endswith("_wrap") and (low < INT_MIN or high > INT_MAX):
+        if op.name.endswith("_wrap") and op.result not in self.counted and (low < INT_MIN or high > INT_MAX):
             return FULL
-        return max(low, INT_MIN), min(high, INT_MAX)
+        least, most = COUNTED if op.result in self.counted else FULL
+        low, high = max(low, least), min(high, most)
+        # What always leaves has no result, and nothing after it is reached.
+        return (low, high) if low <= high else FULL
 
     def _flows(self, new: Range, param: Value) -> bool:
         """Joins a range to a parameter's; whether that has grown."""
@@ -211,7 +295,8 @@ class _Walk:
         if op.name == "int_gt" and self.range(op.args[0], place)[0] >= 0 and self.range(op.args[1], place) == (0, 0):
             return Op("int_ne", op.args, op.result)
         if op.name in UNSIGNED and all(self.range(arg, place)[0] >= 0 for arg in op.args):
-            return Op(UNSIGNED[op.name], op.args, op.result, op.exit)
+            is_half = all(self.range(arg, place)[1] <= HALF_MAX for arg in op.args)
+            return Op((HALF if is_half else UNSIGNED)[op.name], op.args, op.result, op.exit)
         return op
 
 
@@ -255,12 +340,8 @@ def _narrowed(own: Range, comparison: str, other: Range) -> Range:
 
 
 def _input_ranges(region: Region) -> dict[Value, Range]:
-    found: dict[Value, Range] = {}
-    for slot, _, value in region.inputs():
-        if value.kind is Kind.INT:
-            is_small = region.entry_kinds[slot] is EntryKind.SMALL_INT
-            found[value] = (1 - SMALL, SMALL - 1) if is_small else FULL
-    return found
+    kinds = region.entry_kinds
+    return {value: INPUT_RANGES[kinds[slot]] for slot, _, value in region.inputs() if value.kind is Kind.INT}
 
 
 def _limits(region: Region) -> list[int]:

@@ -1,0 +1,227 @@
+"""What the other ops become: values of a kind known at run time only, guards, polls, reads of globals, calls.
+
+In between stands how an object becomes a machine value, and a machine value an object.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minijit.backend.lower_table import Rows
+from minijit.backend.snapshots import TAGS
+from minijit.cpython import abi
+from minijit.ir.ops import QUIET_DEPTH
+from minijit.ir.region import Const, EntryPoint, Kind, Operand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minijit.backend.lower import Emitter
+    from minijit.ir.region import Op
+
+ROWS = Rows()
+lowers = ROWS.lowers
+
+
+# Values of a kind known at run time only: a tag and 64 bits
+
+
+def _pack(e: Emitter, op: Op, tag: str, bits: str) -> None:
+    assert op.result is not None
+    # Constants are named by an instruction too, so that every value has its two names.
+    e.line(f"%v{op.result.number}.tag = add i64 {TAGS[tag]}, 0")
+    e.line(f"%v{op.result.number}.bits = {bits}")
+
+
+@lowers("pack_int")
+def _pack_int(e: Emitter, op: Op) -> None:
+    _pack(e, op, "int", f"add i64 {e.use(op.args[0])}, 0")
+
+
+@lowers("pack_float")
+def _pack_float(e: Emitter, op: Op) -> None:
+    _pack(e, op, "float", f"bitcast double {e.use(op.args[0])} to i64")
+
+
+@lowers("pack_bool")
+def _pack_bool(e: Emitter, op: Op) -> None:
+    _pack(e, op, "bool", f"zext i1 {e.use(op.args[0])} to i64")
+
+
+@lowers("pack_none")
+def _pack_none(e: Emitter, op: Op) -> None:
+    _pack(e, op, "none", "add i64 0, 0")
+
+
+@lowers("pack_unbound")
+def _pack_unbound(e: Emitter, op: Op) -> None:
+    _pack(e, op, "unbound", "add i64 0, 0")
+
+
+def _is(kind: str) -> None:
+    def lowering(e: Emitter, op: Op) -> None:
+        e.define(op, f"icmp eq i64 {e.tag(op.args[0])}, {TAGS[kind]}")
+
+    ROWS[f"is_{kind}"] = lowering
+
+
+for _name in ("int", "float", "bool", "none"):
+    _is(_name)
+
+
+def _unpack(kind: str, convert: str) -> None:
+    def lowering(e: Emitter, op: Op) -> None:
+        e.leave_unless(e.let(f"icmp eq i64 {e.tag(op.args[0])}, {TAGS[kind]}"), op)
+        e.define(op, convert.format(e.bits(op.args[0])))
+
+    ROWS[f"unpack_{kind}"] = lowering
+
+
+_unpack("int", "add i64 {}, 0")
+_unpack("float", "bitcast i64 {} to double")
+_unpack("bool", "trunc i64 {} to i1")
+
+
+# Guards, reads, calls
+
+
+@lowers("guard_true")
+def _guard_true(e: Emitter, op: Op) -> None:
+    e.leave_unless(e.use(op.args[0]), op)
+
+
+@lowers("guard_false")
+def _guard_false(e: Emitter, op: Op) -> None:
+    e.leave_unless(e.let(f"xor i1 {e.use(op.args[0])}, true"), op)
+
+
+@lowers("guard_quiet")
+def _guard_quiet(e: Emitter, op: Op) -> None:
+    """The frame of a loop keeps its objects as long as the region runs."""
+    number = op.args[0]
+    assert isinstance(number, Const)
+    assert isinstance(number.value, int)
+    assert e.region.point is EntryPoint.LOOP, "a call's arguments are its caller's"
+    place = e.let(f"getelementptr i8, ptr %a, i64 {abi.FRAME.localsplus + 8 * number.value}")
+    held = e.let(f"load ptr, ptr {place}")
+    e.leave_unless(e.let(f"call i1 {e.helper('is_quiet')}(ptr {held}, i64 {QUIET_DEPTH})"), op)
+
+
+@lowers("poll")
+def _poll(e: Emitter, op: Op) -> None:
+    flag = e.let(f"load volatile i32, ptr {e.constant_pointer(e.target.eval_breaker)}")
+    e.leave_unless(e.let(f"icmp eq i32 {flag}, 0"), op)
+
+
+def _unbox_int(e: Emitter, address: str, fail: Callable[[str], None]) -> str:
+    """The value of an exact int: one digit here, more of them by a helper."""
+    tag = e.let(f"load i64, ptr {e.let(f'getelementptr i8, ptr {address}, i64 {abi.LONG.lv_tag}')}")
+    digits = e.let(f"getelementptr i8, ptr {address}, i64 {abi.LONG.ob_digit}")
+    digit = e.let(f"zext i32 {e.let(f'load i32, ptr {digits}')} to i64")
+    sign = e.let(f"sub i64 1, {e.let(f'and i64 {tag}, 3')}")
+    compact = e.let(f"icmp ult i64 {tag}, 16")
+    one, more, joined = e.fresh_label(), e.fresh_label(), e.fresh_label()
+    e.line(f"br i1 {compact}, label %{one}, label %{more}")
+    e.start(one)
+    small = e.let(f"mul i64 {digit}, {sign}")
+    e.line(f"br label %{joined}")
+    e.start(more)
+    pair = e.let(f"call {{i64, i1}} {e.helper('unbox_large')}(ptr {digits}, i64 {tag}, i64 {digit}, i64 {sign})")
+    fail(e.let(f"extractvalue {{i64, i1}} {pair}, 1"))
+    large = e.let(f"extractvalue {{i64, i1}} {pair}, 0")
+    more = e.label
+    e.line(f"br label %{joined}")
+    e.start(joined)
+    return e.let(f"phi i64 [ {small}, %{one} ], [ {large}, %{more} ]")
+
+
+def unbox(e: Emitter, kind: Kind, address: str, fail: Callable[[str], None]) -> str:
+    """The machine value of an object; `fail` is told the conditions under which it is one."""
+    type_place = e.let(f"getelementptr i8, ptr {address}, i64 {abi.OBJECT.ob_type}")
+    type_ = e.let(f"load i64, ptr {type_place}")
+    python_type = {Kind.INT: int, Kind.FLOAT: float, Kind.BOOL: bool}[kind]
+    fail(e.let(f"icmp eq i64 {type_}, {id(python_type)}"))
+    match kind:
+        case Kind.FLOAT:
+            place = e.let(f"getelementptr i8, ptr {address}, i64 {abi.FLOAT.ob_fval}")
+            return e.let(f"load double, ptr {place}")
+        case Kind.BOOL:
+            return e.let(f"icmp eq ptr {address}, {e.constant_pointer(id(True))}")
+        case _:
+            return _unbox_int(e, address, fail)
+
+
+@lowers("load_global")
+def _load_global(e: Emitter, op: Op) -> None:
+    """A lookup in the namespace's dict at each execution: for globals that change too often to be assumed.
+
+    Leaves where a key is no plain str: its `__eq__` may be Python code, which must not run inside of a region.
+    """
+    namespace, key = (a.value for a in op.args if isinstance(a, Const))
+    keys = e.let(f"load ptr, ptr {e.constant_pointer(id(namespace) + abi.DICT.ma_keys)}")
+    kind = e.let(f"load i8, ptr {e.let(f'getelementptr i8, ptr {keys}, i64 {abi.DICT_KEYS.dk_kind}')}")
+    e.leave_unless(e.let(f"icmp ne i8 {kind}, 0"), op)
+    find = e.function("_PyDict_GetItem_KnownHash")
+    found = e.let(
+        f"call ptr {find}(ptr {e.constant_pointer(id(namespace))}, ptr {e.constant_pointer(id(key))}, i64 {hash(key)})"
+    )
+    e.leave_unless(e.let(f"icmp ne ptr {found}, null"), op)
+    assert op.result is not None
+    value = unbox(e, op.result.kind, found, lambda condition: e.leave_unless(condition, op))
+    _name_result(e, op, value)
+
+
+def _name_result(e: Emitter, op: Op, value: str) -> None:
+    assert op.result is not None
+    match op.result.kind:
+        case Kind.INT:
+            e.define(op, f"add i64 {value}, 0")
+        case Kind.FLOAT:
+            e.define(op, f"fadd double {value}, -0.0")
+        case Kind.BOOL:
+            e.define(op, f"and i1 {value}, true")
+        case Kind.ANY:
+            raise AssertionError(op)
+
+
+@lowers("call_pure")
+def _call_pure(e: Emitter, op: Op) -> None:
+    """A call of a builtin function whose only effect is its result, by the C API: boxed, called, unboxed.
+
+    Whatever goes wrong is forgotten, and the interpreter calls again: calling twice cannot be told from calling once.
+    The argument array is the raw buffer, which nothing uses meanwhile.
+    """
+    function, *arguments = op.args
+    assert isinstance(function, Const)
+    assert op.result is not None
+    boxes = [_boxed(e, argument) for argument in arguments]
+    for position, box in enumerate(boxes):
+        e.line(f"store ptr {box}, ptr {e.constant_pointer(e.target.raw + 8 * position)}")
+    array = e.constant_pointer(e.target.raw)
+    call = f"{e.function('PyObject_Vectorcall')}(ptr {e.constant_pointer(id(function.value))}, ptr {array}"
+    result = e.let(f"call ptr {call}, i64 {len(boxes)}, ptr null)")
+    for box in boxes:
+        e.line(f"call void {e.function('Py_DecRef')}(ptr {box})")
+    kind = op.result.kind
+    pair_type = {Kind.INT: "{i64, i1}", Kind.FLOAT: "{double, i1}", Kind.BOOL: "{i1, i1}"}[kind]
+    pair = e.let(f"call {pair_type} {e.helper(f'take_{kind.value}')}(ptr {result})")
+    e.leave_unless(e.let(f"extractvalue {pair_type} {pair}, 1"), op)
+    e.define(op, f"extractvalue {pair_type} {pair}, 0")
+
+
+def _boxed(e: Emitter, operand: Operand) -> str:
+    """A new reference to the operand as an object."""
+    if isinstance(operand, Const):
+        address = e.constant_pointer(id(operand.value))
+        e.incref(address)
+        return address
+    match operand.kind:
+        case Kind.INT:
+            return e.let(f"call ptr {e.function('PyLong_FromLongLong')}({e.typed(operand)})")
+        case Kind.FLOAT:
+            return e.let(f"call ptr {e.function('PyFloat_FromDouble')}({e.typed(operand)})")
+        case Kind.BOOL:
+            true, false = (e.constant_pointer(id(x)) for x in (True, False))
+            return e.let(f"select i1 {e.use(operand)}, ptr {true}, ptr {false}")
+        case _:
+            raise AssertionError(operand)

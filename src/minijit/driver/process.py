@@ -1,0 +1,206 @@
+"""minijit in a process: whether it is in service, and with which functions it comes into service.
+
+In: what users ask for, from any thread, signal handler, finaliser or subscriber. Out: at most one driver at a time,
+started and closed in the driver's turn, so that the next one never comes before the last one has given everything
+back. What is asked for in the midst of our own work is done when that is done; `is_on` tells at once.
+
+Nothing starts by itself once `disable` was called, and nothing at all when the interpreter is ending: there would be
+nobody left to take it back. Whatever needs `ctypes` is imported inside of functions, since some interpreters lack it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from minijit.cpython import support
+from minijit.events import Hub, say
+from minijit.runtime.policy import Policy
+
+if TYPE_CHECKING:
+    from minijit.config import Config
+    from minijit.cpython.abi import Interpreter
+    from minijit.driver.core import Driver
+    from minijit.driver.turn import Turn
+    from minijit.ir.region import EntryKind
+
+_OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+
+
+class UnsupportedWarning(RuntimeWarning):
+    """minijit cannot work in this interpreter; functions run as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a function was decorated. `kinds`: to be compiled at once, for arguments of these kinds."""
+
+    policy: Policy | None = None
+    kinds: tuple[EntryKind, ...] | None = None
+
+
+@dataclass(slots=True)
+class Process:
+    """One a process. `is_on` is what was asked for last; `refusal` why the last attempt failed, if it did."""
+
+    is_on: bool = False
+    driver: Driver | None = None
+    refusal: str = ""
+    hub: Hub = field(default_factory=Hub)
+    decorated: weakref.WeakKeyDictionary[Any, Options] = field(default_factory=weakref.WeakKeyDictionary)
+    suppressed: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)
+    _starts_by_itself: bool = True
+    _is_ending: bool = False
+    _told: str = ""
+    _interpreter: Interpreter | None = None
+    _turns: list[Turn] = field(default_factory=list)
+
+    # ---- on
+
+    @property
+    def waits_for_a_function(self) -> bool:
+        """Whether the next function that is decorated is to start minijit."""
+        return self._starts_by_itself and not self.is_on and not self.refusal
+
+    def switch_on(self, config: Config, *, by_itself: bool = False) -> None:
+        """Starts minijit with everything that was decorated. Where that cannot be, warns, unless this was said before.
+
+        `by_itself`: nobody has asked for it. Otherwise raises `RuntimeError` where it is in service.
+        """
+        if self._can_work():
+            self._turn.read(partial(self._ask, config, by_itself))
+        self._warn()
+
+    def _can_work(self) -> bool:
+        found = self._interpreter or support.find()
+        if not isinstance(found, support.Unsupported):
+            self._interpreter = found
+        elif self._interpreter is None:
+            # Else another thread, or a signal handler, has found out meanwhile, and was in our way.
+            self.refusal = found.sentence
+        return self._interpreter is not None
+
+    def _ask(self, config: Config, by_itself: bool) -> None:
+        """In the turn, but perhaps in the midst of something."""
+        if by_itself and not self.waits_for_a_function:
+            return
+        if self.is_on:
+            raise RuntimeError("minijit is enabled already; call minijit.disable() first")
+        if self._is_ending:
+            self.refusal = "the interpreter is about to end"
+            return
+        self.is_on = True
+        self._turn.wait(partial(self._start, config))
+
+    def _start(self, config: Config) -> None:
+        from minijit.cpython.hooks import ToolTaken
+        from minijit.driver.core import Driver
+
+        if self.driver is not None:
+            # A finaliser asked too, between the end of one driver and the beginning of the next.
+            self.is_on = True
+            return
+        assert self._interpreter is not None
+        try:
+            self.driver = Driver(config, self._interpreter, self.hub, self._withdraw, self._turn)
+        except ToolTaken as taken:
+            self.is_on = False
+            self.refusal = f"the monitoring tool id for optimisers belongs to {taken}"
+            return
+        self.is_on = True
+        self.refusal = ""
+        self.hub.log = config.logs
+        for reference in self.decorated.keyrefs():
+            function = reference()
+            if function is not None:
+                self._take_on(function)
+
+    # ---- off
+
+    def switch_off(self) -> None:
+        """Takes minijit out of service, if it is in service; from now on it starts only when asked to."""
+        self._starts_by_itself = False
+        # Before what is due, if possible: a closed driver does none of it, and a child process must not begin it.
+        if self._turns and not self._turn.wait(self._stop):
+            self.is_on = False
+
+    def end(self) -> None:
+        """The interpreter ends."""
+        self._is_ending = True
+        self.switch_off()
+
+    def _stop(self) -> None:
+        driver, self.driver, self.is_on = self.driver, None, False
+        if driver is not None:
+            driver.close()
+
+    def _withdraw(self, why: str) -> None:
+        """The driver found out that it cannot work after all, and has cleaned up after itself."""
+        self.driver, self.is_on = None, False
+        self.refusal = why
+        try:
+            self._warn()
+        except Exception as error:  # noqa: BLE001 - the program's filters or streams; it is not at a call of ours
+            say(f"minijit: {error}")
+
+    def after_fork(self) -> None:
+        """In a child process."""
+        for turn in self._turns:
+            turn.after_fork()
+
+    # ---- functions
+
+    def take_on(self, function: Any) -> None:
+        """Makes a function known to the driver, if there is one: to be compiled, or never."""
+        if self.is_on:
+            self._turn.wait(partial(self._take_on, function))
+
+    def suppress(self, function: Any) -> None:
+        """The function is never to be compiled, by this driver or a later one."""
+        self.suppressed.add(function)
+        self.take_on(function)
+
+    def _take_on(self, function: Any) -> None:
+        """In the turn: what is asked of the driver is done before the turn is passed on."""
+        driver = self.driver
+        if driver is None:
+            return
+        options = self.decorated.get(function) or Options()
+        driver.add(function, options.policy or Policy(driver.config))
+        self._turn.wait(partial(self._added, driver, function, options))
+
+    def _added(self, driver: Driver, function: Any, options: Options) -> None:
+        from minijit.driver.entries import can_enter_by_call, parameter_count
+
+        state = driver.known(function)
+        if state is None:
+            return
+        if function in self.suppressed:
+            driver.suppress(state)
+            return
+        code = state.code.code
+        # The function may have got another code object since it was decorated.
+        if options.kinds is not None and can_enter_by_call(code) and parameter_count(code) == len(options.kinds):
+            driver.compile_types(state, options.kinds)
+
+    # ---- turns and warnings
+
+    @property
+    def _turn(self) -> Turn:
+        if not self._turns:
+            from minijit.driver.turn import Turn
+
+            self._turns.append(Turn())
+        # Of two threads that were here at once, the first has made the turn of both.
+        return self._turns[0]
+
+    def _warn(self) -> None:
+        """Says once why minijit is off, at the line outside of minijit that led here."""
+        why = self.refusal
+        if why and why != self._told:
+            self._told = why
+            warnings.warn(f"minijit is off: {why}", UnsupportedWarning, skip_file_prefixes=(_OURS,))
