@@ -16,6 +16,7 @@ from isolated import isolated
 from twin import LOW, Twins, compiled_from, enabled, plain_twin
 
 import minijit
+from minijit.cpython.hooks import PLAIN_VECTORCALL, vectorcall_of
 from minijit.runtime.policy import Resume
 
 TWO_LOOPS = """
@@ -365,6 +366,44 @@ def test_a_finaliser_at_an_exit() -> None:
             for _ in range(10):
                 f(30, 1)
             assert f(60, Last()) == sum(range(60))
+
+
+@isolated
+def test_a_child_whose_parent_was_at_work_is_the_interpreters() -> None:
+    """With nothing of ours in the way, for ever, and `explain` says why."""
+    inside, let_go = threading.Event(), threading.Event()
+
+    def wait(_event: object) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            inside.set()
+            let_go.wait()
+
+    with enabled():
+        f: Any = minijit.jit(compiled_from(ADDS_GLOBAL))
+        for _ in range(20):
+            f(10)
+        assert minijit.is_compiled(f)
+        minijit.subscribe(wait)
+        g: Any = minijit.jit(compiled_from(ADDS_GLOBAL))
+        thread = threading.Thread(target=lambda: [g(30) for _ in range(20)])
+        thread.start()
+        inside.wait()
+        child = os.fork()
+        if not child:
+            f.__globals__["G"] = 7
+            assert [f(10) for _ in range(300)] == [70] * 300
+            minijit.jit(compiled_from(SPIN))(500)
+            with pytest.warns(minijit.UnsupportedWarning, match="forked while another thread"):
+                minijit.enable()
+            assert "forked while another thread" in str(minijit.explain(f))
+            assert vectorcall_of(id(f)) == PLAIN_VECTORCALL
+            assert sys.monitoring.get_tool(sys.monitoring.OPTIMIZER_ID) is None
+            assert not minijit.is_enabled()
+            os._exit(7)
+        let_go.set()
+        thread.join()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert f(10) == 10
 
 
 @isolated

@@ -148,6 +148,16 @@ class Driver:
             self.registry.natives.close()
             self.registry.in_service = None
 
+    def abandon(self) -> None:
+        """Cuts all ties with the program though anything of ours may be half done: everything goes to the interpreter.
+        Nothing is freed, and nothing is asked of locks."""
+        self._is_closed = True
+        self.registry.monitoring.close()
+        for state in list(self.registry.functions.values()):
+            state.abandon()
+        if self.registry.in_service is not None:
+            self.registry.natives.silence()
+
     # ---- turns
 
     def _wait(self, work: Callable[[], object]) -> None:

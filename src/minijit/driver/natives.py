@@ -227,6 +227,11 @@ class Natives:
             )
         )
 
+    def silence(self) -> None:
+        """No machine code calls Python any more."""
+        for word in Handlers._fields:
+            self.machinery.handlers.set(word, 0)
+
     def close(self) -> None:
         """Cuts all ties; the stubs themselves stay, since a thread may be in one."""
         # While its handler is there to be told which dicts and classes have ended.

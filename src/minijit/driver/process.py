@@ -54,7 +54,7 @@ class Process:
     decorated: weakref.WeakKeyDictionary[Any, Options] = field(default_factory=weakref.WeakKeyDictionary)
     suppressed: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)
     _starts_by_itself: bool = True
-    _is_ending: bool = False
+    _is_over: str = ""  # why minijit cannot be switched on any more
     _told: str = ""
     _interpreter: Interpreter | None = None
     _turns: list[Turn] = field(default_factory=list)
@@ -90,8 +90,8 @@ class Process:
             return
         if self.is_on:
             raise RuntimeError("minijit is enabled already; call minijit.disable() first")
-        if self._is_ending:
-            self.refusal = "the interpreter is about to end"
+        if self._is_over:
+            self.refusal = self._is_over
             return
         self.is_on = True
         self._turn.wait(partial(self._start, config))
@@ -130,7 +130,7 @@ class Process:
 
     def end(self) -> None:
         """The interpreter ends."""
-        self._is_ending = True
+        self._is_over = "the interpreter is about to end"
         self.switch_off()
 
     def _stop(self) -> None:
@@ -148,9 +148,14 @@ class Process:
             say(f"minijit: {error}")
 
     def after_fork(self) -> None:
-        """In a child process."""
-        for turn in self._turns:
-            turn.after_fork()
+        """In a child process. What another thread was at when it was forked stays half done, and locks of that thread
+        are never opened, LLVM's among them: so minijit is off for good then, which is said to whoever asks for it."""
+        if not any(turn.after_fork() for turn in self._turns):
+            return
+        driver, self.driver, self.is_on = self.driver, None, False
+        self._is_over = self.refusal = "this process was forked while another thread was compiling"
+        if driver is not None:
+            driver.abandon()
 
     # ---- functions
 

@@ -251,6 +251,12 @@ class FunctionState(RootState):
         self.is_held = True
         self.enter_at(0)
 
+    def abandon(self) -> None:
+        """Calls go to the interpreter, whichever of our entries they go to now."""
+        ours = {self.entry, *(version.address for version in self.versions)}
+        if self.exists and (now := hooks.vectorcall_of(self.address)) in ours:
+            hooks.set_vectorcall(self.address, now, hooks.PLAIN_VECTORCALL)
+
 
 @dataclass(slots=True, eq=False)
 class CodeState:

@@ -34,11 +34,10 @@ class Turn:
     _lock: _thread.RLock = field(default_factory=_thread.RLock)
     _holds_back: bool = False
     _work: deque[Work] = field(default_factory=deque)
-    _is_frozen: bool = False
 
     def take(self) -> bool:
         """Takes the turn if it is free. Who took it must pass it on."""
-        if self._is_frozen or self._is_mine:
+        if self._is_mine:
             return False
         return self._acquire(blocking=False)
 
@@ -89,12 +88,15 @@ class Turn:
         self.wait(lambda: found.append(look()))
         return found[0]
 
-    def after_fork(self) -> None:
-        """In a child process: if another thread had the turn, what it was at stays half done, and nothing more is
-        begun than what is asked for explicitly."""
-        if not self._is_mine:
-            self._is_frozen = not self._lock.acquire(blocking=False)
-            self._lock = _thread.RLock()
+    def after_fork(self) -> bool:
+        """In a child process: whether another thread had the turn. What it was at stays half done."""
+        if self._is_mine:
+            return False
+        was_taken = not self._lock.acquire(blocking=False)
+        self._lock = _thread.RLock()
+        if was_taken:
+            self._work.clear()
+        return was_taken
 
     @property
     def _is_mine(self) -> bool:
