@@ -40,7 +40,8 @@ class Config:
     trace_rounds: int = row(4, "times round the root without a new step before a recording ends", least=1)
     region_blocks: int = row(600, "blocks of one region", least=1)
     block_versions: int = row(4, "type versions of one bytecode offset before its types are widened", least=1)
-    compile_seconds: float = row(20.0, "seconds of compilation in one process", least=0)
+    patience: int = row(2, "times that a global may break code before it is read each time", least=1)
+    compile_seconds: float = row(20.0, "seconds of compilation since minijit was enabled", least=0)
     optimise: int = row(2, "LLVM optimisation level, 0 to 3", least=0, most=3)
     log: str = row("", "`trace` for one line an event on standard error", words="trace")
     dump: str = row(

@@ -89,7 +89,7 @@ class GiveUpReason(Reason):
     """Why a root is not tried again."""
 
     BUDGET = ("it reached its budget of compilations", "keep types and globals as they are, or raise `compilations`")
-    TIME = ("the process reached its budget of compile time", "raise `compile_seconds`")
+    TIME = ("minijit reached its budget of compile time", "raise `compile_seconds`")
     ABORTS = ("attempts to compile it keep failing",)
     EXITS = ("its machine code was left too often to pay",)
     MISSES = ("it is called with types that are not compiled", "call it with int, float, bool or None only")

@@ -190,7 +190,7 @@ def test_a_loop_is_named_by_its_line_and_its_slots_by_their_names(code: Code) ->
     [
         ({"is_recorded": True}, "is being recorded"),
         ({"count": 1, "hot_at": 120, "root": Root(EntryPoint.LOOP, 0)}, "not hot yet: 1 of 120 rounds"),
-        ({"given_up": GiveUpReason.TIME}, "given up: the process reached its budget of compile time"),
+        ({"given_up": GiveUpReason.TIME}, "given up: minijit reached its budget of compile time"),
         (
             {"history": (Killed(**EVENT, reason=KillReason.GLOBAL, detail="SCALE"),) * 2},
             "killed 2 times: a global, builtin or module attribute changed (SCALE)",

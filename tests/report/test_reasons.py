@@ -220,7 +220,7 @@ def f(a):
 for a in range(40): f(a)
 print(explain(f))
 """,
-        "given up: the process reached its budget of compile time",
+        "given up: minijit reached its budget of compile time",
     ),
     GiveUpReason.ABORTS: (
         """

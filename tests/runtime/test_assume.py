@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from minijit.runtime.assume import ABSENT, PATIENCE, UNKNOWN, Assumptions, Key
+from minijit.runtime.assume import ABSENT, UNKNOWN, Assumptions, Key
 
 
 class Region:
@@ -27,9 +27,12 @@ ELSEWHERE: Key = (2000, "k")
 SEVEN, EIGHT = 7, 8
 
 
+PATIENCE = 3
+
+
 @pytest.fixture
 def registry() -> Assumptions[Region]:
-    return Assumptions()
+    return Assumptions(PATIENCE)
 
 
 def test_the_first_and_the_last_are_told_apart(registry: Assumptions[Region]) -> None:
@@ -192,7 +195,7 @@ class Model:
 @pytest.mark.parametrize("seed", range(20))
 def test_registry_and_model_agree(seed: int) -> None:
     choices = random.Random(seed)
-    registry: Assumptions[Region] = Assumptions()
+    registry: Assumptions[Region] = Assumptions(PATIENCE)
     model = Model()
     for _ in range(200):
         key, region = choices.choice((K, OTHER, ELSEWHERE)), choices.choice((A, B, C))

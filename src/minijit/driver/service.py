@@ -33,9 +33,12 @@ class Service:
     config: Config
     natives: Natives
     hub: Hub
-    assumptions: Assumptions[Installed] = field(default_factory=Assumptions)
+    assumptions: Assumptions[Installed] = field(init=False)
     compile_seconds: float = 0.0
     _records: dict[int, tuple[Installed, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.assumptions = Assumptions(self.config.patience)
 
     def exit_at(self, record: int) -> tuple[Installed, int] | None:
         """The region and the number of the exit that a native record belongs to."""

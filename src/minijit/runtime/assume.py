@@ -2,7 +2,7 @@
 
 One registry. A change comes in as (namespace, name, new value); the regions that must be killed come out. Values are
 known by address, which is enough: a namespace holds the assumed value until the change that breaks the assumption.
-Names whose changes have killed regions `PATIENCE` times become *volatile*: the builder then reads them each time.
+Names whose changes have killed regions `patience` times become *volatile*: the builder then reads them each time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-PATIENCE = 2
 Key = tuple[int, str]
 """The address of a namespace's dict, and a name in it."""
 
@@ -28,6 +27,7 @@ class Assumptions[R]:
     other method, since a collection may begin anywhere. So what is looked through is copied first, by one call.
     """
 
+    patience: int
     dependents: dict[Key, dict[int, tuple[R, int]]] = field(default_factory=dict)
     kills: Counter[Key] = field(default_factory=Counter)
 
@@ -68,4 +68,4 @@ class Assumptions[R]:
 
     def volatile(self) -> frozenset[Key]:
         """The keys that changed too often to be relied on."""
-        return frozenset(key for key, count in list(self.kills.items()) if count >= PATIENCE)
+        return frozenset(key for key, count in list(self.kills.items()) if count >= self.patience)

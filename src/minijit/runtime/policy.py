@@ -72,7 +72,8 @@ def _require_times(times: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RootStats:
-    """The history of one root in this process. `compile_seconds` is that of the whole process."""
+    """The history of one root in this process. `compile_seconds` is that of all roots since minijit was
+    enabled."""
 
     compilations: int = 0
     bridges: int = 0
