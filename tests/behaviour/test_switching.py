@@ -15,13 +15,15 @@ from isolated import isolated
 from twin import LOW, Patient, compiled_from, enabled
 
 import minijit
-from minijit.events import Compiled
+from minijit.events import Compiled, Killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SOURCE = "def f(n, k=2):\n    s = 0\n    for i in range(n):\n        s += i * k\n    return s\n"
 OPTIMIZER = sys.monitoring.OPTIMIZER_ID
+NEVER = minijit.Config(call_threshold=10**6, loop_threshold=10**6)
+"""Nothing gets hot."""
 
 
 def in_threads(count: int, work: Callable[[], object]) -> list[str]:
@@ -129,7 +131,7 @@ def test_switching_in_the_midst_of_our_work() -> None:
             minijit.enable()
         minijit.disable()
         assert not minijit.is_enabled()
-        minijit.enable(minijit.Config(call_threshold=10**6, loop_threshold=10**6))
+        minijit.enable(NEVER)
         assert minijit.is_enabled()
         with pytest.raises(RuntimeError, match="enabled already"):
             minijit.enable()
@@ -146,6 +148,33 @@ def test_switching_in_the_midst_of_our_work() -> None:
         assert leftovers(late) == []
     with minijit.enable(LOW):
         assert is_compiled_when_hot(late)
+
+
+@isolated
+def test_switching_between_the_end_of_one_and_the_beginning_of_the_next() -> None:
+    """What ends tells its subscribers, when what is to come next is settled already."""
+    warnings.simplefilter("error")
+    asked = []
+
+    def ask_too(event: object) -> None:
+        if isinstance(event, Killed) and not asked:
+            asked.append(event)
+            minijit.enable(LOW)
+
+    def again() -> None:
+        minijit.disable()
+        minijit.enable(NEVER)
+
+    f = compiled_from(SOURCE)
+    with minijit.enable(LOW):
+        minijit.jit(f)
+        assert is_compiled_when_hot(f)
+        minijit.subscribe(ask_too)
+        in_the_midst(again)
+        assert asked
+        assert minijit.is_enabled()
+    assert not minijit.is_enabled()
+    assert leftovers(f) == []
 
 
 @isolated
