@@ -1,0 +1,206 @@
+"""Random expressions over numbers, as source text: mostly of the sort that is asked for.
+
+In: a source of random choices, the variables in scope with their sorts (int, float, bool, any), and a depth. Out: an
+expression. It may raise, overflow, or be of another sort now and then; it has no effects, but for calls of functions
+that were written before. `programs` makes modules of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+EDGES = tuple(2**n for n in (15, 30, 31, 32, 53, 60, 61, 62, 63, 64))
+FLOATS = (
+    "0.0",
+    "-0.0",
+    "1.0",
+    "0.5",
+    "-1.5",
+    "2.0**53",
+    "1e308",
+    "5e-324",
+    "-1e-310",
+    "inf",
+    "-inf",
+    "nan",
+    "0.1",
+    "3.7",
+)
+INT_OPS = ("+", "-", "*", "&", "|", "^", "+", "-")
+FLOAT_OPS = ("+", "-", "*", "/", "+", "-", "*")
+COMPARE = ("<", "<=", "==", "!=", ">", ">=")
+INT_FROM_FLOAT = ("int({})", "round({})", "math.floor({})", "math.ceil({})", "math.trunc({})")
+FLOAT_CALLS = (
+    *(f"{name}({{}})" for name in ("abs", "float", "math.fabs", "math.sin", "math.cos", "math.tanh")),
+    *(f"{name}({{}}, {{}})" for name in ("min", "max", "math.atan2", "math.hypot", "math.copysign", "math.fmod")),
+    *("math.sqrt(abs({}))", "math.exp(-abs({}))", "math.log(abs({}) + 1.0)", "math.pow({}, 2.0)", "round({}, 2)"),
+)
+INT_CALLS = (
+    *(f"{name}({{}})" for name in ("abs", "int", "round")),
+    *(f"{name}({{}}, {{}})" for name in ("min", "max", "math.gcd")),
+    *("divmod({}, {})[0]", "divmod({}, {})[1]", "math.isqrt(abs({}))", "max({}, {}, 5)"),
+    *("pow({}, 2)", "pow({}, 3, 1000003)"),
+)
+SORTS = ("int", "int", "int", "float", "float", "bool")
+
+
+@dataclass(slots=True)
+class Function:
+    name: str
+    parameters: tuple[tuple[str, str], ...]  # name and sort
+    result: str
+
+
+@dataclass(slots=True)
+class Scope:
+    """The variables that an expression may use, and where in the function it stands."""
+
+    names: dict[str, str]
+    fixed: set[str] = field(default_factory=set)  # counters: not to be assigned
+    loops: int = 0
+    depth: int = 1
+
+
+@dataclass(slots=True)
+class Expressions:
+    """Writes expressions. Those of a `pure` function call no other."""
+
+    random: Random
+    functions: list[Function] = field(default_factory=list)
+    globals: dict[str, str] = field(default_factory=dict)
+    fresh: int = 0
+    pure: bool = False
+
+    # ---- choices
+
+    def chance(self, percent: int) -> bool:
+        return self.random.randrange(100) < percent
+
+    def pick[T](self, options: Sequence[T]) -> T:
+        return options[self.random.randrange(len(options))]
+
+    def new(self, prefix: str) -> str:
+        self.fresh += 1
+        return f"{prefix}{self.fresh}"
+
+    # ---- expressions
+
+    def of(self, sort: str, scope: Scope, depth: int) -> str:
+        if sort == "any":
+            sort = self.pick(SORTS)
+        if self.chance(2):
+            sort = self.pick(SORTS)
+        return {"int": self.int, "float": self.float, "bool": self.condition}[sort](scope, depth)
+
+    def variable(self, sort: str, scope: Scope) -> str | None:
+        known = [n for n, s in scope.names.items() if s == sort]
+        known += [n for n, s in self.globals.items() if s == sort and self.chance(40)]
+        return self.pick(known) if known else None
+
+    def int_constant(self) -> str:
+        if self.chance(75):
+            return str(self.random.randrange(-3, 20))
+        edge = self.pick(EDGES) + self.random.randrange(-2, 3)
+        return str(-edge if self.chance(40) else edge)
+
+    def int(self, scope: Scope, depth: int) -> str:
+        if depth <= 0 or self.chance(15):
+            name = self.variable("int", scope) if self.chance(80) else None
+            return name or self.int_constant()
+        a, b = self.int(scope, depth - 1), self.int(scope, depth - 1)
+        match self.random.randrange(14):
+            case 0:
+                return f"({a} // {self.divisor(b)})"
+            case 1:
+                return f"({a} % {self.divisor(b)})"
+            case 2:
+                return f"({a} << ({b} & {self.pick((3, 7, 31, 63))}))"
+            case 3:
+                return f"({a} >> ({b} & {self.pick((3, 15, 63, 127))}))"
+            case 4:
+                return f"{self.pick('-~+')}{a}"
+            case 5:
+                return f"({a} if {self.condition(scope, depth - 1)} else {b})"
+            case 6:
+                return self.pick(INT_CALLS).format(a, b)
+            case 7:
+                return self.pick(INT_FROM_FLOAT).format(self.float(scope, depth - 1))
+            case 8:
+                return f"({a} {self.pick(('and', 'or'))} {b})"
+            case 9:
+                return self.call("int", scope, depth) or f"({a} + {b})"
+            case 10:
+                return f"({a} ** {self.pick((0, 1, 2, 2, 3))})"
+            case _:
+                return f"({a} {self.pick(INT_OPS)} {b})"
+
+    def divisor(self, text: str) -> str:
+        return (
+            text
+            if self.chance(15)
+            else self.pick(
+                (f"({text} | 1)", str(self.random.randrange(1, 12)), str(-self.random.randrange(1, 9)), "8", "2**31")
+            )
+        )
+
+    def float(self, scope: Scope, depth: int) -> str:
+        if depth <= 0 or self.chance(15):
+            name = self.variable("float", scope) if self.chance(80) else None
+            return name or self.pick(FLOATS)
+        a, b = self.float(scope, depth - 1), self.float(scope, depth - 1)
+        match self.random.randrange(12):
+            case 0:
+                return self.pick(FLOAT_CALLS).format(a, b)
+            case 1:
+                return f"({a} {self.pick(('//', '%'))} {b})"
+            case 2:
+                return f"({self.int(scope, depth - 1)} / {self.divisor(self.int(scope, 0))})"
+            case 3:
+                return f"({a} {self.pick(FLOAT_OPS)} {self.int(scope, depth - 1)})"
+            case 4:
+                return f"({self.int(scope, depth - 1)} {self.pick(FLOAT_OPS)} {a})"
+            case 5:
+                return f"{self.pick('-+')}{a}"
+            case 6:
+                return f"({a} if {self.condition(scope, depth - 1)} else {b})"
+            case 7:
+                return f"({a} ** {self.pick(('2', '3', '0.5', '2.0', '-1', '0', '1.5'))})"
+            case 8:
+                return self.call("float", scope, depth) or f"({a} * {b})"
+            case _:
+                return f"({a} {self.pick(FLOAT_OPS)} {b})"
+
+    def condition(self, scope: Scope, depth: int) -> str:
+        if depth <= 0 and self.chance(50):
+            return self.variable("bool", scope) or self.pick(("True", "False"))
+        sort = self.pick(("int", "int", "float"))
+        a, b, c = (self.of(sort, scope, depth - 1) for _ in range(3))
+        ways = (
+            f"{a} {self.pick(COMPARE)} {b}",
+            f"{a} {self.pick(COMPARE)} {b}",
+            f"{a} {self.pick(COMPARE)} {b} {self.pick(COMPARE)} {c}",
+            f"{self.int(scope, 0)} {self.pick(COMPARE)} {self.float(scope, 0)}",
+            f"{self.int(scope, 0)} & 1",
+            f"not {a}",
+            f"{a} < {b} {self.pick(('and', 'or'))} {b} != {c}",
+            f"math.{self.pick(('isnan', 'isinf', 'isfinite'))}({self.float(scope, 0)})",
+            f"{self.variable('any', scope) or a} {self.pick(('is', 'is not'))} None",
+            f"bool({a})",
+        )
+        return f"({self.pick(ways)})"
+
+    def call(self, sort: str, scope: Scope, depth: int) -> str | None:
+        """A call of a function that was written before: there is no recursion here."""
+        known = [f for f in self.functions if f.result == sort]
+        if not known or scope.loops > 1 or self.pure:
+            return None
+        f = self.pick(known)
+        arguments = [self.of(s, scope, min(depth - 1, 1)) if s != "object" else "probe" for _, s in f.parameters]
+        if arguments and self.chance(20):
+            arguments[-1] = f"{f.parameters[-1][0]}={arguments[-1]}"
+        return f"{f.name}({', '.join(arguments)})"
