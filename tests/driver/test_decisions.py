@@ -119,3 +119,23 @@ assert f(10) == 90
 def test_what_the_driver_does(run_python: RunPython, what: str) -> None:
     done = run_python(HEAD + PROGRAMS[what])
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_perf_map_that_cannot_be_written_is_said_and_does_no_harm(run_python: RunPython) -> None:
+    program = """
+import os
+place = f"/tmp/perf-{os.getpid()}.map"
+os.mkdir(place)
+try:
+    minijit.enable(minijit.Config(perf_map=True))
+    f = minijit.jit(made())
+    for _ in range(200):
+        f(3)
+    assert minijit.is_compiled(f)
+finally:
+    os.rmdir(place)
+"""
+    done = run_python(HEAD + program)
+    assert done.returncode == 0, done.stderr
+    assert "perf map" in done.stderr
+    assert "bug" not in done.stderr

@@ -22,7 +22,6 @@ from minijit.backend.words import MAX_BOUND
 from minijit.cpython import abi, raw
 from minijit.cpython.changes import Changes
 from minijit.cpython.native_map import NativeMap
-from minijit.cpython.perf import write_perf_map_entry
 from minijit.cpython.watch import CALLBACKS, Filters, Watch
 from minijit.driver.state import VERSION_WORDS, Installed, Way, Words
 from minijit.ir.region import EntryPoint
@@ -178,8 +177,6 @@ class Natives:
         prologue = self._prologue(owner, words, namespaces, tuple(map(id, build.modules)))
         text = lower(region, self.machinery.target[region.point], records.addresses, prologue)
         machine = self.machinery.engine.compile(text, name=f"minijit:{owner.name}", dump=dump)
-        if self.config.perf_map:
-            write_perf_map_entry(machine.address("region"), machine.size, f"minijit:{owner.name}@{owner.root.offset}")
         return Installed(
             owner=owner,
             kinds=kinds,

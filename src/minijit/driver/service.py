@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from minijit.build.builder import has_plain_keys
 from minijit.cpython import hooks
+from minijit.cpython.perf import write_perf_map_entry
 from minijit.driver import compiler
 from minijit.driver.natives import Natives, RegionTooLarge
 from minijit.driver.state import Failure, FunctionState, Installed, RootState, exits_of
@@ -76,6 +77,8 @@ class Service:
         stale = self._put_in_service(installed, result.assumptions)
         if stale is not None:
             return Failure(AbortReason.STALE, stale)
+        if self.config.perf_map:
+            self._name(installed)
         event = Compiled(
             function=state.name,
             offset=state.root.offset,
@@ -103,6 +106,14 @@ class Service:
             self._records[address] = (installed, index)
         self.relink(state)
         return None
+
+    def _name(self, installed: Installed) -> None:
+        """Names a region for Linux `perf`."""
+        state = installed.owner
+        try:
+            write_perf_map_entry(installed.address, installed.machine.size, f"minijit:{state.name}@{state.root.offset}")
+        except OSError as error:
+            self.hub.complain(str(error))
 
     def _rely(self, installed: Installed, assumptions: tuple[Assumption, ...]) -> None:
         installed.assumptions = tuple((id(a.namespace), a.name) for a in assumptions)
