@@ -6,7 +6,7 @@ to wrap.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from minijit.backend.lower_table import Rows
 from minijit.ir.region import Const, Operand
@@ -79,10 +79,14 @@ def _positive_constant(operand: Operand) -> int | None:
     return None
 
 
+def _leave_on_zero(e: Emitter, op: Op, divisor: str) -> None:
+    e.leave_unless(e.let(f"icmp ne i64 {divisor}, 0"), op)
+
+
 def _division_guards(e: Emitter, op: Op) -> None:
     """Leaves on a zero divisor and on -2**63 / -1, the two cases that the instruction cannot do."""
     a, b = (e.use(x) for x in op.args)
-    e.leave_unless(e.let(f"icmp ne i64 {b}, 0"), op)
+    _leave_on_zero(e, op, b)
     least = e.let(f"icmp eq i64 {a}, {INT_MIN}")
     minus_one = e.let(f"icmp eq i64 {b}, -1")
     both = e.let(f"and i1 {least}, {minus_one}")
@@ -100,11 +104,15 @@ def _needs_floor(e: Emitter, op: Op, rest: str) -> str:
     return e.let(f"and i1 {some}, {differ}")
 
 
+def _is_power_of_two(constant: int | None) -> TypeGuard[int]:
+    return constant is not None and constant & (constant - 1) == 0
+
+
 @lowers("int_floordiv")
 def _int_floordiv(e: Emitter, op: Op) -> None:
     a, b = (e.use(x) for x in op.args)
     constant = _positive_constant(op.args[1])
-    if constant is not None and constant & (constant - 1) == 0:
+    if _is_power_of_two(constant):
         e.define(op, f"ashr i64 {a}, {constant.bit_length() - 1}")
         return
     if constant is None:
@@ -119,7 +127,7 @@ def _int_floordiv(e: Emitter, op: Op) -> None:
 def _int_mod(e: Emitter, op: Op) -> None:
     a, b = (e.use(x) for x in op.args)
     constant = _positive_constant(op.args[1])
-    if constant is not None and constant & (constant - 1) == 0:
+    if _is_power_of_two(constant):
         e.define(op, f"and i64 {a}, {constant - 1}")
         return
     if constant is None:
@@ -132,7 +140,7 @@ def _int_mod(e: Emitter, op: Op) -> None:
 def _unsigned(name: str, instruction: str) -> None:
     def lowering(e: Emitter, op: Op) -> None:
         a, b = (e.use(x) for x in op.args)
-        e.leave_unless(e.let(f"icmp ne i64 {b}, 0"), op)
+        _leave_on_zero(e, op, b)
         e.define(op, f"{instruction} i64 {a}, {b}")
 
     ROWS[name] = lowering
@@ -158,7 +166,7 @@ _half("int_mod_half", "urem")
 @lowers("int_truediv")
 def _int_truediv(e: Emitter, op: Op) -> None:
     a, b = (e.use(x) for x in op.args)
-    e.leave_unless(e.let(f"icmp ne i64 {b}, 0"), op)
+    _leave_on_zero(e, op, b)
     for operand in (a, b):
         # -2**53 <= x <= 2**53 as one unsigned comparison.
         moved = e.let(f"add i64 {operand}, {EXACT_FLOATS}")

@@ -46,7 +46,7 @@ def _writer(kind: Any) -> Callable[[int, int], None]:
 read_u8, read_u16 = _reader(ctypes.c_uint8), _reader(ctypes.c_uint16)
 read_i32, read_u32 = _reader(ctypes.c_int32), _reader(ctypes.c_uint32)
 read_i64, read_u64 = _reader(ctypes.c_int64), _reader(ctypes.c_uint64)
-write_u8, write_i32 = _writer(ctypes.c_uint8), _writer(ctypes.c_int32)
+write_u8 = _writer(ctypes.c_uint8)
 write_i64, write_u64 = _writer(ctypes.c_int64), _writer(ctypes.c_uint64)
 
 
@@ -105,11 +105,6 @@ def _libraries() -> Iterator[ctypes.CDLL]:
     yield ctypes.CDLL(None)
     with contextlib.suppress(OSError):
         yield ctypes.CDLL("libm.so.6")
-
-
-def global_pointer(name: str) -> int:
-    """The address of a variable of the interpreter."""
-    return ctypes.addressof(ctypes.c_byte.in_dll(_api, name))
 
 
 class Buffer:

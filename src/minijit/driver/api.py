@@ -223,8 +223,8 @@ def explain(function: FunctionType) -> Explanation:
         return Explanation(function.__qualname__, (_why_unknown(function),), (), ())
     from minijit.driver.state import facts
 
-    _, state = found
-    roots = [facts(root) for root in (state, *state.code.loops.values())]
+    driver, state = found
+    roots = driver.turn.read(lambda: [facts(root) for root in (state, *state.code.loops.values())])
     return report.explain(state.name, state.code.code, roots)
 
 
