@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from conftest import RunPython
-from minijit.config import Config, ConfigError, from_environment
+from minijit.config import Config, ConfigError, Limit, Stress, from_environment
 
 ROWS = dataclasses.fields(Config)
 KINDS = {row.name: type(row.default) for row in ROWS}
@@ -33,6 +33,19 @@ OF_ANOTHER_TYPE: dict[type, tuple[object, ...]] = {
 }
 
 
+GOOD_TEXTS: dict[str, tuple[tuple[str, object], ...]] = {
+    row: tuple((text, text) for text in texts)
+    for row, texts in {
+        "stress": ("", "exits:7", "kill:0.25", "kill:1", "exits:1,kill:1e-3,bridges,hot,osr,check", " hot , osr "),
+        "limit": ("", "0", "12", "3:0"),
+    }.items()
+}
+BAD_TEXTS = {
+    "stress": ("exits", "exits:", "exits:0", "exits:-1", "exits:2.5", "kill:0", "kill:2", "kill:nan", "hot:1", "warm"),
+    "limit": ("-1", "x", "1:", ":1", "1:2:3", "1.5", "²"),
+}
+
+
 def environment(row: str, text: str) -> dict[str, str]:
     return {f"MINIJIT_{row.upper()}": text}
 
@@ -53,7 +66,7 @@ def test_defaults_are_allowed() -> None:
 
 @pytest.mark.parametrize("row", ROW_NAMES)
 def test_from_the_environment(row: str) -> None:
-    for text, value in GOOD[KINDS[row]]:
+    for text, value in GOOD_TEXTS.get(row, GOOD[KINDS[row]]):
         config = from_environment(environment(row, text))
         assert getattr(config, row) == value
         assert type(getattr(config, row)) is KINDS[row]
@@ -62,7 +75,7 @@ def test_from_the_environment(row: str) -> None:
 
 @pytest.mark.parametrize("row", ROW_NAMES)
 def test_a_wrong_text_names_the_variable(row: str) -> None:
-    for text in BAD[KINDS[row]]:
+    for text in BAD_TEXTS.get(row, BAD[KINDS[row]]):
         with pytest.raises(ConfigError, match=rf"^MINIJIT_{row.upper()} takes .*, not {text!r}$"):
             from_environment(environment(row, text))
 
@@ -208,3 +221,17 @@ for a in range(100):
     one = run_python(program, env={"MINIJIT_DUMP": "llvm-opt"}).stderr
     assert {line for line in one.splitlines() if line.startswith("---- ")} == {"---- llvm-opt"}
     assert not run_python(program).stderr
+
+
+def test_stress_modes() -> None:
+    assert Config().stressed == Stress()
+    assert not Config().stressed.is_on
+    assert Config(stress="exits:7, hot").stressed == Stress(exits=7, hot=True)
+    assert Config(stress="kill:0.5,bridges,osr,check").stressed == Stress(kill=0.5, bridges=True, osr=True, check=True)
+    assert Config(stress="osr").stressed.is_on
+
+
+def test_limits() -> None:
+    assert Config().limits is None
+    assert Config(limit="3").limits == Limit(3)
+    assert Config(limit="3:0").limits == Limit(3, 0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _PREFIX = "MINIJIT_"
 
@@ -19,10 +19,75 @@ class ConfigError(ValueError):
     """A setting has a value that it cannot have."""
 
 
-def row(default: Any, help: str, *, least: int | None = None, most: int | None = None, words: str = "") -> Any:
+@dataclass(frozen=True, slots=True)
+class Stress:
+    """Ways to be hard on minijit: whatever is set here, a program does what it does without.
+
+    `exits`: every so many-th guard fails although it holds; 0 for never. `kill`: how likely it is, each time a region
+    is to be entered, that some region is killed before. `bridges`: every exit is asked about at once, and bridged.
+    `hot`: everything is compiled at its first execution. `osr`: a loop is left at every round, so that it is entered
+    anew at every back edge. `check`: regions are evaluated after each pass, and beside their machine code.
+    """
+
+    exits: int = 0
+    kill: float = 0.0
+    bridges: bool = False
+    hot: bool = False
+    osr: bool = False
+    check: bool = False
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any mode is."""
+        return self != Stress()
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Only the first `regions` regions that come up are compiled, the last of them with its first `passes` passes
+    (None for all)."""
+
+    regions: int
+    passes: int | None = None
+
+
+def parse_stress(text: str) -> Stress:
+    """The modes that a list such as `exits:7,hot` names. Raises `ValueError` for what is none."""
+    values: dict[str, Any] = {}
+    for word in _words(text):
+        name, colon, value = word.partition(":")
+        read = {"exits": int, "kill": float}.get(name)
+        if read is None and (colon or name not in ("bridges", "hot", "osr", "check")):
+            raise ValueError(word)
+        values[name] = True if read is None else read(value)
+    if not values.get("exits", 1) >= 1 or not 0 < values.get("kill", 1) <= 1:
+        raise ValueError(text)
+    return Stress(**values)
+
+
+def parse_limit(text: str) -> Limit | None:
+    """What `REGIONS` or `REGIONS:PASSES` says, None for nothing. Raises `ValueError` for anything else."""
+    if not text:
+        return None
+    parts = text.split(":")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError(text)
+    return Limit(*map(int, parts))
+
+
+def row(
+    default: Any,
+    help: str,
+    *,
+    least: int | None = None,
+    most: int | None = None,
+    words: str = "",
+    parse: Callable[[str], object] | None = None,
+) -> Any:
     """A tunable: its default (whose type is the row's type), what it does, the least and the most value allowed, and
-    for texts the words that they are made of."""
-    return field(default=default, metadata={"help": help, "least": least, "most": most, "words": words.split()})
+    for texts the words that they are made of, or what reads them and raises `ValueError`."""
+    metadata = {"help": help, "least": least, "most": most, "words": words.split(), "parse": parse}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +116,29 @@ class Config:
     )
     perf_map: bool = row(False, "name compiled regions in a map file for Linux perf")
     check: bool = row(False, "verify every region after every pass")
+    stress: str = row(
+        "", "stress modes, comma-separated: exits:K, kill:P, bridges, hot, osr, check", parse=parse_stress
+    )
+    seed: int = row(0, "what the random choices of `stress` begin with", least=0)
+    limit: str = row(
+        "",
+        "REGIONS or REGIONS:PASSES: compile only so many, and the last of them with so many passes",
+        parse=parse_limit,
+    )
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             _check(item, getattr(self, item.name), item.name)
+
+    @property
+    def stressed(self) -> Stress:
+        """The stress modes that are on."""
+        return parse_stress(self.stress)
+
+    @property
+    def limits(self) -> Limit | None:
+        """Up to where to compile, if not everything."""
+        return parse_limit(self.limit)
 
     @property
     def logs(self) -> bool:
@@ -77,8 +161,15 @@ def _check(item: dataclasses.Field[Any], value: Any, name: str) -> None:
         raise ConfigError(f"{name} must be at least {least}, not {value!r}")
     if most is not None and not value <= most:
         raise ConfigError(f"{name} must be at most {most}, not {value!r}")
-    if isinstance(value, str) and not _words(value).issubset(words):
-        raise ConfigError(f"{name} takes {', '.join(words)}, not {value!r}")
+    parse = item.metadata["parse"]
+    if parse is None:
+        if isinstance(value, str) and not _words(value).issubset(words):
+            raise ConfigError(f"{name} takes {', '.join(words)}, not {value!r}")
+        return
+    try:
+        parse(value)
+    except ValueError:
+        raise ConfigError(f"{name} takes {item.metadata['help']}, not {value!r}") from None
 
 
 def _words(text: str) -> set[str]:
