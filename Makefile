@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check stress bench clean
+.PHONY: help demo test check stress fuzz mutants bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +23,20 @@ check: $(READY) ## lint, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 0 tests/test_layering.py
 
-stress: $(READY) ## run the slow tests
-	$(BIN)/python -m pytest -m slow --timeout 1800 -o faulthandler_timeout=1790
+SECONDS ?= 60
+
+stress: $(READY) ## run the slow tests, the storm among them: make stress SECONDS=1800
+	STORM_SECONDS=$(SECONDS) $(BIN)/python -m pytest -m slow --timeout $$(($(SECONDS) * 3 + 1800)) -o faulthandler_timeout=0
+
+N ?= 10000
+FIRST ?= 0
+STRESS ?= mixed
+
+fuzz: $(READY) ## compare N random programs interpreted and compiled: make fuzz N=100000 STRESS=exits:7 FIRST=0
+	$(BIN)/python tests/oracle/fuzz.py $(N) --first $(FIRST) --stress '$(STRESS)'
+
+mutants: $(READY) ## which random program finds which planted bug
+	$(BIN)/python tests/oracle/mutants.py
 
 bench: $(READY) ## compare with the interpreter and with whichever of numba, gcc, pypy3, luajit are installed
 	$(BIN)/python benchmarks/startup.py

@@ -125,7 +125,8 @@ def test_wrong_arguments(arguments: list[str], expected: str, capsys: pytest.Cap
 
 
 def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments, words in ([], ("info", "opt")), (["opt"], ("file", "--pass", "all")):
+    commands = ([], ("info", "opt", "bisect", "reduce"))
+    for arguments, words in commands, (["opt"], ("file", "--pass", "all")), (["reduce"], ("-o", "file", "-- test")):
         with pytest.raises(SystemExit) as caught:
             main([*arguments, "--help"])
         assert caught.value.code == 0

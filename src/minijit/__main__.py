@@ -1,8 +1,8 @@
-"""The command line: `python -m minijit info | opt`.
+"""The command line: `python -m minijit info | opt | bisect | reduce`.
 
 In: arguments. Out: text on standard output, and the exit code: 0; 1 where the answer is no (`info`: this interpreter is
-not supported) or where a pass makes an invalid region, which is a bug in minijit; 2 for wrong input, with one line on
-standard error that says what is wrong and where.
+not supported; `bisect`: the program differs) or where a pass makes an invalid region, which is a bug in minijit; 2 for
+wrong input, with one line on standard error that says what is wrong and where.
 """
 
 from __future__ import annotations
@@ -15,15 +15,24 @@ from typing import TYPE_CHECKING
 from minijit.events import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 OK, NO, WRONG_INPUT = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; the process's exit code. Wrong arguments raise `SystemExit`, as `argparse` does it."""
-    chosen = _parser().parse_args(arguments)
-    return _info() if chosen.command == "info" else _opt(chosen.file, chosen.name)
+    given, test = _test_apart(list(sys.argv[1:] if arguments is None else arguments))
+    chosen = _parser().parse_args(given)
+    match chosen.command:
+        case "info":
+            return _info()
+        case "opt":
+            return _opt(chosen.file, chosen.name)
+        case "bisect":
+            return _bisect(chosen.file, chosen.arguments)
+        case _:
+            return _reduce(chosen.file, chosen.out, test)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,7 +47,27 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="this pass only, or `all`; default: the pass that the file names, else all",
     )
+    bisect = commands.add_parser("bisect", help="finds the region and the stage that make a program differ")
+    bisect.add_argument("file", help="a program that uses minijit")
+    bisect.add_argument("arguments", nargs=argparse.REMAINDER, help="what the program is given")
+    reduce = commands.add_parser(
+        "reduce",
+        help="makes a program that differs under minijit small",
+        usage="%(prog)s [-h] [-o OUT] file [-- test command]",
+        epilog="The test is a command that gets a program's path behind its arguments, and succeeds if the program is "
+        "still of interest; default: that its compiled run differs from the interpreted one.",
+    )
+    reduce.add_argument("file", help="a program in one file")
+    reduce.add_argument("-o", dest="out", metavar="OUT", help="where the small program goes; default: standard output")
     return parser
+
+
+def _test_apart(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments, and what stands behind `--` if the command takes a test."""
+    if arguments[:1] != ["reduce"] or "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
 
 
 def _info() -> int:
@@ -72,21 +101,106 @@ def _opt(path: str, name: str | None) -> int:
     try:
         text = run_trace_file(path, name)
     except OSError as error:
-        return _fail(f"{path}: {error.strerror}", WRONG_INPUT)
+        return _fail("opt", f"{path}: {error.strerror}")
     except UnicodeDecodeError:
-        return _fail(f"{path}: not a text in UTF-8", WRONG_INPUT)
+        return _fail("opt", f"{path}: not a text in UTF-8")
     except TextError as error:
-        return _fail(f"{path}:{error.line}:{error.column}: {error.what}", WRONG_INPUT)
+        return _fail("opt", f"{path}:{error.line}:{error.column}: {error.what}")
     except TraceFileError as error:
-        return _fail(f"{path}: {error}", WRONG_INPUT)
+        return _fail("opt", f"{path}: {error}")
     except InvalidRegion as error:
-        return _fail(f"{path}: please report this bug in minijit: {error}", NO)
+        return _fail("opt", f"{path}: please report this bug in minijit: {error}", NO)
     print(text, end="")
     return OK
 
 
-def _fail(what: str, code: int) -> int:
-    say(f"minijit opt: {what}")
+def _bisect(path: str, arguments: list[str]) -> int:
+    from minijit.oracle.bisect import NotDeterministic, bisect
+
+    command = [sys.executable, path, *arguments]
+    try:
+        with open(path, "rb"):
+            culprit = bisect(command)
+    except OSError as error:
+        return _fail("bisect", f"{path}: {error.strerror}")
+    except NotDeterministic as error:
+        return _fail("bisect", f"{path}: {error}")
+    if culprit is None:
+        print("compiled, the program does what it does interpreted")
+        return OK
+    print("\n".join(culprit.lines(command)))
+    return NO
+
+
+def _reduce(path: str, out: str | None, test: list[str]) -> int:
+    """Says on standard error how it went, so that the program alone is on standard output."""
+    from pathlib import Path
+
+    from minijit.oracle.reduce import NotInteresting, reduce
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        small = reduce(text, _succeeds(test) if test else _differs(text))
+    except OSError as error:
+        return _fail("reduce", f"{error.filename}: {error.strerror}")
+    except UnicodeDecodeError:
+        return _fail("reduce", f"{path}: not a text in UTF-8")
+    except SyntaxError as error:
+        return _fail("reduce", f"{path}:{error.lineno}: {error.msg}")
+    except NotInteresting as error:
+        return _fail("reduce", f"{path}: {error}")
+    if out is None:
+        print(small)
+    else:
+        Path(out).write_text(f"{small}\n", encoding="utf-8")
+    lines = [sum(bool(line.strip()) for line in part.splitlines()) for part in (text, small)]
+    say(f"minijit reduce: {lines[0]} lines made {lines[1]}")
+    return OK if test else _confirm(small)
+
+
+def _succeeds(command: list[str]) -> Callable[[str], bool]:
+    """Whether a command succeeds for a program, whose path it gets."""
+    import subprocess
+    import tempfile
+
+    def test(text: str) -> bool:
+        with tempfile.NamedTemporaryFile("w", suffix=".py", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            return subprocess.run([*command, file.name], check=False, capture_output=True).returncode == 0
+
+    return test
+
+
+def _differs(text: str) -> Callable[[str], str]:
+    """Whether a program's compiled run differs, if the interpreted one is not much longer than that of `text`."""
+    from minijit.driver.warm import warm
+    from minijit.oracle.children import SECONDS, Child, differs
+    from minijit.oracle.runs import INTERPRETED
+
+    warm()
+    took = Child(text, INTERPRETED).finish(SECONDS).seconds
+    return lambda candidate: differs(candidate, seconds=1 + 3 * took)
+
+
+def _confirm(text: str) -> int:
+    """Whether the small program differs in processes of its own as well."""
+    import tempfile
+
+    from minijit.oracle.runs import INTERPRETED, difference, run_command
+
+    with tempfile.NamedTemporaryFile("w", suffix=".py", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        command = [sys.executable, file.name]
+        wanted = run_command(command, INTERPRETED)
+        what = difference(wanted, run_command(command, {}, 60 + 10 * wanted.seconds))
+    say(f"minijit reduce: {what or 'it differs in a forked process only'}")
+    return OK if what else NO
+
+
+def _fail(command: str, what: str, code: int = WRONG_INPUT) -> int:
+    say(f"minijit {command}: {what}")
     return code
 
 

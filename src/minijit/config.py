@@ -201,6 +201,16 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
     return Config(**values)
 
 
+def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process of ours, with other variables on top of what there is."""
+    return {**os.environ, **settings}
+
+
+def set_environment(settings: Mapping[str, str]) -> None:
+    """Sets variables of this process, which is one of ours that was made for them."""
+    os.environ.update(settings)
+
+
 def _nearest(name: str, names: list[str]) -> str:
     import difflib  # only on the way to an error
 

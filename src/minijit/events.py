@@ -72,6 +72,7 @@ class AbortReason(Reason):
     )
     STALE = ("something the recording relied on changed while it was made",)
     ENTRY = ("something else than minijit has replaced what calls of the function go to",)
+    LIMIT = ("the setting `limit` leaves it out", "unset MINIJIT_LIMIT")
     COMPILER = ("the compiler failed: this is a bug in minijit", "please report it, with MINIJIT_DUMP=all")
 
 
@@ -83,6 +84,7 @@ class KillReason(Reason):
     GONE = ("the function was deleted",)
     RELEASED = ("the user released it",)
     DISABLED = ("minijit was disabled",)
+    STRESS = ("a stress mode took it out of service, at random",)
 
 
 class GiveUpReason(Reason):

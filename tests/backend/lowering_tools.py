@@ -25,13 +25,13 @@ from minijit.backend import lower as lowering
 from minijit.backend import lower_floats, lower_ints, lower_objects, lower_ops
 from minijit.backend.snapshots import raw_layout
 from minijit.ir.eval import OutOfFuel, evaluate
-from minijit.ir.ops import TABLE
 from minijit.ir.region import INT_MAX, INT_MIN, Const, Exit, Kind, Region
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
+from minijit.oracle.compare import CAREFUL, NanSign, exact_outcome
+from minijit.oracle.machine import Compiled, Machine
 from strategies import regions
 from strategies.ahead import with_ops_ahead
-from strategies.machine import Compiled, Machine, exact_outcome
 from strategies.regions import NAMESPACE, Case, build_case, reset_namespace
 
 if TYPE_CHECKING:
@@ -78,19 +78,6 @@ NUMBERS: tuple[dict[str, Any], ...] = (
     ),
 )
 """The usual ones; those at any edge; ints that two floats lie around, and these; those around the last int."""
-
-
-class NanSign(Exception):
-    """The sign of a nan decides."""
-
-
-def _copysign(x: float, y: float) -> float:
-    if math.isnan(y):
-        raise NanSign
-    return math.copysign(x, y)
-
-
-CAREFUL = TABLE | {"float_copysign": replace(TABLE["float_copysign"], meaning=_copysign)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from minijit.backend.lower import late_ops
 from minijit.ir.eval import evaluate
 from minijit.ir.region import INT_MAX, INT_MIN
 from minijit.ir.text import parse_region
-from strategies.machine import Machine, exact_outcome
+from minijit.oracle.compare import exact_outcome
+from minijit.oracle.machine import Machine
 
 REGION = parse_region("""region f call(int, int)
 b0(v0: int, v1: int):

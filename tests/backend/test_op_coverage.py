@@ -43,7 +43,8 @@ from minijit.ir.region import (
     Value,
     const_kind,
 )
-from strategies.machine import Machine, exact, exact_outcome
+from minijit.oracle.compare import exact, exact_outcome
+from minijit.oracle.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -17,7 +17,8 @@ from minijit.backend import lower_floats, quick_powers
 from minijit.backend.quick_powers import EXPONENTS, LEAST, MOST, is_offered
 from minijit.ir.eval import evaluate
 from minijit.ir.text import parse_region
-from strategies.machine import Machine, exact_outcome
+from minijit.oracle.compare import exact_outcome
+from minijit.oracle.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

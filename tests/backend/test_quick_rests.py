@@ -16,7 +16,8 @@ import pytest
 from minijit.backend import lower_floats, quick_rests
 from minijit.ir.eval import evaluate
 from minijit.ir.text import parse_region
-from strategies.machine import Machine, exact_outcome
+from minijit.oracle.compare import exact_outcome
+from minijit.oracle.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from minijit.backend.engine import function_at
 from minijit.build.builder import Builder, Request
 from minijit.build.bytecodes import HANDLERS
 from minijit.cpython import raw
 from minijit.ir.bytecode import decode
 from minijit.ir.region import EntryKind, EntryPoint
 from minijit.ir.trace import Profile, Root
-from strategies.machine import REGION, Machine
+from minijit.oracle.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,7 +113,7 @@ define ptr @run(ptr %a, ptr %b, i64 %c, ptr %d) {{
 }}
 """
     code = machine.engine.compile(text, name="run with a signal pending")
-    return REGION(code.address("run"))
+    return function_at(code.address("run"))
 
 
 def run_all(region: Region, rows: Iterator[tuple[Any, ...]], machine: Machine, inside: Any) -> None:

@@ -17,7 +17,8 @@ from minijit.backend.snapshots import TAGS
 from minijit.ir.eval import Left, Returned, evaluate
 from minijit.ir.ops import QUIET_ITEMS, UNBOUND
 from minijit.ir.text import builtin_or_opaque, parse_region
-from strategies.machine import Machine, exact_outcome
+from minijit.oracle.compare import exact_outcome
+from minijit.oracle.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -93,6 +93,61 @@ def test_the_interpreter_ends(how: str, run_python: Any) -> None:
         assert done.stderr == "", done.stderr
 
 
+DAEMONS = """
+import random, sys, threading, time
+import minijit
+choice = random.Random(int(sys.argv[1]))
+minijit.enable(minijit.Config(call_threshold=3, loop_threshold=10, compile_seconds=1e6))
+
+def make():
+    names = {}
+    exec("def f(n, k):\\n s = k\\n for i in range(n): s = (s + i) & 255\\n return s", names)
+    return minijit.jit(names["f"])
+
+def spin(f):
+    while True:
+        f(10**choice.randrange(2, 9), 3)
+
+def compile_again(f):
+    while True:
+        minijit.release(f)
+        for _ in range(20):
+            f(100, 3)
+
+def make_more():
+    while True:
+        make()(1000, 3)
+
+for target in (spin, spin, compile_again, make_more):
+    threading.Thread(target=target, args=() if target is make_more else (make(),), daemon=True).start()
+time.sleep(choice.random() * choice.choice((0.001, 0.1, 0.3)))
+if choice.random() < 0.3:
+    sys.exit(3)
+"""
+"""Daemon threads in compiled loops, and in the midst of compilations, when the interpreter ends."""
+
+
+def ends_with_daemons(seeds: range, run_python: Any) -> None:
+    """The exit code is the program's own, and nothing is said; whenever it ends."""
+    codes = set()
+    for seed in seeds:
+        done = run_python(DAEMONS, seed, timeout=60)
+        assert done.stderr == "", (seed, done.stderr)
+        codes.add(done.returncode)
+    assert codes == {0, 3}
+
+
+def test_ends_with_daemons(run_python: Any) -> None:
+    """Ten times."""
+    ends_with_daemons(range(10), run_python)
+
+
+@pytest.mark.slow
+def test_many_ends_with_daemons(run_python: Any) -> None:
+    """Two hundred times."""
+    ends_with_daemons(range(100, 300), run_python)
+
+
 SUB = textwrap.dedent(
     """
     import sys, warnings

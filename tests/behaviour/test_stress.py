@@ -1,7 +1,8 @@
 """Everything at once: threads, signals, Ctrl-C, collections, changes and releases while functions get hot, are recorded,
 compiled, entered, left and killed. What comes out is right, and nothing is reported to standard error.
 
-Deterministic up to the timing of threads and signals; `SECONDS` each, long versions are marked slow.
+Deterministic up to the timing of threads and signals; `SECONDS` each. What comes of all of it together, and for long, is
+the business of `storm`.
 """
 
 from __future__ import annotations
@@ -21,99 +22,14 @@ from typing import Any
 import pytest
 from changing import CHANGED, change, kills_counted
 from isolated import isolated
-from twin import compiled_from, enabled, outcome, plain_twin
+from mixture import ARGUMENTS, PROGRAM, PROGRAMS, RELYING, fresh_functions, table_of, visible
+from twin import enabled, outcome, plain_twin
 
 import minijit
 
 OURS = Path(minijit.__file__).parent
-PROGRAM = "<f>"
-"""The file name of the programs' code."""
 SECONDS = 1.5
 LONG = 30.0
-
-PROGRAMS = """
-def f(n, k):
-    s = 0
-    for i in range(n):
-        s += i * k
-        if s > 10**6:
-            s -= 10**6
-    return s
-----
-def f(n, k):
-    s = k
-    for i in range(n):
-        s = s * 3 + i
-    return s
-----
-import math
-def f(n, k):
-    t = 0.0
-    i = 0
-    while i < n:
-        i += 1
-        t += math.sqrt(i) if i % 3 else math.sqrt(k - i)
-    return t, i
-----
-def f(n, k, *rest):
-    a, b = 0, k
-    for i in range(n):
-        for j in range(i % 4):
-            a, b = b, a + j
-        b = b % 1000
-    return a, b, rest
-----
-def f(n, k):
-    try:
-        for i in range(n):
-            k = 100 // (k - i)
-    except ZeroDivisionError:
-        return i, k
-    return k
-----
-def f(n, k):
-    if n < 2:
-        return k
-    return f(n - 1, k) + (f(n // 2, k) if n % 5 == 0 else 1)
-----
-g = 1
-def f(n, k):
-    s = 0
-    for i in range(n):
-        s += abs(i - k) * g
-    return [s]
-----
-def f(n, k):
-    out = []
-    for i in range(n):
-        if i % 7 == 6:
-            out.append(i * k)
-        k = k + 1 if i & 1 else k * 2
-    return out
-""".split("----")
-RELYING = next(p for p, program in enumerate(PROGRAMS) if "* g" in program)
-"""The program that relies on a global."""
-ARGUMENTS = [(30, 2), (25, 5), (40, 2.5), (3, 2**62), (20, True), (35, 0), (17, 11), (26, None)]
-
-
-def fresh_functions() -> tuple[list[Any], list[Any]]:
-    """The programs' functions, and plain twins of them with globals of their own."""
-    plain = [compiled_from(program) for program in PROGRAMS]
-    return [compiled_from(program) for program in PROGRAMS], plain
-
-
-def table_of(plain: list[Any]) -> dict[tuple[int, int], object]:
-    """What each function gives for each of the arguments."""
-    return {
-        (p, a): visible(outcome(function, *arguments))
-        for p, function in enumerate(plain)
-        for a, arguments in enumerate(ARGUMENTS)
-    }
-
-
-def visible(result: tuple[object, ...]) -> object:
-    """The outcome without locals, which differ while several calls are under way."""
-    return result[:4] if result[0] == "raised" else result
 
 
 def work(functions: list[Any], table: dict[tuple[int, int], object], seed: int, until: float) -> int:
@@ -192,13 +108,6 @@ def test_threads() -> None:
     threads(SECONDS)
 
 
-@pytest.mark.slow
-@isolated(timeout=300)
-def test_threads_for_long() -> None:
-    """The same for half a minute."""
-    threads(LONG)
-
-
 def signals(seconds: float) -> None:
     functions, plain = fresh_functions()
     table = table_of(plain)
@@ -235,13 +144,6 @@ def signals(seconds: float) -> None:
 def test_signals() -> None:
     """A handler that calls the same functions runs again and again, in whatever is going on."""
     signals(SECONDS)
-
-
-@pytest.mark.slow
-@isolated(timeout=300)
-def test_signals_for_long() -> None:
-    """The same for half a minute."""
-    signals(LONG)
 
 
 def interrupts(seconds: float) -> None:

@@ -20,8 +20,9 @@ from minijit.ir.region import SMALL, Const, EntryKind, Op, Operand, Region
 from minijit.ir.text import parse_region, print_region
 from minijit.opt import count as module
 from minijit.opt.count import STEP, count
+from minijit.oracle.compare import signature
 from strategies.mutants import Pass, planted
-from strategies.regions import Case, build_case, random_case, reset_namespace, signature
+from strategies.regions import Case, build_case, random_case, reset_namespace
 from strategies.traces import trace_cases
 
 EDGES = (0, 1, -1, 7, STEP, SMALL - 1, 1 - SMALL, SMALL - STEP, 2**60, -(2**53))

@@ -16,8 +16,9 @@ from minijit.ir.region import INT_MAX, INT_MIN, EntryKind, Region
 from minijit.opt import iterators as module
 from minijit.opt import rounds
 from minijit.opt.iterators import iterators
+from minijit.oracle.compare import signature
 from strategies.mutants import Pass, planted
-from strategies.regions import Case, signature
+from strategies.regions import Case
 from strategies.traces import file_cases, trace_cases, trace_files
 
 INPUTS: dict[EntryKind, tuple[object, ...]] = {

@@ -21,8 +21,9 @@ from minijit.opt import ranges as ranges_module
 from minijit.opt.count import count
 from minijit.opt.kinds import WIDEST_FIRST, kinds
 from minijit.opt.ranges import ranges
+from minijit.oracle.compare import signature
 from strategies.mutants import Pass, planted
-from strategies.regions import Case, random_case, reset_namespace, signature
+from strategies.regions import Case, random_case, reset_namespace
 from strategies.traces import trace_cases
 
 

@@ -18,8 +18,9 @@ from minijit.ir.eval import evaluate
 from minijit.ir.region import INT_MAX, INT_MIN, SMALL, EntryKind, Region
 from minijit.opt import ranges as module
 from minijit.opt.ranges import ranges
+from minijit.oracle.compare import signature
 from strategies.mutants import Pass, planted
-from strategies.regions import Case, cases, random_case, reset_namespace, signature
+from strategies.regions import Case, cases, random_case, reset_namespace
 from strategies.traces import file_cases, trace_cases, trace_files
 
 INPUTS: dict[EntryKind, tuple[object, ...]] = {

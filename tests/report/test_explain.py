@@ -209,7 +209,7 @@ def test_sentences_about_code_in_service(code: Code) -> None:
     assert found.summary == (
         "calls: compiled for (n: int, k: int), 100 bytes, never entered",
         "calls: compiled for (n: int, k: int), 100 bytes, entered 3 times",
-        "calls: parked: another tool watches the function, which is interpreted meanwhile",
+        "calls: parked: another tool watches the function, or it was called very deep: it is interpreted meanwhile",
         "calls: reached 40 times with types, or keywords, that it is not compiled for",
         "relies on SCALE, range: code is thrown away when one of these changes",
     )

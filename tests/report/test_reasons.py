@@ -126,6 +126,17 @@ print(explain(f))
 """,
         "gave no code: something the recording relied on changed while it was made (K)",
     ),
+    AbortReason.LIMIT: (
+        """
+enable(Config(limit="0"))
+@jit
+def f(a):
+    return a + 1
+for a in range(40): f(a)
+print(explain(f))
+""",
+        "one attempt gave no code: the setting `limit` leaves it out (region 1, <string>:13)",
+    ),
     AbortReason.COMPILER: (
         """
 from minijit.driver import compiler
@@ -196,6 +207,17 @@ minijit.disable()
 print(explain(f))
 """,
         "minijit is not enabled",
+    ),
+    KillReason.STRESS: (
+        """
+enable(Config(stress="kill:1"))
+@jit
+def f(a):
+    return a + 1
+for a in range(40): f(a)
+print(explain(f))
+""",
+        "times: a stress mode took it out of service, at random",
     ),
     GiveUpReason.BUDGET: (
         """

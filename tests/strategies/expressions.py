@@ -7,6 +7,7 @@ that were written before. `programs` makes modules of them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,30 +16,17 @@ if TYPE_CHECKING:
     from random import Random
 
 EDGES = tuple(2**n for n in (15, 30, 31, 32, 53, 60, 61, 62, 63, 64))
-FLOATS = (
-    "0.0",
-    "-0.0",
-    "1.0",
-    "0.5",
-    "-1.5",
-    "2.0**53",
-    "1e308",
-    "5e-324",
-    "-1e-310",
-    "inf",
-    "-inf",
-    "nan",
-    "0.1",
-    "3.7",
-)
+USUAL_FLOATS = ("0.0", "-0.0", "1.0", "0.5", "-1.5", "0.1", "3.7", "-2.25", "1e6")
+FLOATS = (*USUAL_FLOATS, "2.0**53", "1e308", "5e-324", "-1e-310", "inf", "-inf", "nan", "-2.0**63")
 INT_OPS = ("+", "-", "*", "&", "|", "^", "+", "-")
-FLOAT_OPS = ("+", "-", "*", "/", "+", "-", "*")
+FLOAT_OPS = ("+", "-", "*", "+", "-", "*", "/")
 COMPARE = ("<", "<=", "==", "!=", ">", ">=")
 INT_FROM_FLOAT = ("int({})", "round({})", "math.floor({})", "math.ceil({})", "math.trunc({})")
 FLOAT_CALLS = (
     *(f"{name}({{}})" for name in ("abs", "float", "math.fabs", "math.sin", "math.cos", "math.tanh")),
     *(f"{name}({{}}, {{}})" for name in ("min", "max", "math.atan2", "math.hypot", "math.copysign", "math.fmod")),
     *("math.sqrt(abs({}))", "math.exp(-abs({}))", "math.log(abs({}) + 1.0)", "math.pow({}, 2.0)", "round({}, 2)"),
+    *("min({0}, -{0})", "max({0}, -{0}, {1})"),
 )
 INT_CALLS = (
     *(f"{name}({{}})" for name in ("abs", "int", "round")),
@@ -46,6 +34,30 @@ INT_CALLS = (
     *("divmod({}, {})[0]", "divmod({}, {})[1]", "math.isqrt(abs({}))", "max({}, {}, 5)"),
     *("pow({}, 2)", "pow({}, 3, 1000003)"),
 )
+PAIRS = (("{i}", "{i}"), ("{f}", "{f}"), ("{i}", "{f}"), ("{f}", "{i}"))
+OPERATIONS = (
+    *(f"{{i}} {op} {{i}}" for op in ("+", "-", "*", "/", "//", "%", "&", "|", "^", "+", "-", "*", "//", "%")),
+    *(f"{a} {op} {b}" for op in ("+", "-", "*", "/", "//", "%", "**") for a, b in PAIRS[1:]),
+    *(f"{a} {op} {b}" for op in COMPARE for a, b in (*PAIRS, ("{b}", "{i}"))),
+    *(
+        "{i} << ({i} & 63)",
+        "{i} << {s}",
+        "{i} >> {s}",
+        "{i} >> ({i} & 127)",
+        "{i} ** 2",
+        "{i} ** 3",
+        "{i} ** ({i} & 7)",
+    ),
+    *("{f} ** 2", "{f} ** 3", "{f} ** 0.5", "{f} ** -1", "-{i}", "~{i}", "+{i}", "-{f}", "+{f}", "-{b}", "not {f}"),
+    *(f"{{b}} {op} {{b}}" for op in ("&", "|", "^", "+", "-", "*", "and", "or", "==", "<")),
+    *("{f} == float({i})", "{i} < float({i})", "float({i}) <= {i}", "{i} == float({i})", "float({i}) < {i}"),
+    *(call.replace("{}", "{f}").replace("{0}", "{f}").replace("{1}", "{f}") for call in FLOAT_CALLS),
+    *(call.replace("{}", "{i}") for call in INT_CALLS),
+    *(call.replace("{}", "{f}") for call in INT_FROM_FLOAT for _ in range(2)),
+    *("float({i})", "math.sqrt({i})", "math.floor({i})", "int({b})", "bool({f})", "abs({b})", "math.isnan({f})"),
+    *("math.isinf({f})", "{i} if {b} else {f}", "divmod({f}, {f})", "math.sqrt({f})", "math.log({f})"),
+)
+"""Each operation once, or more often where it does many things: {i}, {f}, {b} are ints, floats, bools, {s} a small int."""
 SORTS = ("int", "int", "int", "float", "float", "bool")
 
 
@@ -88,6 +100,18 @@ class Expressions:
         self.fresh += 1
         return f"{prefix}{self.fresh}"
 
+    def operation(self, scope: Scope) -> str:
+        """One of all operations, on variables mostly."""
+
+        def operand(found: re.Match[str]) -> str:
+            sort = {"i": "int", "f": "float", "b": "bool", "s": ""}[found[1]]
+            if not sort:
+                return str(self.random.randrange(0, 70))
+            known = [name for name, of in scope.names.items() if of == sort]
+            return self.pick(known) if known and self.chance(85) else self.of(sort, scope, 0)
+
+        return re.sub(r"\{([ifbs])\}", operand, self.pick(OPERATIONS))
+
     # ---- expressions
 
     def of(self, sort: str, scope: Scope, depth: int) -> str:
@@ -105,19 +129,28 @@ class Expressions:
     def int_constant(self) -> str:
         if self.chance(75):
             return str(self.random.randrange(-3, 20))
+        return self.edge()
+
+    def edge(self) -> str:
+        """A number near to where something ends."""
         edge = self.pick(EDGES) + self.random.randrange(-2, 3)
-        return str(-edge if self.chance(40) else edge)
+        return str(-edge) if self.chance(40) else str(edge)
+
+    def float_constant(self) -> str:
+        return self.pick(USUAL_FLOATS if self.chance(70) else FLOATS)
 
     def int(self, scope: Scope, depth: int) -> str:
         if depth <= 0 or self.chance(15):
             name = self.variable("int", scope) if self.chance(80) else None
             return name or self.int_constant()
         a, b = self.int(scope, depth - 1), self.int(scope, depth - 1)
-        match self.random.randrange(14):
+        match self.random.randrange(16):
             case 0:
                 return f"({a} // {self.divisor(b)})"
             case 1:
                 return f"({a} % {self.divisor(b)})"
+            case 11 | 12:
+                return f"({a} {self.pick('+-')} {self.pick((self.edge(), str(self.random.randrange(1, 40)), a))})"
             case 2:
                 return f"({a} << ({b} & {self.pick((3, 7, 31, 63))}))"
             case 3:
@@ -129,7 +162,9 @@ class Expressions:
             case 6:
                 return self.pick(INT_CALLS).format(a, b)
             case 7:
-                return self.pick(INT_FROM_FLOAT).format(self.float(scope, depth - 1))
+                return self.from_float(self.float(scope, depth - 1))
+            case 8 if self.chance(40):
+                return f"({self.bool(scope)} {self.pick(('+', '-', '*', '<<', '+'))} {self.bool(scope)})"
             case 8:
                 return f"({a} {self.pick(('and', 'or'))} {b})"
             case 9:
@@ -139,25 +174,29 @@ class Expressions:
             case _:
                 return f"({a} {self.pick(INT_OPS)} {b})"
 
+    def from_float(self, text: str) -> str:
+        """An int made of a float, which mostly is no nan nor infinity."""
+        return self.pick(INT_FROM_FLOAT).format(text if self.chance(35) else f"max(-1e18, min({text}, 1e18))")
+
     def divisor(self, text: str) -> str:
-        return (
-            text
-            if self.chance(15)
-            else self.pick(
-                (f"({text} | 1)", str(self.random.randrange(1, 12)), str(-self.random.randrange(1, 9)), "8", "2**31")
-            )
-        )
+        if self.chance(25):
+            return text
+        low, high = self.random.randrange(1, 12), self.random.randrange(1, 9)
+        return self.pick((f"({text} | 1)", str(low), str(-high), "8", "2**31"))
+
+    def float_divisor(self, text: str) -> str:
+        return text if self.chance(20) else self.pick((f"({text} or 1.5)", "0.7", "-3.0", "2.0", "1e-3", "inf"))
 
     def float(self, scope: Scope, depth: int) -> str:
         if depth <= 0 or self.chance(15):
             name = self.variable("float", scope) if self.chance(80) else None
-            return name or self.pick(FLOATS)
+            return name or self.float_constant()
         a, b = self.float(scope, depth - 1), self.float(scope, depth - 1)
         match self.random.randrange(12):
             case 0:
                 return self.pick(FLOAT_CALLS).format(a, b)
             case 1:
-                return f"({a} {self.pick(('//', '%'))} {b})"
+                return f"({a} {self.pick(('//', '%', '/'))} {self.float_divisor(b)})"
             case 2:
                 return f"({self.int(scope, depth - 1)} / {self.divisor(self.int(scope, 0))})"
             case 3:
@@ -175,9 +214,18 @@ class Expressions:
             case _:
                 return f"({a} {self.pick(FLOAT_OPS)} {b})"
 
+    def equal(self, scope: Scope) -> str:
+        """A comparison of what is equal, as far as a float can be."""
+        number = self.int(scope, 0)
+        left, right = self.pick(((number, f"float({number})"), (f"float({number})", number), (number, f"{number} | 0")))
+        return f"{left} {self.pick(COMPARE)} {right}"
+
+    def bool(self, scope: Scope) -> str:
+        return self.variable("bool", scope) or self.pick(("True", "False"))
+
     def condition(self, scope: Scope, depth: int) -> str:
         if depth <= 0 and self.chance(50):
-            return self.variable("bool", scope) or self.pick(("True", "False"))
+            return self.bool(scope)
         sort = self.pick(("int", "int", "float"))
         a, b, c = (self.of(sort, scope, depth - 1) for _ in range(3))
         ways = (
@@ -185,6 +233,9 @@ class Expressions:
             f"{a} {self.pick(COMPARE)} {b}",
             f"{a} {self.pick(COMPARE)} {b} {self.pick(COMPARE)} {c}",
             f"{self.int(scope, 0)} {self.pick(COMPARE)} {self.float(scope, 0)}",
+            f"{self.float(scope, 0)} {self.pick(COMPARE)} {self.int(scope, 0)}",
+            f"{self.bool(scope)} {self.pick('&|^')} {self.bool(scope)}",
+            self.equal(scope),
             f"{self.int(scope, 0)} & 1",
             f"not {a}",
             f"{a} < {b} {self.pick(('and', 'or'))} {b} != {c}",

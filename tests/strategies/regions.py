@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 from minijit.events import ExitReason
-from minijit.ir.eval import Left, Outcome, OutOfFuel, RangeState, Returned
+from minijit.ir.eval import RangeState
 from minijit.ir.ops import TABLE, UNBOUND, Effect
 from minijit.ir.region import (
     INPUT_FIELDS,
@@ -569,14 +569,3 @@ def canonical(value: object) -> object:
         case RangeState(start, step, length, home):
             return ("iterator", start, step, length, home)
     return ("object", "unbound" if value is UNBOUND else repr(value))
-
-
-def signature(region: Region, outcome: Outcome) -> object:
-    """How a region ended, for comparison with another: an exit counts by its offset, since passes number anew."""
-    match outcome:
-        case Returned(value):
-            return ("returned", canonical(value))
-        case Left(exit, before, stack):
-            return ("left", region.exits[exit].frame.offset, canonical(before), canonical(stack))
-        case OutOfFuel():
-            return ("out of fuel",)

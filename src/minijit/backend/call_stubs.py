@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def call_text(at: StubAddresses) -> str:
-    """The text of `miss`, `changed`, `watched` and `bind`."""
-    return _calls(at) + _bind(at)
+    """The text of `miss`, `changed`, `watched`, `reach` and `bind`."""
+    return _calls(at) + _reach(at) + _bind(at)
 
 
 def _calls(at: StubAddresses) -> str:
@@ -26,6 +26,7 @@ def _interpret(at: StubAddresses) -> str:
     return f"""
 define internal ptr @interpret(ptr %function, ptr %arguments, i64 %count, ptr %names) {{
   %thread = call ptr @thread()
+  call void @spare(ptr %thread, ptr %function)
   %amount = call i32 @relieve(ptr %thread)
   %result = call ptr {c_function(at, "_PyFunction_Vectorcall")}(ptr %function, ptr %arguments, i64 %count, ptr %names)
   %back = sub i32 0, %amount
@@ -76,6 +77,18 @@ define ptr @watched(ptr %function, ptr %arguments, i64 %count, ptr %names) {{
   %function_word = ptrtoint ptr %function to i64
   call void @call_python(i64 {Call.WATCHED:d}, i64 %function_word, i64 0)
   %result = call ptr @interpret(ptr %function, ptr %arguments, i64 %count, ptr %names)
+  ret ptr %result
+}}
+"""
+
+
+def _reach(at: StubAddresses) -> str:
+    return f"""
+; A function's entry that gives the distance from the interpreter's loop that has called it, to learn what is near.
+define ptr @reach(ptr %function, ptr %arguments, i64 %count, ptr %names) {{
+  %thread = call ptr @thread()
+  %distance = call i64 @distance(ptr %thread)
+  %result = call ptr {c_function(at, "PyLong_FromLongLong")}(i64 %distance)
   ret ptr %result
 }}
 """

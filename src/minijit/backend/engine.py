@@ -25,6 +25,7 @@ Left out: what the code means and when it may be closed. `Code.close` trusts its
 executes it.
 """
 
+import ctypes
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,19 @@ class Code:
         except IndexError:
             return
         self._arena.free(block)
+
+
+_PROTOTYPE = ctypes.PYFUNCTYPE(ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+
+
+def function_at(address: int) -> Callable[[int, int, int, int], int]:
+    """Give the machine code at an address, which must have the prototype of a region, as a function of words.
+
+    It runs with the GIL held. What keeps the code and the memory that the words point to alive is the caller's to see
+    to.
+    """
+    function: Callable[[int, int, int, int], int] = _PROTOTYPE(address)
+    return function
 
 
 class Engine:

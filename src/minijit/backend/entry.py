@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from minijit.backend.lower import name, pointer
 from minijit.backend.lower_objects import unbox
 from minijit.cpython import abi
+from minijit.cpython.changes import CAPACITY
 from minijit.ir.region import INPUT_RANGES, RANGE_STEPS, EntryKind, Kind
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class CallEntry:
 
     `positional` is how many arguments a plain call has; `next` the address of the word that holds the next link of the
     chain; `entries` that of a counter; `bind`, `watched` and `changed` those of stubs; `monitoring_version` that of the
-    interpreter's word. `modules` are those that must be plain modules still.
+    interpreter's word. `modules` are those that must be plain modules still. `strikes`: see `_strike`.
     """
 
     code: int
@@ -56,18 +57,21 @@ class CallEntry:
     monitoring_version: int
     changes: Changes
     modules: tuple[int, ...]
+    strikes: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LoopEntry:
     """What a loop entry needs to know: the namespaces that the frame must have, the addresses of the word that holds
-    the next link of the chain and of a counter, and the modules that must be plain modules still."""
+    the next link of the chain and of a counter, and the modules that must be plain modules still. `strikes`: where the
+    changes are that come up by `_strike`, if it is wanted."""
 
     globals: int
     builtins: int
     next: int
     entries: int
     modules: tuple[int, ...]
+    strikes: Changes | None
 
 
 def _count(e: Emitter, address: int) -> None:
@@ -100,6 +104,8 @@ def call_prologue(entry: CallEntry) -> Callable[[Emitter], None]:
 
     def prologue(e: Emitter) -> None:
         _check_watched(e, entry)
+        if entry.strikes:
+            _strike(e, entry.changes)
         _check_changes(e, entry.changes)
         _check_modules(e, entry.modules, _goes_to(e, "miss"))
         _bind(e, entry)
@@ -146,6 +152,23 @@ def _check_changes(e: Emitter, changes: Changes) -> None:
     written = e.let(f"load i64, ptr {pointer(changes.written)}")
     settled = e.let(f"load i64, ptr {pointer(changes.settled)}")
     _goes_to(e, "changed")(e.let(f"icmp eq i64 {written}, {settled}"))
+
+
+def _strike(e: Emitter, changes: Changes) -> None:
+    """Under stress: from time to time a change of no namespace is noted, for which the driver kills some region before
+    any is entered again. (The loop that is being entered here is entered yet.)"""
+    left = e.let(f"add i64 {e.let(f'load i64, ptr {pointer(changes.countdown)}')}, -1")
+    e.line(f"store i64 {left}, ptr {pointer(changes.countdown)}")
+    note, onward = e.fresh_label(), e.fresh_label()
+    e.line(f"br i1 {e.let(f'icmp eq i64 {left}, 0')}, label %{note}, label %{onward}")
+    e.start(note)
+    number = e.let(f"load i64, ptr {pointer(changes.written)}")
+    e.line(f"store i64 {e.let(f'add i64 {number}, 1')}, ptr {pointer(changes.written)}")
+    index = e.let(f"and i64 {number}, {CAPACITY - 1}")
+    place = e.let(f"getelementptr [4 x i64], ptr {pointer(changes.entries)}, i64 {index}")
+    e.line(f"store [4 x i64] zeroinitializer, ptr {place}")
+    e.line(f"br label %{onward}")
+    e.start(onward)
 
 
 def _check_modules(e: Emitter, modules: tuple[int, ...], check: Callable[[str], None]) -> None:
@@ -237,6 +260,8 @@ def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
     """The prologue of a region that is entered in a live frame: %a is the frame."""
 
     def prologue(e: Emitter) -> None:
+        if entry.strikes is not None:
+            _strike(e, entry.strikes)
         check = _goes_to(e, "miss")
         for offset, wanted in ((abi.FRAME.f_globals, entry.globals), (abi.FRAME.f_builtins, entry.builtins)):
             check(e.let(f"icmp eq i64 {_field(e, '%a', offset, 'i64')}, {wanted}"))

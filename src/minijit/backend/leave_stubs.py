@@ -112,6 +112,9 @@ define internal ptr @chunk_memory(i64 %bytes) {{
 def _leave_call(at: StubAddresses) -> str:
     load = _load_record()
     return f"""
+declare ptr @llvm.stacksave.p0()
+declare void @llvm.stackrestore.p0(ptr)
+
 ; %a is the function, %b its arguments in the order of its parameters, borrowed.
 define ptr @leave_call(ptr %function, ptr %arguments, i64 %record_word, ptr %unused) {{
 entry:
@@ -119,6 +122,7 @@ entry:
 {load}
   %number = call i64 @bump(ptr %record)
   %hot = icmp eq i64 %number, %hot_at
+  %stack = call ptr @llvm.stacksave.p0()
   %objects = alloca ptr, i64 %boxes
   %made = call i1 @make(ptr %record, ptr %arguments, ptr %objects)
   br i1 %made, label %frame, label %fail
@@ -151,11 +155,14 @@ one:
   br label %next
 filled:
   call void @drop(ptr %objects, i64 %boxes)
+  ; Where this function recurses there are as many of these stubs on the stack as it is deep.
+  call void @llvm.stackrestore.p0(ptr %stack)
   br i1 %hot, label %tell, label %check
 tell:
   call void @ask(i64 {Call.EXIT:d}, i64 %record_word, i64 0, ptr %hot_at_place)
   br label %check
 check:
+  call void @spare(ptr %thread, ptr %function)
   %have_place = call ptr @at(ptr %code, i64 {abi.CODE.instrumentation_version})
   %have = load i64, ptr %have_place
   %current = load i64, ptr inttoptr (i64 {at.monitoring_version} to ptr)

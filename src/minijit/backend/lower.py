@@ -55,7 +55,8 @@ class Target:
     `raw` is the buffer through which exits hand over machine values, `raw_cell` a word that holds its address;
     `leave` and `leave_return` are stubs with the prototype of a region; `eval_breaker` is the interpreter's flag;
     `symbol` finds C functions by name,
-    `helpers` has the addresses of `prelude.HELPERS`.
+    `helpers` has the addresses of `prelude.HELPERS`. Under stress, every guard counts down the word at `countdown`; one
+    that makes it zero leaves, and the count begins again at `every`.
     """
 
     raw: int
@@ -65,6 +66,8 @@ class Target:
     eval_breaker: int
     helpers: Mapping[str, int]
     symbol: Callable[[str], int]
+    countdown: int = 0
+    every: int = 0
 
 
 @dataclass(slots=True)
@@ -159,9 +162,19 @@ class Emitter:
         """Goes on if the condition (an i1) holds, else leaves through the op's exit."""
         assert op.exit is not None
         self.used_exits[op.exit] = None
+        if self.target.every:
+            condition = self._unless_forced(condition)
         label = self.fresh_label()
         self.line(f"br i1 {condition}, label %{label}, label %x{op.exit}, !prof !0")
         self.start(label)
+
+    def _unless_forced(self, condition: str) -> str:
+        """The condition of a guard that fails, although it holds, when the countdown is at its end."""
+        countdown = pointer(self.target.countdown)
+        left = self.let(f"add i64 {self.let(f'load i64, ptr {countdown}')}, -1")
+        some = self.let(f"icmp ne i64 {left}, 0")
+        self.line(f"store i64 {self.let(f'select i1 {some}, i64 {left}, i64 {self.target.every}')}, ptr {countdown}")
+        return self.let(f"and i1 {condition}, {some}")
 
     def edge(self, edge: Edge) -> None:
         """Notes that the LLVM block being written passes the edge's arguments."""

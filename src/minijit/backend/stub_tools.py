@@ -2,7 +2,7 @@
 
 `common_text` has, among small ways to read and write: `count`, which calls the driver at a threshold; `ask`, which
 puts that off while the interpreter has other things to do; `call_python`, which does it now; `settle`, which has
-changes dealt with; and `relieve`, which accounts for the C stack.
+changes dealt with; and `relieve` and `spare`, which look after the C stack.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minijit.backend.handler_stub import handler_text
-from minijit.backend.words import Call
+from minijit.backend.words import SHALLOW, Call
 from minijit.cpython import abi
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from minijit.cpython.changes import Changes
 
-SHALLOW = 3000
-"""Up to this recursion depth a frame below one of our stubs counts no C recursion, as it would not without us: the C
-stack has room for it. Deeper, CPython's own limit protects the stack."""
 EVAL_STACK_UNITS = 2
 """What one nested run of the interpreter loop takes from `c_recursion_remaining`."""
 
@@ -36,6 +33,7 @@ class StubAddresses:
     functions: int
     bound: int
     raw: int
+    near: int  # a word: see `is_near`
     monitoring_version: int
     eval_breaker: int
     changes: Changes
@@ -58,7 +56,7 @@ def common_text(at: StubAddresses) -> str:
     """The functions that the stubs share."""
     asking = (handler_text(at.symbol), _count(), _ask(at), _call_python(at))
     changes = (_offset(), _changes_are_due(at), _settle(at), _site(at))
-    return "".join((_small(at), *asking, *changes, _is_shallow(), _relieve()))
+    return "".join((_small(at), *asking, *changes, _is_shallow(), _is_near(at), _relieve()))
 
 
 def _small(at: StubAddresses) -> str:
@@ -230,12 +228,52 @@ define internal i1 @is_shallow(ptr %thread) alwaysinline {{
 """
 
 
+def _is_near(at: StubAddresses) -> str:
+    return f"""
+declare ptr @llvm.frameaddress.p0(i32)
+
+; How much C stack is between the interpreter's loop, in whose frame `cframe` lies, and the stub that asks.
+define internal i64 @distance(ptr %thread) alwaysinline {{
+  %cframe_place = call ptr @at(ptr %thread, i64 {abi.THREAD.cframe})
+  %cframe = load i64, ptr %cframe_place
+  %here = call ptr @llvm.frameaddress.p0(i32 0)
+  %here_word = ptrtoint ptr %here to i64
+  %distance = sub i64 %cframe, %here_word
+  ret i64 %distance
+}}
+
+; Whether the interpreter's loop has called this stub by itself. Otherwise C code is in between, such as that of
+; `sorted`, and C recursion counts as it would without us: CPython's limit protects the stack from that code.
+define internal i1 @is_near(ptr %thread) alwaysinline {{
+  %distance = call i64 @distance(ptr %thread)
+  %most = load i64, ptr inttoptr (i64 {at.near} to ptr)
+  %near = icmp ule i64 %distance, %most
+  ret i1 %near
+}}
+"""
+
+
 def _relieve() -> str:
     return f"""
-; Gives back the C recursion that the interpreter loop below us is about to take; the amount given, to take back.
+; Leaves calls of the function to the interpreter where the thread is deep in Python calls.
+define internal void @spare(ptr %thread, ptr %function) {{
+  %shallow = call i1 @is_shallow(ptr %thread)
+  br i1 %shallow, label %done, label %deep
+deep:
+  %function_word = ptrtoint ptr %function to i64
+  call void @call_python(i64 {Call.DEEP:d}, i64 %function_word, i64 0)
+  br label %done
+done:
+  ret void
+}}
+
+; Gives back the C recursion that the interpreter loop below us is about to take, if a call without us would take none;
+; the amount given, to take back.
 define internal i32 @relieve(ptr %thread) alwaysinline {{
   %shallow = call i1 @is_shallow(ptr %thread)
-  %amount = select i1 %shallow, i32 {EVAL_STACK_UNITS}, i32 0
+  %near = call i1 @is_near(ptr %thread)
+  %free = and i1 %shallow, %near
+  %amount = select i1 %free, i32 {EVAL_STACK_UNITS}, i32 0
   call void @relieve_by(ptr %thread, i32 %amount)
   ret i32 %amount
 }}

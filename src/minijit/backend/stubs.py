@@ -6,6 +6,7 @@
 | `on_instruction` | `sys.monitoring`, INSTRUCTION | hands a step on to the recording's handler |
 | `miss`, `watched` | a call entry that cannot take the call | counts, interprets |
 | `changed` | a call entry | has noted changes dealt with, calls again |
+| `reach` | `cpython.hooks`, once | gives the C stack between the interpreter's loop and an entry |
 | `bind` | a call entry | makes a positional argument array of keywords and defaults |
 | `leave_call` | an exit of a region entered by a call | builds the interpreter frame and lets the interpreter run it |
 | `leave_loop` | an exit of a region entered in a live frame | rewrites that frame |
@@ -36,7 +37,7 @@ from minijit.backend.stub_tools import common_text
 if TYPE_CHECKING:
     from minijit.backend.stub_tools import StubAddresses
 
-_ENTRIES = ("on_start", "on_jump", "on_instruction", "miss", "watched", "changed", "bind")
+_ENTRIES = ("on_start", "on_jump", "on_instruction", "miss", "watched", "changed", "reach", "bind")
 STUBS = (*HELPERS, *_ENTRIES, "leave_call", "leave_loop", "leave_return")
 
 

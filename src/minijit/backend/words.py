@@ -21,10 +21,15 @@ class Call(enum.IntEnum):
     WATCHED = 5  # a call entry found that somebody else watches the code: function, 0
     CHANGED = 6  # an entry found that changes of namespaces are due: 0, 0
     STALE = 7  # a frame is about to be resumed in code whose instrumentation is out of date: code, 0
+    DEEP = 8  # the interpreter is about to run a call below a stub, deeper than SHALLOW: function, 0
 
 
 SITE_WORDS = ("count", "hot_at", "entry", "misses", "miss_hot_at")
 CHAIN_WORDS = ("misses", "miss_hot_at")
+SHALLOW = 3000
+"""Up to this recursion depth a frame below one of our stubs counts no C recursion, as it would not without us: the C
+stack has room for it. A function that is called deeper is left to the interpreter, whose calls take no C stack, until
+the thread is out of there."""
 NEVER = 2**63
 """A threshold that no count reaches."""
 MAX_BOUND = 256

@@ -8,7 +8,7 @@ an int, `True & True` a bool; int meets float by conversion, except in compariso
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from minijit.events import ExitReason
 from minijit.ir.region import Const, Kind, Operand, Slot, Value, VirtualTuple, const_kind
@@ -187,7 +187,7 @@ def compare(b: Builder, sign: str, left_slot: Slot, right_slot: Slot) -> Slot | 
     """`left sign right` as a bool."""
     left, right = scalar(left_slot), scalar(right_slot)
     if left is None or right is None:
-        return _compare_none(sign, left_slot, right_slot)
+        return _compare_none(sign, left_slot, right_slot) or _compare_large(sign, left_slot, right_slot)
     folded = fold(_PYTHON[sign], left, right)
     if folded is not None:
         return folded
@@ -219,6 +219,23 @@ def _compare_none(sign: str, left: Slot, right: Slot) -> Slot | None:
         if isinstance(one, Const) and one.value is None and scalar(other) is not None and sign in ("==", "!="):
             return Const(sign == "!=")
     return None
+
+
+def _compare_large(sign: str, left: Slot, right: Slot) -> Slot | None:
+    """How an int of 64 bits compares to a constant that is larger: as zero does."""
+    if _is_machine_int(left) and _is_large(right):
+        return Const(_PYTHON[sign](0, right.value))
+    if _is_large(left) and _is_machine_int(right):
+        return Const(_PYTHON[sign](left.value, 0))
+    return None
+
+
+def _is_machine_int(slot: Slot) -> bool:
+    return isinstance(slot, Value) and slot.kind in (Kind.INT, Kind.BOOL)
+
+
+def _is_large(slot: Slot) -> TypeGuard[Const]:
+    return isinstance(slot, Const) and type(slot.value) is int and slot.kind is None
 
 
 def truth(b: Builder, slot: Slot) -> Value | Const | None:

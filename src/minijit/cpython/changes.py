@@ -22,7 +22,7 @@ from minijit.cpython.watch import DictEvent
 CAPACITY = 256
 """How many changes can wait. A power of two."""
 ENTRY = struct.Struct("<QQqQ")
-HEAD = 16
+HEAD = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Noted:
 
 
 class Changes:
-    """The ring: two counts, then the entries."""
+    """The ring: two counts, the countdown of a stress mode, then the entries."""
 
     __slots__ = ("_memory",)
 
@@ -64,6 +64,21 @@ class Changes:
     def settled(self) -> int:
         """The address of the count of changes that were dealt with."""
         return self._memory.address + 8
+
+    @property
+    def countdown(self) -> int:
+        """The address of how many entries into regions there will be until one notes a change of no namespace; only
+        regions that are made for it count (see `runtime.stress`)."""
+        return self._memory.address + 16
+
+    @property
+    def has_struck(self) -> bool:
+        """Whether that has come about. The entry that finds it due has counted, too: the count may be below zero."""
+        return raw.read_i64(self.countdown) <= 0
+
+    def strike_in(self, entries: int) -> None:
+        """It is to come about at the entry of this number, from now on."""
+        raw.write_u64(self.countdown, entries)
 
     @property
     def entries(self) -> int:

@@ -6,6 +6,7 @@ Everything here borrows: no reference is taken or given back.
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from minijit.cpython import abi, raw
 if TYPE_CHECKING:
     from types import CodeType
 
+_thread_state = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThreadState_Get", ctypes.pythonapi))
 _NAMES = {id(kind): kind.__name__ for kind in (int, float, bool, type(None), tuple, str, list, type(iter(range(0))))}
 
 
@@ -65,6 +67,13 @@ def is_alive(address: int, code: CodeType) -> bool:
             return frame.f_code is code
         frame = frame.f_back  # type: ignore[assignment]
     return False
+
+
+def depth() -> int:
+    """How many Python calls deep the calling thread is, as the recursion limit counts them."""
+    thread = _thread_state()
+    limit, left = abi.THREAD.py_recursion_limit, abi.THREAD.py_recursion_remaining
+    return raw.read_i32(thread + limit) - raw.read_i32(thread + left)
 
 
 def type_address(object: int) -> int:

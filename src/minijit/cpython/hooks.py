@@ -48,9 +48,11 @@ class _MethodDef(ctypes.Structure):
 _new_builtin = ctypes.pythonapi.PyCFunction_NewEx
 _new_builtin.restype = ctypes.py_object
 _new_builtin.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-_set_vectorcall = ctypes.pythonapi.PyFunction_SetVectorcall
-_set_vectorcall.restype = None
-_set_vectorcall.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+point_vectorcall = ctypes.pythonapi.PyFunction_SetVectorcall
+"""`point_vectorcall(function, code)`: calls of the function, which is given by its address, go to machine code at
+`code`. A C function, so that no other thread runs between what was looked at before and the store."""
+point_vectorcall.restype = None
+point_vectorcall.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
 
 PLAIN_VECTORCALL = raw.symbol("_PyFunction_Vectorcall")
 """Where calls of a function go that nobody has changed: to the interpreter."""
@@ -159,10 +161,32 @@ def vectorcall_of(function: int) -> int:
     return raw.read_u64(function + abi.FUNCTION.vectorcall)
 
 
+def reach(entry: int) -> int:
+    """How many bytes of C stack are at most between the interpreter's loop and the entry of a function that it calls
+    without counting C recursion; `entry` is machine code that gives this for the call at hand."""
+
+    def probe(*_arguments: object, **_named: object) -> int:
+        raise AssertionError
+
+    class Probe:
+        value = property(probe)
+        __getitem__ = probe
+
+    class Attributes:
+        value: int
+        __getattribute__ = probe
+
+    set_vectorcall(id(probe), PLAIN_VECTORCALL, entry)
+    probes, named = Probe(), {"named": 0}
+    calls = (probe(), probe(named=0), probe(*(0,)), probe(**named))
+    most: int = max(*calls, probes.value, probes[0], Attributes().value)
+    return most
+
+
 def set_vectorcall(function: int, old: int, new: int) -> bool:
     """Calls of the function, which is given by its address, go to machine code at `new` if they go to `old` still;
     whether they did: somebody else may have put an entry of their own there."""
     if vectorcall_of(function) != old:
         return False
-    _set_vectorcall(function, new)
+    point_vectorcall(function, new)
     return True

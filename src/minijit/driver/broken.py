@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from minijit.driver.registry import Registry
     from minijit.driver.state import FunctionState, Installed, RootState
     from minijit.driver.turn import Turn
+    from minijit.runtime.stress import Strikes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,12 @@ class Broken:
     registry: Registry
     decisions: Decisions
     turn: Turn
+    strikes: Strikes | None
+
+    def begin(self) -> None:
+        """Regions can be entered from now on."""
+        if self.strikes is not None:
+            self.registry.natives.changes.strike_in(self.strikes.entries())
 
     # ---- namespaces that change
 
@@ -48,7 +55,16 @@ class Broken:
             else:
                 for change in noted.changes:
                     self._break(change)
+            if self.strikes is not None and changes.has_struck:
+                self._strike(self.strikes)
             changes.settle(noted.until)
+
+    def _strike(self, strikes: Strikes) -> None:
+        """Under stress: an entry has brought about the end of some region."""
+        installed = strikes.victim([version for root in self.registry.roots() for version in root.versions])
+        if installed is not None:
+            self.decisions.kill(installed, KillReason.STRESS, "")
+        self.registry.natives.changes.strike_in(strikes.entries())
 
     def _break(self, change: Change) -> None:
         assumptions = self.registry.service.assumptions

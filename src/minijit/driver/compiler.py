@@ -66,10 +66,12 @@ def compile_root(
     namespaces: tuple[dict[str, object], dict[str, object]],
     *,
     compile_unseen: bool,
+    number: int,
 ) -> Success | Failure:
     """Compiles a root for these entry kinds.
 
-    `namespaces` are the globals and builtins that its frames have. Nothing is in service afterwards.
+    `namespaces` are the globals and builtins that its frames have; `number` is that of the compilation. Nothing is in
+    service afterwards.
     """
     started = time.perf_counter()
     build = _build(state, kinds, config, volatile, namespaces, compile_unseen)
@@ -80,10 +82,22 @@ def compile_root(
         require_valid(region, "build")
     if not is_worthwhile(region):
         return _nothing(region)
-    region = optimise(region, check=config.check, dump=_pass_dumper(config))
+    region = _optimised(region, state, config, number)
     built = time.perf_counter()
     installed = natives.install(state, kinds, build, region, namespaces, _dumper(config))
     return Success(installed, build.assumptions, built - started, time.perf_counter() - built)
+
+
+def _optimised(region: Region, state: RootState, config: Config, number: int) -> Region:
+    """The region after the passes that `limit` leaves; under stress, they are checked (see `oracle.check`)."""
+    limits = config.limits
+    passes = limits.passes if limits is not None and number == limits.regions else None
+    if not config.stressed.check:
+        return optimise(region, check=config.check, passes=passes, dump=_pass_dumper(config))
+    from minijit.oracle import check
+
+    subject = check.Subject(state.name, state.root.offset, number, config.seed, config.optimise)
+    return check.optimised(region, subject, passes=passes, dump=_pass_dumper(config))
 
 
 def _pass_dumper(config: Config) -> Callable[[str, Region], None] | None:

@@ -31,6 +31,7 @@ from minijit.driver.recordings import Recordings
 from minijit.driver.registry import Registry
 from minijit.driver.state import exits_of
 from minijit.events import Hub, KillReason, Stats
+from minijit.runtime.stress import Strikes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,8 +72,12 @@ class Driver:
         self._decisions = Decisions(self.registry, self.hub)
         self._recordings = Recordings(self.registry, self._decisions, self.turn)
         self._hot = HotPlaces(self.registry, self._decisions, self._recordings)
-        self._broken = Broken(self.registry, self._decisions, self.turn)
+        self._broken = Broken(self.registry, self._decisions, self.turn, self._strikes())
         self.registry.monitoring = hooks.Monitoring(self._ignite)
+
+    def _strikes(self) -> Strikes | None:
+        chance = self.config.stressed.kill
+        return Strikes(chance, self.config.seed) if chance else None
 
     # ---- what `api` calls
 
@@ -111,6 +116,10 @@ class Driver:
         """Never compiles the function again."""
         self._wait(partial(self._decisions.suppress, state))
 
+    def ignite(self) -> None:
+        """Makes anything native now, so that the first execution of a function is counted."""
+        self._wait(self._go_native)
+
     def settle(self) -> None:
         """Deals with changes that regions could not run with, so that what is told of them is true."""
         self._wait(_nothing)
@@ -125,9 +134,7 @@ class Driver:
             roots = [state, *state.code.loops.values()]
             counters = sum((root.counters for root in roots), Counter())
         else:
-            # A finaliser that comes in between may take a function out.
-            loops = [loop for code in list(self.registry.codes.values()) for loop in code.loops.values()]
-            roots, counters = [*self.registry.functions.values(), *loops], self.hub.counters
+            roots, counters = self.registry.roots(), self.hub.counters
         regions = [version for root in roots for version in root.versions]
         return Stats(
             **{name: counters[name] for name in (*Hub.NAMES.values(), "bridges")},
@@ -200,6 +207,7 @@ class Driver:
             self.refuse(f"{type(error).__name__}: {error}")
             return
         self.registry.go_native(Service(self.config, natives, self.hub))
+        self._broken.begin()
 
     def dispatch(self, number: int, a: int, b: int) -> None:
         """A stub reached a threshold, or found something to be done first."""
@@ -228,7 +236,7 @@ class Driver:
                 self._hot.exit(a)
             case Call.MISS:
                 self._hot.missed_call(registry.functions.get(a))
-            case Call.WATCHED:
+            case Call.WATCHED | Call.DEEP:
                 self._decisions.park(registry.functions.get(a))
             case Call.CHANGED:
                 return

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from minijit.backend.words import NEVER
-from minijit.cpython import hooks
+from minijit.backend.words import NEVER, SHALLOW
+from minijit.cpython import frames, hooks
 from minijit.driver.state import Failure, FunctionState
 from minijit.events import Aborted, AbortReason, GaveUp, GiveUpReason, KillReason, described
 from minijit.runtime.policy import GiveUp, Policy, Wait
+from minijit.runtime.stress import under_stress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ class Decisions:
         """The policy's answer; one that raises, or says what is none of the answers, is reported and replaced by the
         default."""
         try:
-            answer = question(state.policy)
+            answer = question(under_stress(state.policy, self.registry.config))
             if isinstance(answer, answers):
                 return answer
             found = f"{described(answer)} is no answer"
@@ -46,7 +47,7 @@ class Decisions:
             found = described(error)
         self.hub.complain(f"policy {described(state.policy)} replaced by the default: {found}")
         state.policy = Policy(self.registry.config)
-        return question(state.policy)
+        return question(under_stress(state.policy, self.registry.config))
 
     def stats(self, state: RootState) -> RootStats:
         """What a policy is told of a root."""
@@ -128,15 +129,16 @@ class Decisions:
         self.registry.update_events(state.code)
 
     def park(self, state: FunctionState | None) -> None:
-        """Somebody else watches the code: the function is the interpreter's until they are gone."""
+        """Somebody else watches the code, or the thread is too deep in calls: the function is the interpreter's until
+        that is over."""
         if state is None or not state.exists:
             return
         state.enter_at(0)
         self.wait(state, 1)
 
     def unpark(self, state: FunctionState) -> None:
-        """Calls go to machine code again, if nobody else watches the code any more."""
-        if hooks.is_watched(state.code.code.code):
+        """Calls go to machine code again, if nobody else watches the code any more, and there is C stack for them."""
+        if hooks.is_watched(state.code.code.code) or frames.depth() >= SHALLOW:
             self.wait_anew(state)
             return
         self.registry.service.relink(state)
@@ -150,6 +152,7 @@ class Decisions:
             root.given_up = None
             root.last_abort = None
             root.counters.clear()
+            root.asked.clear()
             self.wait_anew(root)
         self.registry.update_events(state.code)
 

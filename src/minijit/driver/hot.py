@@ -145,7 +145,7 @@ class HotPlaces:
                 found = self.registry.service.exit_at(a)
                 if found is not None:
                     found[0].records.heat(found[1], found[0].records.count(found[1]) + 1)
-            case Call.WATCHED:
+            case Call.WATCHED | Call.DEEP:
                 self.decisions.park(self.registry.functions.get(a))
             case _:
                 return
@@ -198,8 +198,11 @@ class HotPlaces:
         since, before = installed.asked.get(index, (installed.since, 0))
         now = time.perf_counter()
         installed.asked[index] = (now, count)
-        reason = installed.exits[index].reason
-        return ExitStats(self.decisions.stats(state), reason, count, count - before, now - since, state.entries())
+        way = installed.exits[index]
+        is_new = way not in state.asked
+        state.asked.add(way)
+        root, entries = self.decisions.stats(state), state.entries()
+        return ExitStats(root, way.reason, count, count - before, now - since, entries, is_new)
 
     def _carry_out(self, answer: Resume | Bridge | Recompile | GiveUp, installed: Installed, index: int) -> None:
         state = installed.owner

@@ -7,7 +7,7 @@ stub may be on any thread's stack.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +19,7 @@ from minijit.backend.stub_tools import StubAddresses
 from minijit.backend.stubs import STUBS, stub_text
 from minijit.backend.watch_stubs import WatchAddresses, watcher_text
 from minijit.backend.words import MAX_BOUND
-from minijit.cpython import abi, raw
+from minijit.cpython import abi, hooks, raw
 from minijit.cpython.changes import Changes
 from minijit.cpython.native_map import NativeMap
 from minijit.cpython.watch import CALLBACKS, Filters, Watch
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from minijit.driver.state import RootState
     from minijit.ir.region import EntryKind, Region
 
+NEARLY = 32
+"""Bytes of C stack by which a stub may be farther from the interpreter's loop than what is measured."""
 RAW_WORDS = 4096
 """Room for the machine values of one exit; a region that needs more is not compiled."""
 
@@ -63,7 +65,8 @@ class Machinery:
     functions: NativeMap = field(default_factory=NativeMap)
     filters: Filters = field(default_factory=Filters)
     changes: Changes = field(default_factory=Changes)
-    handlers: Words = field(default_factory=lambda: Words((*Handlers._fields, "raw")))
+    handlers: Words = field(default_factory=lambda: Words((*Handlers._fields, "raw", "near")))
+    stress: Words = field(default_factory=lambda: Words(("countdown", "asked")))
     stubs: dict[str, int] = field(init=False)
     callbacks: dict[str, int] = field(init=False)
     target: dict[EntryPoint, Target] = field(init=False)
@@ -75,6 +78,7 @@ class Machinery:
         self.handlers.set("raw", self._raw.address)
         stubs = self.engine.compile(stub_text(self._stub_addresses()), name="minijit stubs", simplify=False)
         self.stubs = {name: stubs.address(name) for name in STUBS}
+        self.handlers.set("near", hooks.reach(self.stubs["reach"]) + NEARLY)
         watchers = self.engine.compile(watcher_text(self._watch_addresses()), name="minijit watchers", simplify=False)
         self.callbacks = {name: watchers.address(name) for name in CALLBACKS}
         leaves = {EntryPoint.CALL: "leave_call", EntryPoint.LOOP: "leave_loop"}
@@ -99,6 +103,7 @@ class Machinery:
             functions=self.functions.address,
             bound=self._bound.address,
             raw=self._raw.address,
+            near=self.handlers.place("near"),
             monitoring_version=self.interpreter.monitoring_version,
             eval_breaker=self.interpreter.eval_breaker,
             changes=self.changes,
@@ -131,11 +136,25 @@ class Natives:
     handlers: Handlers
     machinery: Machinery = field(init=False)
     watch: Watch = field(init=False)
+    target: dict[EntryPoint, Target] = field(init=False)
 
     def __post_init__(self) -> None:
         self.machinery = machinery(self.config.optimise, self.interpreter)
+        self.target = {point: self._under_stress(target) for point, target in self.machinery.target.items()}
         self.watch = Watch(self.machinery.filters, self.machinery.callbacks)
         self.connect()
+
+    def _under_stress(self, target: Target) -> Target:
+        """What regions refer to, with what the stress modes want: guards that are counted, and polls that see a word
+        in place of the interpreter's, which always asks for something."""
+        stress, words = self.config.stressed, self.machinery.stress
+        if stress.exits:
+            words.set("countdown", 1 + self.config.seed % stress.exits)
+            target = replace(target, countdown=words.place("countdown"), every=stress.exits)
+        if stress.osr:
+            words.set("asked", 1)
+            target = replace(target, eval_breaker=words.place("asked"))
+        return target
 
     @property
     def stubs(self) -> dict[str, int]:
@@ -175,7 +194,7 @@ class Natives:
         words = Words(VERSION_WORDS)
         records = make_records(region, code, id(code) + abi.CODE.co_code_adaptive, self.config.exit_threshold)
         prologue = self._prologue(owner, words, namespaces, tuple(map(id, build.modules)))
-        text = lower(region, self.machinery.target[region.point], records.addresses, prologue)
+        text = lower(region, self.target[region.point], records.addresses, prologue)
         machine = self.machinery.engine.compile(text, name=f"minijit:{owner.name}", dump=dump)
         return Installed(
             owner=owner,
@@ -198,6 +217,7 @@ class Natives:
         modules: tuple[int, ...],
     ) -> Callable[[Emitter], None]:
         code = owner.code.code.code
+        strikes = self.config.stressed.kill > 0
         if owner.root.point is EntryPoint.LOOP:
             return loop_prologue(
                 LoopEntry(
@@ -206,6 +226,7 @@ class Natives:
                     next=words.place("next"),
                     entries=words.place("entries"),
                     modules=modules,
+                    strikes=self.changes if strikes else None,
                 )
             )
         return call_prologue(
@@ -219,8 +240,9 @@ class Natives:
                 watched=self.stubs["watched"],
                 changed=self.stubs["changed"],
                 monitoring_version=self.interpreter.monitoring_version,
-                changes=self.machinery.changes,
+                changes=self.changes,
                 modules=modules,
+                strikes=strikes,
             )
         )
 

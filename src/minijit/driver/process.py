@@ -99,6 +99,7 @@ class Process:
     def _start(self, config: Config) -> None:
         from minijit.cpython.hooks import ToolTaken
         from minijit.driver.core import Driver
+        from minijit.runtime.stress import tightened
 
         if self.driver is not None:
             # A finaliser asked too, between the end of one driver and the beginning of the next.
@@ -106,7 +107,7 @@ class Process:
             return
         assert self._interpreter is not None
         try:
-            self.driver = Driver(config, self._interpreter, self.hub, self._withdraw, self._turn)
+            self.driver = Driver(tightened(config), self._interpreter, self.hub, self._withdraw, self._turn)
         except ToolTaken as taken:
             self.is_on = False
             self.refusal = f"the monitoring tool id for optimisers belongs to {taken}"
@@ -114,6 +115,8 @@ class Process:
         self.is_on = True
         self.refusal = ""
         self.hub.log = config.logs
+        if config.logs and config.stress:
+            say(f"minijit: stress     {config.stress} seed={config.seed}")
         for reference in self.decorated.keyrefs():
             function = reference()
             if function is not None:
@@ -176,6 +179,8 @@ class Process:
             return
         options = self.decorated.get(function) or Options()
         driver.add(function, options.policy or Policy(driver.config))
+        if driver.config.stressed.hot:
+            driver.ignite()
         self._turn.wait(partial(self._added, driver, function, options))
 
     def _added(self, driver: Driver, function: Any, options: Options) -> None:

@@ -53,6 +53,7 @@ class Registry:
         self.in_service = service
         for state in list(self.functions.values()):
             self._adopt(state)
+            self._catch_up(state)
         stubs = self.natives.stubs
         self.monitoring.go_native(stubs["on_start"], stubs["on_jump"], stubs["on_instruction"])
 
@@ -69,7 +70,7 @@ class Registry:
         if known is not None:
             # It died before there were watchers to tell.
             self.gone(known)
-        self._enter(function, function.__code__, policy)
+        self._catch_up(self._enter(function, function.__code__, policy))
 
     def recode(self, state: FunctionState, code_object: CodeType) -> None:
         """The function gets another code object: it starts anew with that."""
@@ -92,6 +93,12 @@ class Registry:
         self._adopt(state)
         self.update_events(code)
         return state
+
+    def _catch_up(self, state: FunctionState) -> None:
+        """Notices a code object that the function got before anybody was told of that, once somebody is."""
+        function = state.function
+        if self.in_service is not None and function is not None and function.__code__ is not state.code.code.code:
+            self.recode(state, function.__code__)
 
     def _code_state(self, code_object: CodeType) -> CodeState:
         code = self.codes.get(id(code_object))
@@ -143,6 +150,11 @@ class Registry:
         if code.recording is not None:
             events |= hooks.INSTRUCTION
         self.monitoring.set_events(code.code.code, events)
+
+    def roots(self) -> list[RootState]:
+        """All that is known, in the order in which it came. A finaliser that comes in between may take one out."""
+        loops = [loop for code in list(self.codes.values()) for loop in code.loops.values()]
+        return [*self.functions.values(), *loops]
 
     # ---- going
 

@@ -29,13 +29,14 @@ _NOTHING = object()
 
 @dataclass(slots=True)
 class Service:
-    """All regions in service. `compile_seconds` is what their making has cost so far."""
+    """All regions in service. `compile_seconds` is what their making has cost so far, `begun` how many were begun."""
 
     config: Config
     natives: Natives
     hub: Hub
     assumptions: Assumptions[Installed] = field(init=False)
     compile_seconds: float = 0.0
+    begun: int = 0
     _records: dict[int, tuple[Installed, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -50,21 +51,32 @@ class Service:
         namespaces = compiler.namespaces_of(state)
         if namespaces is None:
             return Failure(AbortReason.STALE, "the function is gone")
-        if any(type(namespace) is not dict for namespace in namespaces):
-            return Failure(AbortReason.NOTHING, "globals or builtins that are no plain dict")
-        if not all(map(has_plain_keys, namespaces)):
-            return Failure(AbortReason.NOTHING, "globals or builtins with keys that are no plain strings")
-        if isinstance(state, FunctionState) and hooks.vectorcall_of(state.address) != state.entry:
-            return Failure(AbortReason.ENTRY)
+        obstacle = _obstacle(state, namespaces)
+        if obstacle is not None:
+            return obstacle
+        self.begun += 1
+        if self.config.limits is not None and self.begun > self.config.limits.regions:
+            return Failure(AbortReason.LIMIT, f"region {self.begun}, {_place(state)}")
         started = time.perf_counter()
         volatile = self.assumptions.volatile()
         try:
             result = compiler.compile_root(
-                state, kinds, self.natives, self.config, volatile, namespaces, compile_unseen=compile_unseen
+                state,
+                kinds,
+                self.natives,
+                self.config,
+                volatile,
+                namespaces,
+                compile_unseen=compile_unseen,
+                number=self.begun,
             )
         except RegionTooLarge:
             return Failure(AbortReason.TOO_LARGE)
         except Exception as error:
+            if self.config.stressed.check:
+                from minijit.oracle.check import end_process
+
+                end_process(error)
             if self.config.check:
                 raise
             # A bug of ours must not become one of the program's: it is reported and the function stays interpreted.
@@ -125,10 +137,12 @@ class Service:
     def relink(self, state: RootState) -> None:
         """Makes the chain of a root's versions what the list says."""
         last = self.natives.stubs["miss"] if isinstance(state, FunctionState) else 0
-        following = [version.address for version in state.versions[1:]] + [last]
-        for version, address in zip(state.versions, following, strict=False):
-            version.words.set("next", address)
-        first = state.versions[0].address if state.versions and not state.is_held else 0
+        following = last
+        # From the end, since other threads may run the chain meanwhile: what a version leads to leads on by then.
+        for version in reversed(state.versions):
+            version.words.set("next", following)
+            following = version.address
+        first = following if state.versions and not state.is_held else 0
         if isinstance(state, FunctionState):
             state.enter_at(first)
         else:
@@ -172,3 +186,20 @@ class Service:
         """Notes an event in the root's history and hands it on."""
         state.history.append(event)
         self.hub.emit(event, state.counters)
+
+
+def _obstacle(state: RootState, namespaces: tuple[dict[str, object], dict[str, object]]) -> Failure | None:
+    """What stands in the way of any compilation of a root, if anything does."""
+    if any(type(namespace) is not dict for namespace in namespaces):
+        return Failure(AbortReason.NOTHING, "globals or builtins that are no plain dict")
+    if not all(map(has_plain_keys, namespaces)):
+        return Failure(AbortReason.NOTHING, "globals or builtins with keys that are no plain strings")
+    if isinstance(state, FunctionState) and hooks.vectorcall_of(state.address) != state.entry:
+        return Failure(AbortReason.ENTRY)
+    return None
+
+
+def _place(state: RootState) -> str:
+    """Where a root is in the source: file and line."""
+    code = state.code.code
+    return f"{code.code.co_filename}:{code.line(state.root.offset)}"

@@ -135,6 +135,7 @@ class RootState:
     given_up: GiveUpReason | None = None
     suppressed: bool = False
     last_abort: AbortReason | None = None
+    asked: set[Way] = field(default_factory=set)  # the exits about which the policy was asked, of whatever region
     is_held: bool = False  # not to be entered: something its code relies on has changed, which is yet to be dealt with
 
     def hold(self) -> None:
@@ -241,18 +242,26 @@ class FunctionState(RootState):
         return self.entry != hooks.PLAIN_VECTORCALL
 
     def enter_at(self, address: int) -> None:
-        """Calls of the function go to machine code at `address` from now on, or to the interpreter if it is 0. An
-        entry that somebody else has put there meanwhile stays."""
+        """Calls of the function go to machine code at `address` from now on, or to the interpreter if it is 0 or the
+        root is held. An entry that somebody else has put there meanwhile stays."""
         wanted = address or hooks.PLAIN_VECTORCALL
-        is_ours = self.exists and hooks.set_vectorcall(self.address, self.entry, wanted)
+        is_ours = self.exists and hooks.vectorcall_of(self.address) == self.entry
+        if is_ours:
+            # Another thread may hold the root at any moment, but not between this look and the store: there is no call
+            # of a Python function, no jump back, nothing at which the interpreter might turn to it.
+            if self.is_held:
+                wanted = hooks.PLAIN_VECTORCALL
+            hooks.point_vectorcall(self.address, wanted)
         self.entry = wanted if is_ours else hooks.PLAIN_VECTORCALL
 
     def hold(self) -> None:
         self.is_held = True
-        self.enter_at(0)
+        self.abandon()
+        self.entry = hooks.PLAIN_VECTORCALL
 
     def abandon(self) -> None:
-        """Calls go to the interpreter, whichever of our entries they go to now."""
+        """Calls go to the interpreter, whichever of our entries they go to now: who has the turn may be just about to
+        note which."""
         ours = {self.entry, *(version.address for version in self.versions)}
         if self.exists and (now := hooks.vectorcall_of(self.address)) in ours:
             hooks.set_vectorcall(self.address, now, hooks.PLAIN_VECTORCALL)

@@ -61,6 +61,7 @@ class InvalidRegion(Exception):
 
     def __init__(self, name: str, after: str, problems: tuple[Problem, ...]) -> None:
         super().__init__(f"{name} after {after}: {'; '.join(map(str, problems))}")
+        self.after = after
         self.problems = problems
 
 

@@ -37,11 +37,18 @@ PASSES: tuple[tuple[str, Callable[[Region], Region]], ...] = (
 )
 
 
-def optimise(region: Region, *, check: bool = False, dump: Callable[[str, Region], None] | None = None) -> Region:
-    """The region after all passes. `check` verifies it before and after each; `dump` sees each result."""
+def optimise(
+    region: Region,
+    *,
+    check: bool = False,
+    passes: int | None = None,
+    dump: Callable[[str, Region], None] | None = None,
+) -> Region:
+    """The region after the first `passes` passes, None for all. `check` verifies it before and after each; `dump` sees
+    each result."""
     if check:
         require_valid(region, "build")
-    for name, run in PASSES:
+    for name, run in PASSES[:passes]:
         region = run(region)
         if check:
             require_valid(region, name)

@@ -45,7 +45,7 @@ class RootFacts:
 
     `history` are the events it kept. `count` is how often the root was reached, which is looked at when it meets
     `hot_at`; `misses` how often it was reached with types that no version takes. A function is parked while another
-    tool watches it.
+    tool watches it, or while it is called too deep for the C stack.
     """
 
     root: Root

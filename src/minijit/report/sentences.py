@@ -84,7 +84,7 @@ def root_sentences(code: Code, root: RootFacts) -> Iterator[str]:
     """What is to be said of a root."""
     yield from (_version(code, root, version) for version in root.versions)
     if root.is_parked:
-        yield "parked: another tool watches the function, which is interpreted meanwhile"
+        yield "parked: another tool watches the function, or it was called very deep: it is interpreted meanwhile"
     if root.versions and root.misses:
         yield f"reached {times(root.misses)} with types, or keywords, that it is not compiled for"
     if root.given_up is not None:

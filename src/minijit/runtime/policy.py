@@ -87,7 +87,8 @@ class RootStats:
 @dataclass(frozen=True, slots=True)
 class ExitStats:
     """An exit that was taken `count` times. `seconds` passed since the region went into service (or the last question);
-    `recent` counts the exit in that time."""
+    `recent` counts the exit in that time. `is_new`: nobody was asked about an exit of the root there before, for that
+    reason, though the region be another."""
 
     root: RootStats
     reason: ExitReason
@@ -95,6 +96,7 @@ class ExitStats:
     recent: int
     seconds: float
     entries: int
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True)

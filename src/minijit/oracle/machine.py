@@ -10,13 +10,11 @@ Leaves out: how a region is entered by calls and loops, and the stubs proper.
 
 from __future__ import annotations
 
-import ctypes
-import math
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from minijit.backend.engine import Engine
+from minijit.backend.engine import Engine, function_at
 from minijit.backend.lower import LLVM_TYPES, Target, lower, name
 from minijit.backend.prelude import HELPERS, helper_text
 from minijit.backend.snapshots import TAGS, leave_points, raw_layout, raw_words, return_exit, stub_returns
@@ -39,13 +37,12 @@ from minijit.ir.region import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from minijit.backend.engine import Code
     from minijit.backend.lower import Emitter
 
 RAW_WORDS = 4096
-REGION = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 ANY_KINDS = {TAGS["int"]: Kind.INT, TAGS["float"]: Kind.FLOAT, TAGS["bool"]: Kind.BOOL}
 
 
@@ -145,10 +142,10 @@ class Compiled:
     machine: Machine
     region: Region
     code: Code
-    function: Any = field(init=False)
+    function: Callable[[int, int, int, int], int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.function = REGION(self.code.address("region"))
+        self.function = function_at(self.code.address("region"))
 
     def __enter__(self) -> Compiled:
         return self
@@ -158,16 +155,23 @@ class Compiled:
 
     def run(self, inputs: Sequence[object], objects: Sequence[object] = ()) -> Outcome:
         """Runs the machine code. `objects` are what the entry slots hold, as arguments or in a frame."""
-        words = (ctypes.c_int64 * max(len(inputs), 1))(*map(to_word, inputs))
-        slots = (ctypes.c_void_p * max(len(objects), 1))(*(0 if held is UNBOUND else id(held) for held in objects))
-        arguments = ctypes.addressof(slots)
-        address = self.function(arguments - abi.FRAME.localsplus, arguments, 0, ctypes.addressof(words))
+        words = _memory(list(map(to_word, inputs)))
+        slots = _memory([0 if held is UNBOUND else id(held) for held in objects])
+        address = self.function(slots.address - abi.FRAME.localsplus, slots.address, 0, words.address)
         record = self.machine.take_record()
         if record:
             return _Reader(self.machine.target.raw, objects).outcome(self.region, record - 1)
         result = raw.borrow(address)
         raw.give_back(address)
         return Returned(result)
+
+
+def _memory(words: Sequence[int]) -> raw.Buffer:
+    """Native memory that holds these 64-bit words."""
+    memory = raw.Buffer(8 * max(len(words), 1))
+    for position, word in enumerate(words):
+        raw.write_i64(memory.address + 8 * position, word)
+    return memory
 
 
 @dataclass(slots=True)
@@ -211,39 +215,13 @@ class _Reader:
             case VirtualTuple(items):
                 return tuple(map(self._slot, items))
             case VirtualRange(start, stop, step):
-                return range(*(self.values[x] for x in (start, stop, step)))  # type: ignore[call-overload]
+                return range(*map(self._int, (start, stop, step)))
             case RangeIterator(start, step, length, home):
-                return RangeState(*(self.values[x] for x in (start, step, length)), home)
+                return RangeState(self._int(start), self._int(step), self._int(length), home)
             case _:
                 return self.values[slot]
 
-
-# Comparing
-
-
-def exact(value: object) -> object:
-    """Equal exactly for values that nothing tells apart: type and bits, a nan's bits aside; other objects by
-    identity."""
-    match value:
-        case float():
-            return ("float", "nan" if math.isnan(value) else struct.pack("<d", value))
-        case int():
-            return (type(value), int(value))
-        case tuple():
-            return ("tuple", *map(exact, value))
-        case range():
-            return ("range", value.start, value.stop, value.step)
-        case RangeState():
-            return value
-    return ("object", id(value))
-
-
-def exact_outcome(outcome: Outcome) -> object:
-    """The outcome in a form that is equal for outcomes that nothing tells apart."""
-    match outcome:
-        case Returned(value):
-            return ("returned", exact(value))
-        case Left(exit, before, stack):
-            return ("left", exit, exact(before), exact(stack))
-        case _:
-            return ("out of fuel",)
+    def _int(self, operand: Operand) -> int:
+        value = self.values[operand]
+        assert isinstance(value, int), operand
+        return value

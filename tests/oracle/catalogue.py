@@ -1,0 +1,394 @@
+"""The mutants: deliberate bugs of the kinds that a compiler has, one place of the source each.
+
+Each must be found by the random programs (see `mutants`). A row has a name, what is wrong, the module below `minijit`,
+what stands there and what stands there instead. To be added to: whatever bug is found in minijit that no mutant is
+like, and whatever is new and could be wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`old` stands exactly once in the source of `minijit.<module>`."""
+
+    name: str
+    what: str
+    module: str
+    old: str
+    new: str
+
+
+_ROWS = (
+    # What the machine's arithmetic does otherwise than Python's.
+    Mutant(
+        "floor-division-like-c",
+        "// truncates",
+        "backend.lower_ints",
+        'e.define(op, f"sub i64 {quotient}, {lower}")',
+        'e.define(op, f"add i64 {quotient}, 0")',
+    ),
+    Mutant(
+        "modulo-like-c",
+        "% has the dividend's sign",
+        "backend.lower_ints",
+        'e.define(op, f"add i64 {rest}, {more}")',
+        'e.define(op, f"add i64 {rest}, 0")',
+    ),
+    *(
+        Mutant(
+            f"{name}-overflow",
+            f"sums, differences or products of ints wrap ({name})",
+            "backend.lower_ints",
+            'e.leave_unless(e.let(f"xor i1 {overflow}, true"), op)',
+            f'intrinsic == "s{name}" or e.leave_unless(e.let(f"xor i1 {{overflow}}, true"), op)',
+        )
+        for name in ("add", "sub", "mul")
+    ),
+    Mutant(
+        "shift-overflow",
+        "<< loses bits",
+        "backend.lower_ints",
+        'e.leave_unless(e.let(f"icmp eq i64 {back}, {value}"), op)',
+        "pass",
+    ),
+    Mutant(
+        "zero-divisor",
+        "a zero divisor is not checked",
+        "backend.lower_ints",
+        'e.leave_unless(e.let(f"icmp ne i64 {divisor}, 0"), op)',
+        "pass",
+    ),
+    Mutant(
+        "inexact-division",
+        "/ of ints rounds twice",
+        "backend.lower_ints",
+        'e.leave_unless(e.let(f"icmp ule i64 {moved}, {2 * EXACT_FLOATS}"), op)',
+        "pass",
+    ),
+    Mutant(
+        "int-meets-float",
+        "an int is rounded before it is compared to a float",
+        "backend.prelude",
+        "%tie = select i1 %fraction, i32 -1, i32 0",
+        "%tie = select i1 %fraction, i32 0, i32 0",
+    ),
+    Mutant(
+        "large-ints-lose-a-digit",
+        "an int of three digits is read as one of two",
+        "backend.prelude",
+        "%magnitude = phi i64 [ %two, %entry ], [ %all, %three ]",
+        "%magnitude = phi i64 [ %two, %entry ], [ %two, %three ]",
+    ),
+    Mutant(
+        "nan-is-equal",
+        "a nan is not unequal to itself",
+        "backend.lower_floats",
+        'ROWS.plain("float_ne", "fcmp une double")',
+        'ROWS.plain("float_ne", "fcmp one double")',
+    ),
+    Mutant(
+        "sign-of-zero",
+        "a zero rest of floats has no sign",
+        "backend.lower_floats",
+        'zero = e.let(f"call double @llvm.copysign.f64(double 0.0, double {divisor})")',
+        'zero = e.let(f"call double @llvm.copysign.f64(double 0.0, double 1.0)")',
+    ),
+    Mutant(
+        "round-half-away",
+        "round goes away from zero at ties",
+        "backend.lower_floats",
+        '_rounded("float_round", "roundeven")',
+        '_rounded("float_round", "round")',
+    ),
+    Mutant(
+        "float-too-large-for-an-int",
+        "int() of any float",
+        "backend.lower_floats",
+        'e.leave_unless(e.let(f"fcmp olt double {value}, {TWO_TO_63}"), op)',
+        "pass",
+    ),
+    Mutant(
+        "domain",
+        "math functions give nan where they should raise",
+        "backend.lower_floats",
+        '    e.leave_unless(_finite(e, result), op)\n    e.define(op, f"fadd double {result}, -0.0")',
+        '    e.define(op, f"fadd double {result}, -0.0")',
+    ),
+    # What the builder takes for granted.
+    Mutant(
+        "bools-are-ints",
+        "True | False is an int",
+        "build.numbers",
+        "if left.kind is right.kind is Kind.BOOL and sign in _BOOL_OPS:",
+        "if False:",
+    ),
+    Mutant(
+        "comparison-swapped",
+        "a float compared to an int is compared the wrong way round",
+        "build.numbers",
+        '_SWAPPED = {"<": ">",',
+        '_SWAPPED = {"<": ">=",',
+    ),
+    Mutant(
+        "last-of-equals",
+        "min and max of floats keep the last of equal ones",
+        "build.calls",
+        'replaces = b.op(f"float_{better}", operand, best)',
+        """replaces = b.op(f"float_{better.replace('t', 'e')}", operand, best)""",
+    ),
+    Mutant(
+        "range-one-short",
+        "a range with a step loses its last value",
+        "build.numbers",
+        'padded = b.op("int_add", distance, rounding, reason=overflow)',
+        "padded = distance",
+    ),
+    Mutant(
+        "unbound-is-bound",
+        "a name that is not bound on one way is taken for bound",
+        "backend.lower_objects",
+        '_pack(e, op, "unbound", "add i64 0, 0")',
+        '_pack(e, op, "none", "add i64 0, 0")',
+    ),
+    Mutant(
+        "attribute-of-the-wrong-item",
+        "t[-1] is t[0]",
+        "build.bytecodes",
+        "b.state.push(items[index.value])",
+        "b.state.push(items[max(index.value, 0)])",
+    ),
+    # Guards and entries.
+    Mutant(
+        "guard-left-out",
+        "a global that is looked up is taken to be of the type that it had",
+        "backend.lower_objects",
+        "value = unbox(e, op.result.kind, found, lambda condition: e.leave_unless(condition, op))",
+        "value = unbox(e, op.result.kind, found, lambda condition: None)",
+    ),
+    Mutant(
+        "entry-without-types",
+        "an entry does not look at types",
+        "backend.lower_objects",
+        'fail(e.let(f"icmp eq i64 {type_}, {id(python_type)}"))',
+        "pass",
+    ),
+    Mutant(
+        "entry-without-ranges",
+        "an entry lets ints in that are larger than the region was made for",
+        "backend.entry",
+        "            check(_within(e, value, INPUT_RANGES[kind]))\n            _define",
+        "            _define",
+    ),
+    # Exits.
+    Mutant(
+        "locals-swapped",
+        "snapshots have the first two locals swapped",
+        "build.builder",
+        "self._before = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))",
+        "self._before = FrameState(\n                offset, tuple(self.state.locals[1::-1] + self.state.locals[2:]), tuple(self.state.stack)\n            )",
+    ),
+    Mutant(
+        "exit-after-the-effect",
+        "an exit goes on at the statement before, which is done twice",
+        "build.builder",
+        "self._before = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))",
+        "before = offset if self._before is None or self.state.stack else self._before.offset\n"
+        "            self._before = FrameState(before, tuple(self.state.locals), tuple(self.state.stack))",
+    ),
+    Mutant(
+        "iterator-not-written-back",
+        "a loop that is left on the stack has its iterator as it was entered",
+        "backend.snapshots",
+        "return (Make.HOME, home, self.positions[start], self.positions[length])",
+        "return (Make.ENTRY, home)",
+    ),
+    Mutant(
+        "range-never-ends",
+        "a round takes nothing from what is left of a range",
+        "build.bytecodes",
+        'left = b.op("int_sub_wrap", iterator.length, Const(1))',
+        'left = b.op("int_sub_wrap", iterator.length, Const(0))',
+    ),
+    Mutant(
+        "left-loop-early",
+        "an exit for a way out of the loop goes on with the locals of before",
+        "build.builder",
+        "frame = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))",
+        "frame = FrameState(\n            offset, self._before.locals if self._before else tuple(self.state.locals), tuple(self.state.stack)\n        )",
+    ),
+    Mutant(
+        "any-as-int",
+        "what is not known to be bool goes back as an int",
+        "backend.lower_objects",
+        """_pack(e, op, "bool", f"zext i1""",
+        """_pack(e, op, "int", f"zext i1""",
+    ),
+    # References.
+    Mutant(
+        "reference-not-taken",
+        "an argument that is returned is not counted",
+        "backend.lower",
+        'result = emitter.let(f"load ptr, ptr {place}")\n            emitter.incref(result)',
+        'result = emitter.let(f"load ptr, ptr {place}")',
+    ),
+    Mutant(
+        "reference-kept",
+        "leaving a call keeps a reference to each object made",
+        "backend.leave_stubs",
+        "filled:\n  call void @drop(ptr %objects, i64 %boxes)\n",
+        "filled:\n",
+    ),
+    Mutant(
+        "frame-without-references",
+        "a frame that is made has its function without counting it",
+        "backend.leave_stubs",
+        "  call void @incref(ptr %function)\n",
+        "",
+    ),
+    Mutant(
+        "olds-kept",
+        "what a loop's exit overwrites is not given back",
+        "backend.leave_stubs",
+        "  call void @drop(ptr %olds, i64 %most)\n",
+        "",
+    ),
+    Mutant(
+        "boxes-kept",
+        "the arguments of a call of a builtin function are not given back",
+        "backend.lower_objects",
+        """        e.line(f"call void {e.function('Py_DecRef')}(ptr {box})")""",
+        "        pass",
+    ),
+    # Assumptions.
+    Mutant(
+        "stale-global",
+        "a global that changes breaks nothing",
+        "driver.broken",
+        "if change.hash is None or hash(key[1]) == change.hash:",
+        "if change.hash is None:",
+    ),
+    Mutant(
+        "assumption-forgotten",
+        "regions rest on nothing",
+        "build.builder",
+        "assumptions, modules = tuple(self._assumptions.values()), tuple(self._modules.values())",
+        "assumptions, modules = (), tuple(self._modules.values())",
+    ),
+    Mutant(
+        "changes-not-looked-at",
+        "a call entry does not look whether anything has changed",
+        "backend.entry",
+        '_goes_to(e, "changed")(e.let(f"icmp eq i64 {written}, {settled}"))',
+        "pass",
+    ),
+    Mutant(
+        "stored-globals-assumed",
+        "a global that the function itself writes is a constant",
+        "driver.compiler",
+        'if i.name in ("STORE_GLOBAL", "DELETE_GLOBAL"))',
+        'if i.name in ("DELETE_GLOBAL",))',
+    ),
+    # Passes.
+    Mutant(
+        "equal-constants",
+        "constants that are equal are the same: 0.0 and -0.0, 1 and True",
+        "ir.region",
+        "return isinstance(other, Const) and self.value is other.value",
+        "return isinstance(other, Const) and self.value == other.value",
+    ),
+    Mutant(
+        "params-merge",
+        "a parameter is what flows into it first",
+        "opt.params",
+        "if only is not None and arg != only:",
+        "if False:",
+    ),
+    Mutant(
+        "facts-kept",
+        "what is known in one arm is believed in the other",
+        "opt.imply",
+        "        self.truth.rewind(truth)\n",
+        "",
+    ),
+    Mutant(
+        "facts-at-joins",
+        "a join believes the first way in",
+        "opt.imply",
+        "        if len(self.before[number]) != 1:\n            return\n        match",
+        "        if not self.before[number]:\n            return\n        match",
+    ),
+    Mutant(
+        "counters-of-any-size",
+        "any int counts as a small step",
+        "opt.count",
+        "return type(operand.value) is int and abs(operand.value) <= STEP",
+        "return type(operand.value) is int",
+    ),
+    Mutant(
+        "counters-from-anywhere",
+        "a counter may begin anywhere",
+        "opt.count",
+        "return operand in self.starts\n",
+        "return True\n",
+    ),
+    Mutant(
+        "range-off-by-one",
+        "what is at most n is taken for less than n",
+        "opt.ranges",
+        'case "int_le":\n            return low, min(high, other[1])',
+        'case "int_le":\n            return low, min(high, other[1] - 1)',
+    ),
+    Mutant(
+        "range-of-the-other-arm",
+        "not less is taken for more",
+        "opt.ranges",
+        '"int_lt": "int_ge",',
+        '"int_lt": "int_gt",',
+    ),
+    Mutant(
+        "unsigned-for-any",
+        "one operand that is not negative makes a division unsigned",
+        "opt.ranges",
+        "if op.name in UNSIGNED and all(self.range(arg, place)[0] >= 0 for arg in op.args):",
+        "if op.name in UNSIGNED and any(self.range(arg, place)[0] >= 0 for arg in op.args):",
+    ),
+    Mutant(
+        "ranges-do-not-join",
+        "a range does not grow upwards at joins",
+        "opt.ranges",
+        "low, high = min(old[0], new[0]), max(old[1], new[1])",
+        "low, high = min(old[0], new[0]), old[1]",
+    ),
+    Mutant(
+        "wraps-though-seen",
+        "an op wraps though a comparison sees all of it",
+        "opt.wrap",
+        "            else:\n                seen.update(op.args)\n",
+        "            else:\n                seen.update(op.args[1:])\n",
+    ),
+    Mutant(
+        "mask-of-any-sign",
+        "a negative mask is taken to cut the upper bits",
+        "opt.wrap",
+        "return any(isinstance(arg, Const) and isinstance(arg.value, int) and arg.value >= 0 for arg in op.args)",
+        "return any(isinstance(arg, Const) and isinstance(arg.value, int) for arg in op.args)",
+    ),
+    Mutant(
+        "ends-for-any-step",
+        "a loop that counts down knows its end as one that counts up",
+        "opt.iterators",
+        "ops.append(Op(ADD if pair.step == 1 else SUB, (edge.args[pair.next], left), end))",
+        "ops.append(Op(ADD, (edge.args[pair.next], left), end))",
+    ),
+    Mutant(
+        "exits-renumbered",
+        "an exit that moves up takes its neighbour's snapshot",
+        "opt.prune",
+        "return Op(op.name, op.args, op.result, place[op.exit])",
+        "return Op(op.name, op.args, op.result, max(place[op.exit] - 1, 0))",
+    ),
+)
+CATALOGUE = {mutant.name: mutant for mutant in _ROWS}

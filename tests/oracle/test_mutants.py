@@ -1,0 +1,25 @@
+"""The oracle's own test: every bug of the catalogue makes one of the random programs differ."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from catalogue import CATALOGUE, Mutant
+from mutants import first_found
+from mutation import mutated
+
+
+@pytest.mark.parametrize("mutant", CATALOGUE.values(), ids=lambda mutant: mutant.name)
+def test_a_mutant_stands_where_it_should(mutant: Mutant) -> None:
+    found = importlib.util.find_spec(f"minijit.{mutant.module}")
+    assert found is not None
+    assert found.origin is not None
+    assert mutated(mutant, Path(found.origin).read_text()) != Path(found.origin).read_text()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_mutant_is_found(name: str) -> None:
+    assert first_found(name) is not None, CATALOGUE[name].what
