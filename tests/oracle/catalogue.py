@@ -284,13 +284,6 @@ _ROWS = (
         '_goes_to(e, "changed")(e.let(f"icmp eq i64 {written}, {settled}"))',
         "pass",
     ),
-    Mutant(
-        "stored-globals-assumed",
-        "a global that the function itself writes is a constant",
-        "driver.compiler",
-        'if i.name in ("STORE_GLOBAL", "DELETE_GLOBAL"))',
-        'if i.name in ("DELETE_GLOBAL",))',
-    ),
     # Passes.
     Mutant(
         "equal-constants",
@@ -314,13 +307,6 @@ _ROWS = (
         "",
     ),
     Mutant(
-        "facts-at-joins",
-        "a join believes the first way in",
-        "opt.imply",
-        "        if len(self.before[number]) != 1:\n            return\n        match",
-        "        if not self.before[number]:\n            return\n        match",
-    ),
-    Mutant(
         "counters-of-any-size",
         "any int counts as a small step",
         "opt.count",
@@ -338,15 +324,15 @@ _ROWS = (
         "range-off-by-one",
         "what is at most n is taken for less than n",
         "opt.ranges",
-        'case "int_le":\n            return low, min(high, other[1])',
-        'case "int_le":\n            return low, min(high, other[1] - 1)',
+        "place.known[operand] = narrowed",
+        "place.known[operand] = narrowed[0], max(narrowed[0], narrowed[1] - 1)",
     ),
     Mutant(
         "range-of-the-other-arm",
-        "not less is taken for more",
+        "not less is taken for more, not equal for equal",
         "opt.ranges",
-        '"int_lt": "int_ge",',
-        '"int_lt": "int_gt",',
+        "self._compared(op.name if truth else OPPOSITE[op.name], op.args[0], op.args[1], place)",
+        "self._compared(op.name if truth else SWAPPED[op.name], op.args[0], op.args[1], place)",
     ),
     Mutant(
         "unsigned-for-any",

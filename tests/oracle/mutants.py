@@ -17,13 +17,15 @@ from catalogue import CATALOGUE
 from runs import MIXED, Case
 from search import Finding, Search
 
-BUDGET = 300
+BUDGET = 400
 """Programs."""
+HANG = 60.0
+"""Seconds."""
 
 
 def first_found(name: str, budget: int = BUDGET) -> Finding | None:
     """The first program that a mutant makes differ."""
-    findings = Search(MIXED, 0, budget, jobs=1, most=1, mutant=name).run().findings
+    findings = Search(MIXED, 0, budget, jobs=1, most=1, mutant=name, hang=HANG).run().findings
     return findings[0] if findings else None
 
 

@@ -29,13 +29,13 @@ from strategies.programs import program
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SECONDS = 3
+SECONDS = 0.5
 """What an interpreted program may take: of the few that need longer nothing is learnt."""
 SOON = {"CALL_THRESHOLD": 3, "LOOP_THRESHOLD": 10, "EXIT_THRESHOLD": 5, "MISS_THRESHOLD": 3, "COMPILE_SECONDS": 10**6}
 MODES = ("", "exits:7", "kill:0.01", "", "osr,exits:3", "hot,bridges", "", "hot,osr,kill:0.01", "check", "exits:1")
 """The stress modes that a row of programs is run under in turn."""
 MIXED = "mixed"
-LEFT_OVER = 400
+LEFT_OVER = 300
 """How many blocks of memory a program may leave behind: caches of the interpreter's and of ours grow now and then."""
 
 

@@ -35,29 +35,31 @@ INT_CALLS = (
     *("pow({}, 2)", "pow({}, 3, 1000003)"),
 )
 PAIRS = (("{i}", "{i}"), ("{f}", "{f}"), ("{i}", "{f}"), ("{f}", "{i}"))
+OTHERS = """
+{i} << ({i} & 63); {i} << {s}; {i} >> {s}; {i} >> ({i} & 127); {i} ** 2; {i} ** 3; {i} ** ({i} & 7); -{i}; ~{i}; +{i};
+{f} ** 2; {f} ** 3; {f} ** 0.5; {f} ** -1; -{f}; +{f}; not {f}; -{b}; {f} != {f}; {f} != {f}; {f} < {f}; {f} == {f};
+{f} == float({i}); {i} < float({i}); float({i}) <= {i}; {i} == float({i}); float({i}) < {i}; {i} > float({i});
+({i} * {i}) & 0xFFFF; ({i} * 31 + {i}) & 0x7FFFFFFF; ({i} + {i}) & -4; {i} * {i} & -8; {i} * 3 & -2; ({i} << 3) & 255;
+({i}, {f}, {b})[-2]; ({f}, {i})[-1]; ({f}, {i})[0]; 0.0 if {b} else -0.0; -0.0 if {i} < {i} else 0.0; {i} if {b} else {f};
+min({y}, -{y}); max(-{y}, {y}); min({i}, {i});
+{x} + 1 if {x} <= 2**63 - 1 else 0; {x} - 1 if {x} >= -2**63 else 0; {x} * 4 if {x} <= 2**61 else 0; {x} - {x};
+{x} // 3 if {x} > -2 else {x}; {x} % 7 if not {x} < -1 else 1; {x} // 2**31 if 0 <= {x} <= 2**32 else 0; {x} * {x};
+math.hypot({f}, {f}); math.isqrt(abs({i})); pow({i}, 3, 1000003);
+float({i}); math.sqrt({i}); math.floor({i}); int({b}); bool({f}); abs({b}); math.isnan({f}); math.isinf({f});
+divmod({f}, {f}); math.sqrt({f}); math.log({f}); math.exp({f}); math.log10({f});
+"""
 OPERATIONS = (
     *(f"{{i}} {op} {{i}}" for op in ("+", "-", "*", "/", "//", "%", "&", "|", "^", "+", "-", "*", "//", "%")),
     *(f"{a} {op} {b}" for op in ("+", "-", "*", "/", "//", "%", "**") for a, b in PAIRS[1:]),
     *(f"{a} {op} {b}" for op in COMPARE for a, b in (*PAIRS, ("{b}", "{i}"))),
-    *(
-        "{i} << ({i} & 63)",
-        "{i} << {s}",
-        "{i} >> {s}",
-        "{i} >> ({i} & 127)",
-        "{i} ** 2",
-        "{i} ** 3",
-        "{i} ** ({i} & 7)",
-    ),
-    *("{f} ** 2", "{f} ** 3", "{f} ** 0.5", "{f} ** -1", "-{i}", "~{i}", "+{i}", "-{f}", "+{f}", "-{b}", "not {f}"),
     *(f"{{b}} {op} {{b}}" for op in ("&", "|", "^", "+", "-", "*", "and", "or", "==", "<")),
-    *("{f} == float({i})", "{i} < float({i})", "float({i}) <= {i}", "{i} == float({i})", "float({i}) < {i}"),
-    *(call.replace("{}", "{f}").replace("{0}", "{f}").replace("{1}", "{f}") for call in FLOAT_CALLS),
+    *(call.replace("{}", "{f}").replace("{0}", "{y}").replace("{1}", "{f}") for call in FLOAT_CALLS),
     *(call.replace("{}", "{i}") for call in INT_CALLS),
     *(call.replace("{}", "{f}") for call in INT_FROM_FLOAT for _ in range(2)),
-    *("float({i})", "math.sqrt({i})", "math.floor({i})", "int({b})", "bool({f})", "abs({b})", "math.isnan({f})"),
-    *("math.isinf({f})", "{i} if {b} else {f}", "divmod({f}, {f})", "math.sqrt({f})", "math.log({f})"),
+    *(text.strip() for text in OTHERS.split(";") if text.strip()),
 )
-"""Each operation once, or more often where it does many things: {i}, {f}, {b} are ints, floats, bools, {s} a small int."""
+"""Each operation once, or more often where it does many things: {i}, {f}, {b} are ints, floats, bools, {s} a small int,
+and {x} and {y} an int and a float that are the same throughout."""
 SORTS = ("int", "int", "int", "float", "float", "bool")
 
 
@@ -104,13 +106,19 @@ class Expressions:
         """One of all operations, on variables mostly."""
 
         def operand(found: re.Match[str]) -> str:
-            sort = {"i": "int", "f": "float", "b": "bool", "s": ""}[found[1]]
+            if found[1] in same:
+                return same[found[1]]
+            sort = {"i": "int", "x": "int", "f": "float", "y": "float", "b": "bool", "s": ""}[found[1]]
             if not sort:
                 return str(self.random.randrange(0, 70))
             known = [name for name, of in scope.names.items() if of == sort]
-            return self.pick(known) if known and self.chance(85) else self.of(sort, scope, 0)
+            text = self.pick(known) if known and self.chance(85) else self.of(sort, scope, 0)
+            if found[1] in "xy":
+                same[found[1]] = text
+            return text
 
-        return re.sub(r"\{([ifbs])\}", operand, self.pick(OPERATIONS))
+        same: dict[str, str] = {}
+        return re.sub(r"\{([ifbsxy])\}", operand, self.pick(OPERATIONS))
 
     # ---- expressions
 

@@ -96,10 +96,9 @@ class Writer(Statements):
             self.globals[name] = sort
             value = {"int": self.int_constant, "float": lambda: self.pick(FLOATS), "bool": lambda: "True"}[sort]()
             self.lines.append(f"{name} = {value}")
-        for _ in range(self.random.randrange(1, 3)):
-            for write in (self.function, self.table):
-                self.lines += ["", ""]
-                write()
+        for write in [self.function] * self.random.randrange(1, 3) + [self.table] * self.random.randrange(1, 5):
+            self.lines += ["", ""]
+            write()
         self.lines += ["", "", *self.main()]
         return "\n".join(self.lines) + "\n"
 

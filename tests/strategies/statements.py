@@ -8,13 +8,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from strategies.expressions import EDGES, SORTS, Expressions, Scope
+from strategies.expressions import COMPARE, EDGES, SORTS, Expressions, Scope
 
 CUTS = (
     *((f"-{most}", most) for most in ("2**62", "2**63", "2**63", "(2**63 - 1)", "2**31", "2**53", "10**6")),
     ("-1", "2**63 - 1"),
     ("-2**70", "2**100"),
 )
+
+
+USES = (
+    "{} + {}",
+    "{} - {}",
+    "{} + 1",
+    "{} * {}",
+    "{} // {}",
+    "{} // {}",
+    "{} % {}",
+    "{} % {}",
+    "{} << {}",
+    "-{} + {}",
+    "abs({}) - {}",
+    "{1} - {0}",
+)
+BOUNDS = ("-1", "0", "1", "2", "2**31 - 1", "2**32", "2**62", "2**63 - 1", "2**63 - 1", "-2**63", "2 - 2**63")
+STEPS = (1, 2, 3, 16, 17, -1, -5, 10**17, 2**58, 2**60, -(2**59))
 
 
 @dataclass(slots=True)
@@ -45,7 +63,7 @@ class Statements(Expressions):
 
     def statement(self, scope: Scope, nesting: int) -> None:
         deep = bool(nesting)
-        ways = [self.assign] * 6 + [self.augment] * 3 + [self.swap, self.retype]
+        ways = [self.assign] * 6 + [self.augment] * 3 + [self.swap, self.retype] + [self.bounded] * 3
         ways += [self.branch, self.for_loop, self.while_loop, self.branch, self.for_loop] * deep
         if not self.pure:
             ways += [self.effect, self.rebind, self.closure] + [self.attempt] * deep
@@ -98,6 +116,29 @@ class Statements(Expressions):
         if sort == "int":
             self.cut(scope, name)
         return None
+
+    def bounded(self, scope: Scope, _nesting: int) -> None:
+        """An int is compared to a bound, and used on both sides where that matters; then it is compared once more."""
+        known = [n for n, s in scope.names.items() if s == "int"]
+        if not known:
+            return self.assign(scope, 0)
+        number, name = self.pick(known), self.new("v")
+        bound = self.pick(BOUNDS) if self.chance(75) else self.edge()
+        sides = (number, bound) if self.chance(70) else (bound, number)
+        condition = f"{sides[0]} {self.pick(COMPARE)} {sides[1]}"
+        if self.chance(30):
+            self.line(scope, f"if ({name} := {number} {self.pick('+-^')} 3) {self.pick(COMPARE)} {bound}: {name} -= 1")
+            scope.names[name] = "int"
+            return self.cut(scope, name)
+        used = [self.pick(USES).format(number, self.random.randrange(1, 9)) for _ in range(2)]
+        self.line(scope, f"if {condition}: {name} = {used[0]}")
+        self.line(scope, f"else: {name} = {used[1]}")
+        if self.chance(60):
+            self.line(scope, f"if {condition}: {name} -= 1")
+        if self.chance(30):
+            self.line(scope, f"if not {condition}: {name} ^= 1")
+        scope.names[name] = "int"
+        return self.cut(scope, name)
 
     def swap(self, scope: Scope, _nesting: int) -> None:
         known = [n for n, s in scope.names.items() if s in ("int", "float") and n not in scope.fixed]
@@ -202,7 +243,7 @@ class Statements(Expressions):
                     scope.names[name] = sort
 
     def branch(self, scope: Scope, nesting: int) -> None:
-        self.line(scope, f"if {self.condition(scope, 2)}:")
+        self.line(scope, f"if {self.walrus(scope)[1] if self.chance(15) else self.condition(scope, 2)}:")
         arms = [self.arm(scope, nesting - 1)]
         if self.chance(25):
             self.line(scope, f"elif {self.condition(scope, 1)}:")
@@ -212,22 +253,33 @@ class Statements(Expressions):
             arms.append(self.arm(scope, nesting - 1))
         self.forget(scope, *arms)
 
+    def counter(self, scope: Scope) -> str:
+        """A variable that begins small, to be moved in each round of a loop; empty if there is to be none."""
+        if self.chance(70):
+            return ""
+        name = self.new("v")
+        self.line(scope, f"{name} = {self.random.randrange(-3, 4)}")
+        scope.names[name] = "int"
+        scope.fixed.add(name)
+        return f"{name} += {self.pick(STEPS)}"
+
     def for_loop(self, scope: Scope, nesting: int) -> None:
         count = self.random.randrange(30, 90) if scope.loops == 0 else self.random.randrange(0, 6)
-        start = self.random.randrange(-4, 5)
+        start, step = self.random.randrange(-4, 5), self.random.randrange(2, 8)
         span = self.pick(
             (
                 str(count),
                 f"{start}, {count}",
                 f"{count}, {start}, -1",
-                f"{start}, {3 * count}, 3",
+                f"{start}, {count * step}, {step}",
+                f"{count * step}, {start}, -{step}",
                 f"{self.int(scope, 0)} % {count + 1}",
                 f"{self.pick(EDGES)} - {start}, {self.pick(EDGES)} + {count % 7}, {self.pick(('1', '2', '2**60'))}",
             )
         )
         if "+" in span and self.chance(70):
             span = str(count)
-        name = self.new("i")
+        name, move = self.new("i"), self.counter(scope)
         self.line(scope, f"for {name} in range({span}):")
         inner_limit = self.new("n")
         inner = Scope(dict(scope.names), set(scope.fixed), scope.loops + 1, scope.depth + 1)
@@ -238,11 +290,13 @@ class Statements(Expressions):
             self.lines.insert(len(self.lines) - 1, "    " * scope.depth + f"{inner_limit} = 0")
             self.line(inner, f"{inner_limit} += 1")
             self.line(inner, f"if {inner_limit} > 40: break")
+        if move:
+            self.line(inner, move)
         self.body(inner, nesting - 1)
         self.ending(scope, inner, nesting)
 
     def while_loop(self, scope: Scope, nesting: int) -> None:
-        name = self.new("w")
+        name, move = self.new("w"), self.counter(scope)
         count = self.random.randrange(20, 70) if scope.loops == 0 else self.random.randrange(1, 6)
         step = self.random.randrange(1, 4)
         self.line(scope, f"{name} = {count * step}")
@@ -251,6 +305,8 @@ class Statements(Expressions):
         inner.names[name] = "int"
         inner.fixed.add(name)
         self.line(inner, f"{name} -= {step}")
+        if move:
+            self.line(inner, move)
         self.body(inner, nesting - 1)
         self.ending(scope, inner, nesting)
 
@@ -287,7 +343,19 @@ class Statements(Expressions):
         self.forget(scope, *arms)
 
     def jump(self, scope: Scope, _nesting: int) -> None:
-        self.line(scope, f"if {self.condition(scope, 1)}: {self.pick(('break', 'continue'))}")
+        if self.chance(70):
+            self.line(scope, f"if {self.condition(scope, 1)}: {self.pick(('break', 'continue'))}")
+            return
+        name, test = self.walrus(scope)
+        self.line(scope, f"if {test}: {self.pick(('break', 'continue'))}")
+        self.cut(scope, name)
+
+    def walrus(self, scope: Scope) -> tuple[str, str]:
+        """A condition that binds a name before it decides, and that name."""
+        name = self.target(scope, "int")
+        test = f"({name} := {self.int(scope, 1)}) {self.pick(COMPARE)} {self.int(scope, 0)}"
+        scope.names[name] = "int"
+        return name, test
 
     def leave(self, scope: Scope, _nesting: int) -> None:
         if self.chance(60):
