@@ -23,14 +23,14 @@ check: $(READY) ## lint, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 0 tests/test_layering.py
 
-SECONDS ?= 60
+SECONDS = 60
 
 stress: $(READY) ## run the slow tests, the storm among them: make stress SECONDS=1800
 	STORM_SECONDS=$(SECONDS) $(BIN)/python -m pytest -m slow --timeout $$(($(SECONDS) * 3 + 1800)) -o faulthandler_timeout=0
 
-N ?= 10000
-FIRST ?= 0
-STRESS ?= mixed
+N = 10000
+FIRST = 0
+STRESS = mixed
 
 fuzz: $(READY) ## compare N random programs interpreted and compiled: make fuzz N=100000 STRESS=exits:7 FIRST=0
 	$(BIN)/python tests/oracle/fuzz.py $(N) --first $(FIRST) --stress '$(STRESS)'

@@ -41,7 +41,20 @@ GOOD_TEXTS: dict[str, tuple[tuple[str, object], ...]] = {
     }.items()
 }
 BAD_TEXTS = {
-    "stress": ("exits", "exits:", "exits:0", "exits:-1", "exits:2.5", "kill:0", "kill:2", "kill:nan", "hot:1", "warm"),
+    "stress": (
+        "exits",
+        "exits:",
+        "exits:0",
+        "exits:-1",
+        "exits:2.5",
+        "kill:0",
+        "kill:2",
+        "kill:nan",
+        "hot:1",
+        "warm",
+        "exits:7,exits:3",
+        "exits:1_0",
+    ),
     "limit": ("-1", "x", "1:", ":1", "1:2:3", "1.5", "²"),
 }
 

@@ -54,10 +54,12 @@ class Limit:
 def parse_stress(text: str) -> Stress:
     """The modes that a list such as `exits:7,hot` names. Raises `ValueError` for what is none."""
     values: dict[str, Any] = {}
-    for word in _words(text):
+    for word in filter(None, (word.strip() for word in text.split(","))):
         name, colon, value = word.partition(":")
         read = {"exits": int, "kill": float}.get(name)
         if read is None and (colon or name not in ("bridges", "hot", "osr", "check")):
+            raise ValueError(word)
+        if name in values or not word.isascii() or "_" in word:
             raise ValueError(word)
         values[name] = True if read is None else read(value)
     if not values.get("exits", 1) >= 1 or not 0 < values.get("kill", 1) <= 1:

@@ -170,8 +170,7 @@ def test_guard_quiet(machine: Machine, slot: int) -> None:
     """Exact types without finalisers and weak references, and short tuples of them; no reference is taken."""
     kinds = ", ".join(["object"] * (slot + 1))
     region = parse_region(
-        f"region f loop({kinds})\nb0():\n  guard_quiet {slot} | e0\n  leave e1\n"
-        "e0: overwritten @0 [|]\ne1: kind @2 [|]"
+        f"region f loop({kinds})\nb0():\n  guard_quiet {slot} | e0\n  leave e1\ne0: overwritten @0 [|]\ne1: kind @2 [|]"
     )
     with machine.compile(region) as compiled:
         for exit, held in [*((1, value) for value in QUIET), *((0, value) for value in NOISY)]:

@@ -51,6 +51,8 @@ def isolated_with(body: Callable[[], None], env: dict[str, str] | None, timeout:
 
 def main(source: str, name: str) -> None:
     """Calls the body of one test."""
+    # As pytest has it: the test's own directory, and that of all tests.
+    sys.path[:0] = [str(Path(source).parent), str(Path(source).parents[1])]
     specification = importlib.util.spec_from_file_location(Path(source).stem, source)
     assert specification is not None
     assert specification.loader is not None

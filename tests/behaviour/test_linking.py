@@ -15,6 +15,7 @@ from twin import LOW, Patient, compiled_from, enabled
 import minijit
 from minijit.cpython import hooks
 from minijit.driver.state import Words
+from minijit.events import Compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,3 +94,33 @@ def test_another_code_object_before_anything_ran() -> None:
                 assert minijit.compile(minijit.jit(compiled_from("def f(a):\n    return a\n")), int)
             assert [f(n) for n in range(30)] == list(range(2, 32))
             assert minijit.is_compiled(f)
+
+
+@isolated
+def test_two_changes_of_code_while_something_else_is_under_way() -> None:
+    """Both come in the midst of a compilation, and wait for its end."""
+
+    def first(a: int) -> int:
+        return a + 100
+
+    def second(a: int) -> int:
+        return a + 200
+
+    changed: list[object] = []
+    with enabled():
+        f = minijit.jit(compiled_from("def f(a):\n    return a + 1\n"))
+
+        def change(event: object) -> None:
+            if isinstance(event, Compiled) and not changed:
+                changed.append(event)
+                f.__code__ = first.__code__
+                f.__code__ = second.__code__
+
+        unsubscribe = minijit.subscribe(change)
+        while not changed:
+            f(1)
+        unsubscribe()
+        assert f(1) == 201
+        assert minijit.compile(f, int)
+        assert f(1) == 201
+        assert minijit.stats(f).entries

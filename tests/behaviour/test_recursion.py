@@ -289,6 +289,23 @@ def test_deep_recursion() -> None:
 
 
 @isolated
+def test_a_deep_recursion_is_left_to_the_interpreter_once() -> None:
+    """Not again and again on the way down: it asks for the true depth."""
+    from minijit.driver.decisions import Decisions
+
+    parked: list[object] = []
+    park = Decisions.park
+    Decisions.park = lambda self, state: (parked.append(state), park(self, state))[1]  # type: ignore[method-assign]
+    with enabled():
+        f = decorated(SHALLOW, Patient(LOW))
+        for n in range(40):
+            f(n)
+        sys.setrecursionlimit(6_000)
+        f(4_000)
+    assert len(parked) == 1
+
+
+@isolated
 def test_deep_recursion_with_types_that_are_not_compiled() -> None:
     """Calls that go on to the interpreter from where no version takes them."""
     source = "def f(n, x):\n    s = x * 2\n    if n == 0:\n        return x\n    return f(n - 1, x)\n"

@@ -61,7 +61,9 @@ def keeps(name: str, run_pass: Pass, case: Case) -> bool:
     """Whether a pass makes a valid region that does the same."""
     before = case.region if name != "prune" else wasteful(case.region)
     after = run_pass(before)
-    return not check_region(after) and compare.keeps(name, before, after, lambda region, table: run(region, case, table))
+    return not check_region(after) and compare.keeps(
+        name, before, after, lambda region, table: run(region, case, table)
+    )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

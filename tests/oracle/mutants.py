@@ -14,11 +14,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from catalogue import CATALOGUE
-from runs import MIXED, Case
+from runs import BUDGET, MIXED, Case
 from search import Finding, Search
 
-BUDGET = 400
-"""Programs."""
 HANG = 60.0
 """Seconds."""
 

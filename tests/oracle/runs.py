@@ -17,12 +17,13 @@ import sys
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import minijit
 from minijit.config import from_environment
 
-sys.path.insert(0, __file__.rpartition("oracle")[0])
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from behaviour.twin import Bridging, Patient, enabled, exact, trace_of
 from strategies.programs import program
 
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECONDS = 0.5
-"""What an interpreted program may take: of the few that need longer nothing is learnt."""
+"""What an interpreted program may take of the processor: of the few that need longer nothing is learnt."""
 SOON = {"CALL_THRESHOLD": 3, "LOOP_THRESHOLD": 10, "EXIT_THRESHOLD": 5, "MISS_THRESHOLD": 3, "COMPILE_SECONDS": 10**6}
 MODES = ("", "exits:7", "kill:0.01", "", "osr,exits:3", "hot,bridges", "", "hot,osr,kill:0.01", "check", "exits:1")
 """The stress modes that a row of programs is run under in turn."""
 MIXED = "mixed"
+BUDGET = 400
+"""The programs of a run of the tests; mutants must be found by so many."""
 LEFT_OVER = 300
 """How many blocks of memory a program may leave behind: caches of the interpreter's and of ours grow now and then."""
 
@@ -99,7 +102,9 @@ def main():
 @cache
 def warm_up(stress: str) -> None:
     """To be called before anything is compared under a stress mode: what is made once a process is no leak."""
-    compare(Case(0, stress, WARM_UP))
+    result = compare(Case(0, stress, WARM_UP))
+    if "left over" not in result.difference and result.difference:
+        raise AssertionError(f"the warm-up under {stress or 'no stress'}: {result.difference}")
     # What is there by now need not be looked at by each collection.
     gc.freeze()
 
@@ -137,14 +142,14 @@ def run(text: str, decorate: Callable[[Any], Any]) -> Run:
 
 def interpreted(text: str) -> Run | None:
     """A program's run in the interpreter; None if it takes too long."""
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
     try:
         return run(text, lambda function: function)
     except TooLong:
         return None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 def compiled(case: Case, text: str) -> tuple[Run, minijit.Stats]:

@@ -8,7 +8,8 @@ one that goes on behind it.
 from __future__ import annotations
 
 import json
-import signal
+import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -47,7 +48,8 @@ class Outcome:
 @dataclass(slots=True)
 class Search:
     """Over the seeds from `first` on, up to `stop`, in `jobs` processes. `most`: how many findings are enough; `hang`:
-    after how many seconds without news a worker hangs; `tell` is called with what there is after each program."""
+    after how many seconds without news a worker hangs; `tell` is called with what there is after each program.
+    Raises `RuntimeError` where a worker cannot begin."""
 
     mode: str
     first: int
@@ -58,6 +60,7 @@ class Search:
     hang: float = 100.0
     tell: Callable[[Outcome], object] = lambda _: None
     outcome: Outcome = field(default_factory=Outcome)
+    _failure: RuntimeError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> Outcome:
@@ -66,6 +69,8 @@ class Search:
             row.start()
         for row in rows:
             row.join()
+        if self._failure is not None:
+            raise self._failure
         self.outcome.findings.sort(key=lambda finding: finding.seed)
         return self.outcome
 
@@ -75,24 +80,28 @@ class Search:
 
     def _row(self, seed: int) -> None:
         """Every `jobs`-th seed, by as many workers as it takes."""
-        while seed < self.stop and not self._is_over:
-            seed = self._worker(seed) + self.jobs
+        try:
+            while seed < self.stop and not self._is_over and self._failure is None:
+                seed = self._worker(seed) + self.jobs
+        except RuntimeError as error:
+            self._failure = error
 
     def _worker(self, first: int) -> int:
         """One worker, from this seed on; the last seed that it was at."""
         arguments = [self.mode, first, self.stop, self.jobs, *([self.mutant] if self.mutant else [])]
         with tempfile.TemporaryFile("w+") as errors:
-            process = subprocess.Popen(
-                [sys.executable, str(WORKER), *map(str, arguments)], stdout=subprocess.PIPE, stderr=errors, text=True
-            )
-            assert process.stdout is not None
-            seed, is_done = self._listen(process, process.stdout, first)
-            status = process.wait()
+            command = [sys.executable, str(WORKER), *map(str, arguments)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:
+                assert process.stdout is not None
+                seed, is_done, hangs = self._listen(process, process.stdout, first)
+                status = process.wait()
             errors.seek(0)
             said = errors.read().strip()
         if self._is_over:
             return seed
-        if status == -signal.SIGKILL:
+        if is_done is None:
+            raise RuntimeError(f"the worker did not begin: {said}")
+        if hangs:
             self._found(seed, f"hangs: no news for {self.hang:.0f} seconds")
         elif status or not is_done:
             self._found(seed, f"the process ended with status {status}: {said}")
@@ -100,11 +109,15 @@ class Search:
             self._found(seed, f"standard error has something: {said}")
         return seed
 
-    def _listen(self, process: subprocess.Popen[str], lines: IO[str], first: int) -> tuple[int, bool]:
-        """Follows a worker to its end; the last case that it was at, and whether it was done with that."""
-        seed, is_done, stats = first, True, dict[str, int]()
-        for line in _watched(process, lines, self.hang):
-            if line.startswith("begin"):
+    def _listen(self, process: subprocess.Popen[bytes], lines: IO[bytes], first: int) -> tuple[int, bool | None, bool]:
+        """Follows a worker to its end; the last case that it was at, whether it was done with that (None if there
+        was none), and whether it was ended since there was no news."""
+        seed, is_done, hangs, stats = first, None, False, dict[str, int]()
+        for line in _lines(lines, self.hang):
+            if line is None:
+                hangs = True
+                process.kill()
+            elif line.startswith("begin"):
                 seed, is_done = int(line.split()[1]), False
             else:
                 is_done, stats = True, self._take(json.loads(line)) or stats
@@ -112,7 +125,7 @@ class Search:
                 process.kill()
         with self._lock:
             self.outcome.sums.update({name: stats.get(name, 0) for name in SUMS})
-        return seed, is_done
+        return seed, is_done, hangs
 
     def _take(self, told: dict[str, Any]) -> dict[str, int]:
         with self._lock:
@@ -129,13 +142,14 @@ class Search:
             self.outcome.findings.append(Finding(seed, what))
 
 
-def _watched(process: subprocess.Popen[str], lines: IO[str], hang: float) -> Iterator[str]:
-    """The lines of a process, which is killed if there is none for so many seconds."""
+def _lines(pipe: IO[bytes], patience: float) -> Iterator[str | None]:
+    """The lines that come out of a pipe, and None where for so many seconds nothing does."""
+    rest = b""
     while True:
-        watchdog = threading.Timer(hang, process.kill)
-        watchdog.start()
-        line = lines.readline()
-        watchdog.cancel()
-        if not line:
+        if not select.select([pipe], [], [], patience)[0]:
+            yield None
+        chunk = os.read(pipe.fileno(), 1 << 16)
+        if not chunk:
             return
-        yield line
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from map(bytes.decode, lines)

@@ -9,33 +9,33 @@ import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis.strategies import sampled_from
-from runs import MIXED, MODES, Case, compare, warm_up
+from hypothesis.strategies import integers, sampled_from
+from runs import BUDGET, MIXED, MODES, Case, compare, warm_up
 from search import Search
 
 from behaviour.isolated import isolated
 from strategies.programs import programs
 
-FEW, MANY = 250, 6000
+MANY = 6000
 
 
 @pytest.mark.timeout(600)
 def test_compiled_programs_do_what_interpreted_ones_do() -> None:
-    outcome = Search(MIXED, 0, FEW, jobs=1).run()
+    outcome = Search(MIXED, 0, BUDGET, jobs=1).run()
     assert outcome.findings == []
-    assert outcome.programs > 0.95 * FEW, outcome
-    assert outcome.sums["compilations"] > 2 * FEW, outcome.sums
-    assert outcome.sums["entries"] > 100 * FEW, outcome.sums
-    assert outcome.sums["exits"] > 50 * FEW, outcome.sums
+    assert outcome.programs > 0.95 * BUDGET, outcome
+    assert outcome.sums["compilations"] > 2 * BUDGET, outcome.sums
+    assert outcome.sums["entries"] > 100 * BUDGET, outcome.sums
+    assert outcome.sums["exits"] > 50 * BUDGET, outcome.sums
 
 
 @isolated
 def test_programs_that_hypothesis_makes() -> None:
     @settings(max_examples=30, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(programs(), sampled_from(MODES))
-    def same(text: str, stress: str) -> None:
+    @given(programs(), integers(0, 10**6), sampled_from(MODES))
+    def same(text: str, seed: int, stress: str) -> None:
         warm_up(stress)
-        assert compare(Case(0, stress, text)).difference == ""
+        assert compare(Case(seed, stress, text)).difference == ""
 
     same()
 

@@ -24,8 +24,8 @@ def main(mode: str, first: str, stop: str, step: str, mutant: str = "") -> None:
 
     for seed in range(int(first), int(stop), int(step)):
         case = Case(seed, mode)
-        warm_up(case.stress)
         print("begin", seed, flush=True)
+        warm_up(case.stress)
         result = compare(case)
         print(json.dumps({"seed": seed, **dataclasses.asdict(result)}), flush=True)
         if result.difference:

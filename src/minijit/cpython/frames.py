@@ -70,7 +70,8 @@ def is_alive(address: int, code: CodeType) -> bool:
 
 
 def depth() -> int:
-    """How many Python calls deep the calling thread is, as the recursion limit counts them."""
+    """How many Python calls deep the calling thread is, as the recursion limit counts them; less by what the limit was
+    lifted, if it was."""
     thread = _thread_state()
     limit, left = abi.THREAD.py_recursion_limit, abi.THREAD.py_recursion_remaining
     return raw.read_i32(thread + limit) - raw.read_i32(thread + left)

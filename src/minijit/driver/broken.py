@@ -127,9 +127,11 @@ class Broken:
             self.decisions.kill(installed, KillReason.GLOBAL, "the namespace is gone")
 
     def _function_changed(self, event: FunctionEvent, state: FunctionState, new: Any) -> None:
-        if self.registry.functions.get(state.address) is not state:
+        current = self.registry.functions.get(state.address)
+        if current is None:
             return
-        if event is FunctionEvent.DESTROY:
+        if event is FunctionEvent.DESTROY and current is state:
             self.registry.gone(state)
-        elif event is FunctionEvent.MODIFY_CODE:
-            self.registry.recode(state, new)
+        # Of two changes that had to wait, the first has made another state of the same function.
+        elif event is FunctionEvent.MODIFY_CODE and current.function is state.function is not None:
+            self.registry.recode(current, new)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from minijit.backend.handler_stub import HEADROOM
 from minijit.backend.words import NEVER, SHALLOW
 from minijit.cpython import frames, hooks
 from minijit.driver.state import Failure, FunctionState
@@ -138,7 +139,9 @@ class Decisions:
 
     def unpark(self, state: FunctionState) -> None:
         """Calls go to machine code again, if nobody else watches the code any more, and there is C stack for them."""
-        if hooks.is_watched(state.code.code.code) or frames.depth() >= SHALLOW:
+        # The handler that we are in may go deeper than the program (see `backend.handler_stub`).
+        depth = frames.depth() + HEADROOM
+        if hooks.is_watched(state.code.code.code) or depth >= SHALLOW:
             self.wait_anew(state)
             return
         self.registry.service.relink(state)

@@ -73,7 +73,7 @@ class Service:
         except RegionTooLarge:
             return Failure(AbortReason.TOO_LARGE)
         except Exception as error:
-            if self.config.stressed.check:
+            if self.config.stressed.check and not isinstance(error, MemoryError | RecursionError):
                 from minijit.oracle.check import end_process
 
                 end_process(error)
@@ -196,6 +196,9 @@ def _obstacle(state: RootState, namespaces: tuple[dict[str, object], dict[str, o
         return Failure(AbortReason.NOTHING, "globals or builtins with keys that are no plain strings")
     if isinstance(state, FunctionState) and hooks.vectorcall_of(state.address) != state.entry:
         return Failure(AbortReason.ENTRY)
+    function = state.function if isinstance(state, FunctionState) else None
+    if function is not None and function.__code__ is not state.code.code.code:
+        return Failure(AbortReason.STALE, "the function has got other code")
     return None
 
 

@@ -246,9 +246,9 @@ class FunctionState(RootState):
         root is held. An entry that somebody else has put there meanwhile stays."""
         wanted = address or hooks.PLAIN_VECTORCALL
         is_ours = self.exists and hooks.vectorcall_of(self.address) == self.entry
-        if is_ours:
-            # Another thread may hold the root at any moment, but not between this look and the store: there is no call
-            # of a Python function, no jump back, nothing at which the interpreter might turn to it.
+        # Another thread may hold the root, or destroy the function, at any moment, but not between these looks and the
+        # store: there is no call of a Python function, no jump back, nothing at which the interpreter might turn to it.
+        if is_ours and self.reference is not None:
             if self.is_held:
                 wanted = hooks.PLAIN_VECTORCALL
             hooks.point_vectorcall(self.address, wanted)
@@ -263,8 +263,9 @@ class FunctionState(RootState):
         """Calls go to the interpreter, whichever of our entries they go to now: who has the turn may be just about to
         note which."""
         ours = {self.entry, *(version.address for version in self.versions)}
-        if self.exists and (now := hooks.vectorcall_of(self.address)) in ours:
-            hooks.set_vectorcall(self.address, now, hooks.PLAIN_VECTORCALL)
+        # As above.
+        if self.exists and hooks.vectorcall_of(self.address) in ours and self.reference is not None:
+            hooks.point_vectorcall(self.address, hooks.PLAIN_VECTORCALL)
 
 
 @dataclass(slots=True, eq=False)

@@ -104,7 +104,7 @@ def bisect(command: Sequence[str], *, patience: float = PATIENCE) -> Culprit | N
     stage, limits, is_proven = search.stage(number)
     needs_llvm = not search.difference(limits[1], MINIJIT_OPTIMISE="0")
     if needs_llvm and not is_proven:
-        stage, is_proven = LOWER, True
+        stage = LOWER
     return Culprit(what, number, function, offset, place, stage, limits, needs_llvm, is_proven)
 
 

@@ -130,6 +130,9 @@ def _compare_pass(trial: Trial, before: Stage, after: Stage, subject: Subject) -
     # What runs long since `wrap` has it go on where it left, is compared no further.
     if isinstance(trial.run(before[1]), OutOfFuel) or trial.keeps(before, after):
         return
+    # A long run may just have had enough before.
+    if isinstance(trial.run(after[1]), OutOfFuel) and not trial.is_short(before[1]):
+        return
     # Another thread may have changed a global in between.
     again = Trial(trial.vector, trial.leave_at)
     if not again.keeps(before, after):
@@ -170,6 +173,10 @@ class Trial:
         """Lets runs stay at polls if they are short enough."""
         if not isinstance(self._evaluate(region, TABLE, 0, FUEL), OutOfFuel):
             self.leave_at = 0
+
+    def is_short(self, region: Region) -> bool:
+        """Whether a run ends in good time."""
+        return not isinstance(self._evaluate(region, TABLE, self.leave_at, FUEL), OutOfFuel)
 
     def keeps(self, before: Stage, after: Stage) -> bool:
         """Whether a pass keeps what the region before does."""
