@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "backend": STAGE | {"cpython"},
     "runtime": STAGE | {"cpython"},
     "oracle": STAGE | {"cpython", "opt", "backend"},
-    "driver": PIPELINE | {"report", "oracle"},  # explanations are made of what the driver knows
+    "driver": PIPELINE | {"report", "oracle"},  # explanations are made of what it knows; the mode `check`
     "report": STAGE,
     # Public names come from wherever they are defined; policies are defined in runtime.
     "__init__": BASE | {"driver", "runtime", "report"},

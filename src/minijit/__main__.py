@@ -151,11 +151,22 @@ def _reduce(path: str, out: str | None, test: list[str]) -> int:
         return _fail("reduce", f"{path}: {error}")
     if out is None:
         print(small)
-    else:
-        Path(out).write_text(f"{small}\n", encoding="utf-8")
+    elif (why := _unwritten(out, small)) is not None:
+        print(small)
+        return _fail("reduce", f"{out}: {why}")
     lines = [sum(bool(line.strip()) for line in part.splitlines()) for part in (text, small)]
     say(f"minijit reduce: {lines[0]} lines made {lines[1]}")
     return OK if test else _confirm(small)
+
+
+def _unwritten(path: str, text: str) -> str | None:
+    """Writes a program to a file; why that cannot be done, if it cannot."""
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            print(text, file=file)
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _succeeds(command: list[str]) -> Callable[[str], bool]:

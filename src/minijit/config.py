@@ -24,9 +24,10 @@ class Stress:
     """Ways to be hard on minijit: whatever is set here, a program does what it does without.
 
     `exits`: every so many-th guard fails although it holds; 0 for never. `kill`: how likely it is, each time a region
-    is to be entered, that some region is killed before. `bridges`: every exit is asked about at once, and bridged.
-    `hot`: everything is compiled at its first execution. `osr`: a loop is left at every round, so that it is entered
-    anew at every back edge. `check`: regions are evaluated after each pass, and beside their machine code.
+    is to be entered, that some region in service is killed. `bridges`: every exit is asked about at once, and bridged.
+    `hot`: everything is recorded at its first execution, and then compiled. `osr`: a loop is left at every round, so
+    that it is entered anew at every back edge. `check`: regions are evaluated after each pass, and beside their machine
+    code.
     """
 
     exits: int = 0

@@ -378,3 +378,75 @@ _ROWS = (
     ),
 )
 CATALOGUE = {mutant.name: mutant for mutant in _ROWS}
+
+
+@dataclass(frozen=True, slots=True)
+class StageMutant(Mutant):
+    """One of which it is known what the tools must say: the stage that is to blame, the function of
+    `programs/stages.txt` that it concerns, and whether it shows only with LLVM's passes."""
+
+    stage: str
+    function: str
+    needs_llvm: bool = False
+
+
+_IF_SHIFT = 'if any(op.name == "int_lshift" for block in region.blocks for op in block.ops):'
+_STAGE_ROWS = (
+    StageMutant(
+        "pass-wraps-products",
+        "products wrap, masked or not",
+        "opt.wrap",
+        '    if not any(op.name == "int_and" and _masks(op) for block in region.blocks for op in block.ops):\n'
+        "        return region\n"
+        "    seen = _seen(region)\n",
+        '    seen = _seen(region) - {op.result for block in region.blocks for op in block.ops if op.name == "int_mul"}\n',
+        stage="wrap",
+        function="product",
+    ),
+    StageMutant(
+        "xor-is-or",
+        "^ is built as |",
+        "build.numbers",
+        '"^": ("int_xor", None),',
+        '"^": ("int_or", None),',
+        stage="build",
+        function="bits",
+    ),
+    StageMutant(
+        "products-wrap",
+        "the machine code of products wraps",
+        "backend.lower_ints",
+        'e.leave_unless(e.let(f"xor i1 {overflow}, true"), op)',
+        'intrinsic == "smul" or e.leave_unless(e.let(f"xor i1 {overflow}, true"), op)',
+        stage="lower",
+        function="product",
+    ),
+    StageMutant(
+        "overflow-denied",
+        "a sum is looked at to find out whether it has overflowed, after LLVM was told that it does not",
+        "backend.lower_ints",
+        '        arguments = ", ".join(e.typed(a) for a in op.args)\n',
+        """        if name == "int_add":
+            left, right = map(e.use, op.args)
+            total = e.let(f"add nsw i64 {left}, {right}")
+            e.leave_unless(e.let(f"icmp sge i64 {total}, {left}"), op)
+            e.define(op, f"add i64 {total}, 0")
+            return
+        arguments = ", ".join(e.typed(a) for a in op.args)
+""",
+        stage="lower",
+        function="total",
+        needs_llvm=True,
+    ),
+    StageMutant(
+        "pass-crashes",
+        "a pass ends the process when it meets a left shift",
+        "opt.count",
+        "    facts = _facts(region)\n    counted",
+        f"    {_IF_SHIFT}\n        import os; os.kill(os.getpid(), 11)\n    facts = _facts(region)\n    counted",
+        stage="count",
+        function="shifted",
+    ),
+)
+STAGES = {mutant.name: mutant for mutant in _STAGE_ROWS}
+"""Bugs in known stages: what `bisect`, `reduce` and `check` are tried on. The random programs need not find them."""

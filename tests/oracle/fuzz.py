@@ -45,9 +45,8 @@ def main() -> int:
         tell=Progress(started),
     )
     outcome = search.run()
+    search.tell(outcome)
     print(f"seeds {search.first} to {search.stop - 1}, stress {search.mode or 'none'}: {told(outcome, started)}")
-    for finding in outcome.findings:
-        print(f"seed {finding.seed}: {finding.what}")
     for finding in outcome.findings[:REDUCED]:
         arguments = [str(finding.seed), chosen.stress, chosen.out, *filter(None, [chosen.mutant])]
         subprocess.run([sys.executable, REPRODUCE, *arguments], check=False)
@@ -55,14 +54,17 @@ def main() -> int:
 
 
 class Progress:
-    """Says now and then how far the search is."""
+    """Says what was found as soon as it is, and now and then how far the search is."""
 
     EVERY = 60.0
 
     def __init__(self, started: float) -> None:
-        self.started, self.next = started, started + self.EVERY
+        self.started, self.next, self.found = started, started + self.EVERY, 0
 
     def __call__(self, outcome: Outcome) -> None:
+        for finding in outcome.findings[self.found :]:
+            print(f"seed {finding.seed}: {finding.what}", flush=True)
+        self.found = len(outcome.findings)
         if time.monotonic() > self.next:
             self.next += self.EVERY
             print(f"  {told(outcome, self.started)}", flush=True)

@@ -15,7 +15,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import TYPE_CHECKING
 
-from catalogue import CATALOGUE, Mutant
+from catalogue import CATALOGUE, STAGES, Mutant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +62,9 @@ class _Finder(MetaPathFinder):
 
 def plant(name: str) -> None:
     """This process has the bug of that name from here on."""
-    assert f"minijit.{CATALOGUE[name].module}" not in sys.modules, "too late: it is imported"
-    sys.meta_path.insert(0, _Finder(CATALOGUE[name]))
+    mutant = (CATALOGUE | STAGES)[name]
+    assert f"minijit.{mutant.module}" not in sys.modules, "too late: it is imported"
+    sys.meta_path.insert(0, _Finder(mutant))
 
 
 if __name__ == "__main__":

@@ -6,21 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from planting import BUGS, PROGRAM
+from catalogue import STAGES
 
 from minijit.__main__ import main
 from minijit.oracle.bisect import NotDeterministic, bisect
 from minijit.oracle.runs import Run, difference, run_command
 
-PLANTING = Path(__file__).with_name("planting.py")
-FUNCTIONS = {
-    "wrap": "product",
-    "builder": "bits",
-    "lowering": "product",
-    "llvm": "total",
-    "crash": "shifted",
-}
-"""Which function of the program a bug concerns."""
+MUTATION = Path(__file__).with_name("mutation.py")
+PROGRAM = Path(__file__).with_name("programs").joinpath("stages.txt").read_text()
 
 
 @pytest.fixture
@@ -32,18 +25,19 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.parametrize("bug", FUNCTIONS)
+@pytest.mark.parametrize("bug", STAGES)
 def test_the_stage_of_a_planted_bug(bug: str, program: Path) -> None:
-    command = [sys.executable, str(PLANTING), bug, str(program), "argument"]
+    command = [sys.executable, str(MUTATION), bug, str(program), "argument"]
     found = bisect(command, patience=60)
     assert found is not None
-    assert (found.function, found.stage, found.needs_llvm) == (FUNCTIONS[bug], BUGS[bug].stage, BUGS[bug].needs_llvm)
+    mutant = STAGES[bug]
+    assert (found.function, found.stage, found.needs_llvm) == (mutant.function, mutant.stage, mutant.needs_llvm)
     path, _, line = found.place.rpartition(":")
     assert path == str(program)
     source = PROGRAM.splitlines()[int(line) - 1 :]
     assert found.function in "".join(source[:2]) or found.offset
     report = "\n".join(found.lines(command))
-    assert ("SIGSEGV" if bug == "crash" else "standard output: line 1 is ") in report
+    assert ("SIGSEGV" if bug == "pass-crashes" else "standard output: line 1 is ") in report
     assert f"MINIJIT_LIMIT={found.limits[1]} {sys.executable}" in report
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from planting import BUGS, PROGRAM
+from catalogue import STAGES
 
 from conftest import ROOT, RunPython
 from minijit.backend.lower_ops import LOWER
@@ -26,7 +26,8 @@ from strategies.mutants import planted
 from strategies.regions import random_case, reset_namespace
 from strategies.traces import trace_cases
 
-PLANTING = Path(__file__).with_name("planting.py")
+MUTATION = Path(__file__).with_name("mutation.py")
+PROGRAM = Path(__file__).with_name("programs").joinpath("stages.txt").read_text()
 
 
 def subject(seed: int = 0, level: int = 0) -> Subject:
@@ -171,15 +172,15 @@ def test_a_lowering_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         check(parse_region(REGION))
 
 
-@pytest.mark.parametrize("bug", ["wrap", "lowering", "llvm"])
+@pytest.mark.parametrize("bug", ["pass-wraps-products", "products-wrap", "overflow-denied"])
 def test_a_program_is_ended(bug: str, run_python: RunPython, tmp_path: Path) -> None:
     """Though it catches whatever is raised, and though the driver is at work where nobody would see an exception."""
     path = tmp_path / "program.py"
     path.write_text("print('begun')\ntry:\n" + re.sub("^", "    ", PROGRAM, flags=re.MULTILINE) + "\nexcept: pass")
     settings = {"MINIJIT_CALL_THRESHOLD": "5", "MINIJIT_STRESS": "check"}
-    done = run_python(PLANTING, bug, path, env=settings)
+    done = run_python(MUTATION, bug, path, env=settings)
     assert (done.returncode, done.stdout) == (STATUS, "begun\n")
-    stage = MACHINE if BUGS[bug].stage == "lower" else BUGS[bug].stage
+    stage = MACHINE if STAGES[bug].stage == "lower" else STAGES[bug].stage
     assert re.search(rf"OracleError: \w+@\d+, region \d+, stage {stage}: inputs \(", done.stderr), done.stderr
 
 

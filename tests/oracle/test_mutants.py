@@ -6,12 +6,12 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from catalogue import CATALOGUE, Mutant
+from catalogue import CATALOGUE, STAGES, Mutant
 from mutants import first_found
 from mutation import mutated
 
 
-@pytest.mark.parametrize("mutant", CATALOGUE.values(), ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", [*CATALOGUE.values(), *STAGES.values()], ids=lambda mutant: mutant.name)
 def test_a_mutant_stands_where_it_should(mutant: Mutant) -> None:
     found = importlib.util.find_spec(f"minijit.{mutant.module}")
     assert found is not None

@@ -152,7 +152,7 @@ class Registry:
         self.monitoring.set_events(code.code.code, events)
 
     def roots(self) -> list[RootState]:
-        """All that is known, in the order in which it came. A finaliser that comes in between may take one out."""
+        """All functions that are known, then all loops. A finaliser that comes in between may take one out."""
         loops = [loop for code in list(self.codes.values()) for loop in code.loops.values()]
         return [*self.functions.values(), *loops]
 

@@ -10,9 +10,7 @@ from minijit.config import from_environment
 from minijit.cpython import support
 
 # Most of them are imported by the driver when the first function gets hot.
-from minijit.driver import api, core, natives, service, turn
-
-MODULES = (api, core, natives, service, turn)
+from minijit.driver import api, core, natives, service, turn  # noqa: F401 - to have them imported
 
 
 def warm() -> None:

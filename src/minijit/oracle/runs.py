@@ -7,6 +7,7 @@ not what minijit itself says there, nor where in memory an object is.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -60,7 +61,8 @@ def run_command(command: Sequence[str], settings: Mapping[str, str], timeout: fl
             status = None
         finally:
             if process.poll() is None:
-                process.kill()
+                # With whatever it has started: it is the first of a session.
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         seconds = time.monotonic() - started
         output.seek(0)
