@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from isolated import isolated
-from twin import LOW, Twins, compiled_from, enabled, plain_twin
+from twin import LOW, Twins, check, compiled_from, enabled, plain_twin
 
 import minijit
 from minijit.cpython.hooks import PLAIN_VECTORCALL, vectorcall_of
@@ -431,3 +431,14 @@ def test_a_fork_while_another_thread_compiles() -> None:
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         stop.set()
         thread.join()
+
+
+@isolated
+def test_a_large_constant_and_a_mask() -> None:
+    """That a product is below 2**64 is true of one that fits 64 bits: so it must not be left to wrap."""
+    source = "def f(x, y):\n    t = x * y\n    return t {} {}, t & 255\n"
+    with enabled():
+        for sign in ("<", "<=", "==", "!=", ">", ">="):
+            for large in ("2**64", "2**63", "-2**63 - 1", "-10**30"):
+                special = [(2**40, 2**40), (-(2**40), 2**40), (2**32, 2**31), (10**15, 10**15)]
+                check(compiled_from(source.format(sign, large)), (2**35, 3), special, times=3)

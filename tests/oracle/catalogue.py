@@ -126,6 +126,13 @@ _ROWS = (
         "if False:",
     ),
     Mutant(
+        "large-constants-folded",
+        "an int of 64 bits is known to be below 2**64, and that is not seen to rest on its overflow check",
+        "build.numbers",
+        "return b.op(always if holds else never, to_int(b, number), last)",
+        "return Const(holds)",
+    ),
+    Mutant(
         "comparison-swapped",
         "a float compared to an int is compared the wrong way round",
         "build.numbers",

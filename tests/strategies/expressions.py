@@ -41,6 +41,7 @@ OTHERS = """
 {f} == float({i}); {i} < float({i}); float({i}) <= {i}; {i} == float({i}); float({i}) < {i}; {i} > float({i});
 ({i} * {i}) & 0xFFFF; ({i} * 31 + {i}) & 0x7FFFFFFF; ({i} + {i}) & -4; {i} * {i} & -8; {i} * 3 & -2; ({i} << 3) & 255;
 ({i}, {f}, {b})[-2]; ({f}, {i})[-1]; ({f}, {i})[0]; 0.0 if {b} else -0.0; -0.0 if {i} < {i} else 0.0; {i} if {b} else {f};
+({i} * {i} < 2**64, {i} * {i} & 255); ({i} + {i} >= 2**63, {i} + {i} & 7); ({i} - {i} == -2**64, {i} - {i} & 15);
 min({y}, -{y}); max(-{y}, {y}); min({i}, {i});
 {x} + 1 if {x} <= 2**63 - 1 else 0; {x} - 1 if {x} >= -2**63 else 0; {x} * 4 if {x} <= 2**61 else 0; {x} - {x};
 {x} // 3 if {x} > -2 else {x}; {x} % 7 if not {x} < -1 else 1; {x} // 2**31 if 0 <= {x} <= 2**32 else 0; {x} * {x};

@@ -8,10 +8,10 @@ an int, `True & True` a bool; int meets float by conversion, except in compariso
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from minijit.events import ExitReason
-from minijit.ir.region import Const, Kind, Operand, Slot, Value, VirtualTuple, const_kind
+from minijit.ir.region import INT_MAX, INT_MIN, Const, Kind, Operand, Slot, Value, VirtualTuple, const_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,7 +187,7 @@ def compare(b: Builder, sign: str, left_slot: Slot, right_slot: Slot) -> Slot | 
     """`left sign right` as a bool."""
     left, right = scalar(left_slot), scalar(right_slot)
     if left is None or right is None:
-        return _compare_none(sign, left_slot, right_slot) or _compare_large(sign, left_slot, right_slot)
+        return _compare_none(sign, left_slot, right_slot) or _compare_large(b, sign, left_slot, right_slot)
     folded = fold(_PYTHON[sign], left, right)
     if folded is not None:
         return folded
@@ -221,21 +221,29 @@ def _compare_none(sign: str, left: Slot, right: Slot) -> Slot | None:
     return None
 
 
-def _compare_large(sign: str, left: Slot, right: Slot) -> Slot | None:
-    """How an int of 64 bits compares to a constant that is larger: as zero does."""
-    if _is_machine_int(left) and _is_large(right):
-        return Const(_PYTHON[sign](0, right.value))
-    if _is_large(left) and _is_machine_int(right):
-        return Const(_PYTHON[sign](left.value, 0))
+def _compare_large(b: Builder, sign: str, left: Slot, right: Slot) -> Slot | None:
+    """An int of 64 bits and a constant that is larger: the comparison with the last number on that side.
+
+    Its result is known, but not to be folded: it is true only of an int that fits, so it must be seen to use that int,
+    or `wrap` would let it grow.
+    """
+    if _large(left) is not None:
+        return _compare_large(b, _SWAPPED[sign], right, left)
+    number, large = scalar(left), _large(right)
+    if number is None or number.kind is Kind.FLOAT or large is None:
+        return None
+    is_above = large > 0
+    holds = sign == "!=" or ((sign in ("<", "<=")) == is_above and sign != "==")
+    last = Const(INT_MAX if is_above else INT_MIN)
+    always, never = ("int_le", "int_gt") if is_above else ("int_ge", "int_lt")
+    return b.op(always if holds else never, to_int(b, number), last)
+
+
+def _large(slot: Slot) -> int | None:
+    """The value of a constant int that does not fit 64 bits."""
+    if isinstance(slot, Const) and type(slot.value) is int and slot.kind is None:
+        return slot.value
     return None
-
-
-def _is_machine_int(slot: Slot) -> bool:
-    return isinstance(slot, Value) and slot.kind in (Kind.INT, Kind.BOOL)
-
-
-def _is_large(slot: Slot) -> TypeGuard[Const]:
-    return isinstance(slot, Const) and type(slot.value) is int and slot.kind is None
 
 
 def truth(b: Builder, slot: Slot) -> Value | Const | None:
