@@ -119,8 +119,7 @@ def means(before: list[str], columns: Iterable[list[float | None]]) -> list[list
     known = [[value for value in column if value is not None] for column in columns]
     kinds = {"geometric mean": statistics.geometric_mean, "median": statistics.median}
     return [
-        [kind, *before, *(cell(mean(column) if column else None) for column in known)]
-        for kind, mean in kinds.items()
+        [kind, *before, *(cell(mean(column) if column else None) for column in known)] for kind, mean in kinds.items()
     ]
 
 
@@ -158,9 +157,7 @@ def print_times(rows: list[Row], chosen: list[str]) -> None:
 
 def print_first_calls(rows: list[Row]) -> None:
     columns = [[row.first_ms(peer) for row in rows] for peer in WARMING]
-    lines = [
-        [row.kernel.name, *(cell(column[place]) for column in columns)] for place, row in enumerate(rows)
-    ]
+    lines = [[row.kernel.name, *(cell(column[place]) for column in columns)] for place, row in enumerate(rows)]
     print_table(["until compiled, ms", *WARMING], lines + means([], columns))
 
 

@@ -16,8 +16,11 @@ import sys
 import time
 from pathlib import Path
 
+from catalogue import CATALOGUE
 from runs import MIXED
 from search import Outcome, Search
+
+from minijit.config import parse_stress
 
 REDUCED = 3
 """How many of the findings are reduced."""
@@ -26,13 +29,13 @@ REPRODUCE = Path(__file__).with_name("reproduce.py")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Random programs, interpreted and compiled.")
-    parser.add_argument("programs", type=int)
-    parser.add_argument("--stress", default=MIXED)
+    parser.add_argument("programs", type=_positive)
+    parser.add_argument("--stress", default=MIXED, type=_modes)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=_positive, default=2)
     parser.add_argument("--out", type=Path, default=Path("out/fuzz"))
-    parser.add_argument("--most", type=int, default=10, help="findings that are enough")
-    parser.add_argument("--mutant", default="")
+    parser.add_argument("--most", type=_positive, default=10, help="findings that are enough")
+    parser.add_argument("--mutant", default="", choices=CATALOGUE, metavar="NAME")
     chosen = parser.parse_args()
     started = time.monotonic()
     search = Search(
@@ -51,6 +54,18 @@ def main() -> int:
         arguments = [str(finding.seed), chosen.stress, chosen.out, *filter(None, [chosen.mutant])]
         subprocess.run([sys.executable, REPRODUCE, *arguments], check=False)
     return bool(outcome.findings)
+
+
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
+def _modes(text: str) -> str:
+    if text != MIXED:
+        parse_stress(text)
+    return text
 
 
 class Progress:

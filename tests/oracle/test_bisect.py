@@ -72,6 +72,7 @@ def test_what_counts_of_a_run() -> None:
     assert (
         difference(run, Run(1, "a\nb\n", failed, 0.5)) == "traceback: line 1 is 'KeyError' instead of 'ValueError: 1'"
     )
+    assert "signal 40, where" in difference(run, Run(-40, "", "", 1))
     assert "SIGSEGV, where the other the run ended with exit code 1 (ValueError: 1)" in difference(
         run, Run(-11, "", "", 1)
     )

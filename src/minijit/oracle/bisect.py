@@ -152,7 +152,7 @@ class _Search:
         for function, offset, other, place in _LEFT_OUT.findall(errors):
             if int(other) == number:
                 return function, int(offset), place
-        return "(unknown: standard error does not say)", 0, "?"
+        raise NotDeterministic(f"with region {number} it differs, but there is no such region each time")
 
     def stage(self, number: int) -> tuple[str, tuple[str, str], bool]:
         """The stage of a region that is to blame, the limits before it and behind it, and whether that is certain."""

@@ -90,7 +90,8 @@ def _ended(run: Run) -> str:
     if run.status is None:
         return f"the run does not end within {run.seconds:.0f} s"
     if run.status < 0:
-        return f"the run was ended by {signal.Signals(-run.status).name}"
+        names = {int(known): known.name for known in signal.Signals}
+        return f"the run was ended by {names.get(-run.status, f'signal {-run.status}')}"
     last = run.traceback.splitlines()[-1:]
     return f"the run ended with exit code {run.status}{f' ({last[0]})' if last else ''}"
 
