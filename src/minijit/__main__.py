@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from minijit.events import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 OK, NO, WRONG_INPUT = 0, 1, 2
 
@@ -169,16 +170,24 @@ def _unwritten(path: str, text: str) -> str | None:
     return None
 
 
+@contextmanager
+def _as_file(text: str) -> Iterator[str]:
+    """The path of a file that has the program as long as it is needed."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", suffix=".py", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        yield file.name
+
+
 def _succeeds(command: list[str]) -> Callable[[str], bool]:
     """Whether a command succeeds for a program, whose path it gets."""
     import subprocess
-    import tempfile
 
     def test(text: str) -> bool:
-        with tempfile.NamedTemporaryFile("w", suffix=".py", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            return subprocess.run([*command, file.name], check=False, capture_output=True).returncode == 0
+        with _as_file(text) as path:
+            return subprocess.run([*command, path], check=False, capture_output=True).returncode == 0
 
     return test
 
@@ -196,14 +205,10 @@ def _differs(text: str) -> Callable[[str], str]:
 
 def _confirm(text: str) -> int:
     """Whether the small program differs in processes of its own as well."""
-    import tempfile
-
     from minijit.oracle.runs import INTERPRETED, difference, run_command
 
-    with tempfile.NamedTemporaryFile("w", suffix=".py", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        command = [sys.executable, file.name]
+    with _as_file(text) as path:
+        command = [sys.executable, path]
         wanted = run_command(command, INTERPRETED)
         what = difference(wanted, run_command(command, {}, 60 + 10 * wanted.seconds))
     say(f"minijit reduce: {what or 'it differs in a forked process only'}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,10 +53,11 @@ class Limit:
     passes: int | None = None
 
 
+@cache
 def parse_stress(text: str) -> Stress:
     """The modes that a list such as `exits:7,hot` names. Raises `ValueError` for what is none."""
     values: dict[str, Any] = {}
-    for word in filter(None, (word.strip() for word in text.split(","))):
+    for word in _words(text):
         name, colon, value = word.partition(":")
         read = {"exits": int, "kill": float}.get(name)
         if read is None and (colon or name not in ("bridges", "hot", "osr", "check")):
@@ -68,6 +70,7 @@ def parse_stress(text: str) -> Stress:
     return Stress(**values)
 
 
+@cache
 def parse_limit(text: str) -> Limit | None:
     """What `REGIONS` or `REGIONS:PASSES` says, None for nothing. Raises `ValueError` for anything else."""
     if not text:
@@ -150,7 +153,7 @@ class Config:
 
     def dumps(self, stage: str) -> bool:
         """Whether `stage` is to be printed."""
-        return not _words(self.dump).isdisjoint({stage, "all"})
+        return not {stage, "all"}.isdisjoint(_words(self.dump))
 
 
 def _check(item: dataclasses.Field[Any], value: Any, name: str) -> None:
@@ -166,7 +169,7 @@ def _check(item: dataclasses.Field[Any], value: Any, name: str) -> None:
         raise ConfigError(f"{name} must be at most {most}, not {value!r}")
     parse = item.metadata["parse"]
     if parse is None:
-        if isinstance(value, str) and not _words(value).issubset(words):
+        if isinstance(value, str) and not set(_words(value)).issubset(words):
             raise ConfigError(f"{name} takes {', '.join(words)}, not {value!r}")
         return
     try:
@@ -175,9 +178,9 @@ def _check(item: dataclasses.Field[Any], value: Any, name: str) -> None:
         raise ConfigError(f"{name} takes {item.metadata['help']}, not {value!r}") from None
 
 
-def _words(text: str) -> set[str]:
+def _words(text: str) -> list[str]:
     """The words of a list with commas."""
-    return {word.strip() for word in text.split(",")} - {""}
+    return [word for word in map(str.strip, text.split(",")) if word]
 
 
 def _article(kind: type) -> str:

@@ -1,4 +1,5 @@
-"""Loops to interrupt: one that ends and one that does not, entered on the stack and entered by a call.
+"""Loops to interrupt: one that ends, one that does not, and one whose variables change their types in the end; entered
+on the stack and entered by a call.
 
 In: a program's text. Out: its two forms, and a function that runs compiled.
 """
@@ -24,6 +25,19 @@ def f(limit, *rest):
     while s != limit:
         s = (s + 2) & 0xFFFFFF
     return s
+"""
+
+WANDERING = """
+import math
+def f(n, k=2):
+    s = 0
+    t = 0.5
+    for i in range(n):
+        s += i * k
+        t = math.sqrt(t + i)
+        if i == 1000:
+            s = [s]
+    return s, t
 """
 
 

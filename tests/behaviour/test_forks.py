@@ -17,7 +17,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from isolated import isolated
-from spinning import SPIN, forms, hot
+from spinning import SPIN, WANDERING, forms, hot
 from twin import LOW, Patient, compiled_from, enabled
 
 import minijit
@@ -25,19 +25,6 @@ from minijit.events import Compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-SOURCE = """
-import math
-def f(n, k=2):
-    s = 0
-    t = 0.5
-    for i in range(n):
-        s += i * k
-        t = math.sqrt(t + i)
-        if i == 1000:
-            s = [s]
-    return s, t
-"""
 
 
 def in_a_child(action: Callable[[], object]) -> None:
@@ -82,7 +69,7 @@ def lives_on(f: Any) -> None:
 def test_fork() -> None:
     """The child computes the same, compiles more, and ends cleanly; so does the parent."""
     with enabled():
-        f = minijit.jit(policy=Patient(LOW))(compiled_from(SOURCE))
+        f = minijit.jit(policy=Patient(LOW))(compiled_from(WANDERING))
         for _ in range(10):
             f(30)
         wanted = f(30), f(30, 2**62)
@@ -90,7 +77,7 @@ def test_fork() -> None:
             child = os.fork()
             if not child:
                 ok = (f(30), f(30, 2**62)) == wanted
-                g = minijit.jit(policy=Patient(LOW))(compiled_from(SOURCE))
+                g = minijit.jit(policy=Patient(LOW))(compiled_from(WANDERING))
                 for _ in range(10):
                     ok &= g(30) == wanted[0]
                 ok &= minijit.is_compiled(g)
@@ -203,7 +190,7 @@ def test_fork_in_the_midst_of_our_work() -> None:
     with enabled():
         f = hot(SPIN, 50, 3)
         unsubscribe = minijit.subscribe(fork)
-        g = minijit.jit(policy=Patient(LOW))(compiled_from(SOURCE))
+        g = minijit.jit(policy=Patient(LOW))(compiled_from(WANDERING))
         results = {g(30) for _ in range(10)}
         if os.getpid() != parent:
             os._exit(ends_well(lambda: lives_on(f)) or len(results) != 1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from figures import figures, grown
 from isolated import isolated
+from spinning import WANDERING
 from twin import LOW, Patient, compiled_from, enabled
 
 import minijit
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Functions that come and go
-
-SOURCE = """
-import math
-def f(n, k=2):
-    s = 0
-    t = 0.5
-    for i in range(n):
-        s += i * k
-        t = math.sqrt(t + i)
-        if i == 1000:
-            s = [s]
-    return s, t
-"""
 
 
 def one_life(form: str) -> None:
@@ -49,7 +37,7 @@ def lives(count: int) -> None:
     """Many lives leave nothing behind."""
     driver = api._process.driver
     assert driver is not None
-    forms = [SOURCE, SOURCE.replace("k=2", "k=2, *rest")]
+    forms = [WANDERING, WANDERING.replace("k=2", "k=2, *rest")]
     # The allocators take what they keep for good in the first thousand lives or so.
     for k in range(max(count // 5, min(count, 1000))):
         one_life(forms[k % 2])
@@ -99,9 +87,9 @@ def test_functions_that_die_before_anything_ran() -> None:
     """Their addresses come to stand for other functions."""
     with enabled():
         for turn in range(300):
-            f = minijit.jit(compiled_from(SOURCE if turn % 2 else "def f(n):\n    return n\n"))
+            f = minijit.jit(compiled_from(WANDERING if turn % 2 else "def f(n):\n    return n\n"))
             del f
-        kept = [minijit.jit(compiled_from(SOURCE)) for _ in range(20)]
+        kept = [minijit.jit(compiled_from(WANDERING)) for _ in range(20)]
         for f in kept:
             for _ in range(10):
                 f(30)
@@ -117,7 +105,7 @@ def test_functions_that_die_before_anything_ran_and_are_compiled() -> None:
     """The same, with `compile` as the first thing that happens."""
     with enabled():
         for _ in range(50):
-            f = minijit.jit(compiled_from(SOURCE))
+            f = minijit.jit(compiled_from(WANDERING))
             del f
         f = compiled_from("def f(a, b, c):\n    return a + b * c\n")
         assert minijit.compile(f, int, int, int)

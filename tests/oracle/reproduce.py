@@ -48,12 +48,14 @@ def main(seed: str, mode: str, directory: str, mutant: str = "") -> None:
     case = Case(int(seed), mode)
     path = Path(directory) / f"seed-{seed}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Read by the stubs that are made ready, by the children, and by the processes that are compared.
+    os.environ.update(case.environment)
     settings = " ".join(f"{name}={value}" for name, value in case.environment.items() if value)
     text = _shortest(case)
     path.write_text(f"# {settings}\n{text or case.program}")
     print(f"{path}: {len(path.read_text().splitlines())} lines{'' if text else ', as it was found'}")
     if text:
-        _blame(path, case.environment, mutant)
+        _blame(path, mutant)
 
 
 def _shortest(case: Case) -> str:
@@ -65,16 +67,15 @@ def _shortest(case: Case) -> str:
     warm()
     for head in HEADS.values():
         text = f"{head}{case.program}main()\n"
-        if differs(text, case.environment):
-            return reduce(text, lambda smaller: differs(smaller, case.environment)) + "\n"
+        if differs(text):
+            return reduce(text, differs) + "\n"
     return ""
 
 
-def _blame(path: Path, environment: dict[str, str], mutant: str) -> None:
+def _blame(path: Path, mutant: str) -> None:
     """Prints which region and which stage make the difference."""
     from minijit.oracle.bisect import bisect
 
-    os.environ.update(environment)
     mutated = [str(MUTATION), mutant] if mutant else []
     command = [sys.executable, *mutated, str(path)]
     culprit = bisect(command)

@@ -162,7 +162,8 @@ def compiled(case: Case, text: str) -> tuple[Run, minijit.Stats]:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a case. `difference` is empty if there is none; `wanted` None for a program that took too long."""
+    """What came of a case. `difference` is empty if there is none; `logged` counts values, and is 0 for a program that took
+    too long."""
 
     difference: str
     logged: int

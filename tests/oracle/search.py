@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -60,17 +61,12 @@ class Search:
     hang: float = 100.0
     tell: Callable[[Outcome], object] = lambda _: None
     outcome: Outcome = field(default_factory=Outcome)
-    _failure: RuntimeError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> Outcome:
-        rows = [threading.Thread(target=self._row, args=(self.first + number,)) for number in range(self.jobs)]
-        for row in rows:
-            row.start()
-        for row in rows:
-            row.join()
-        if self._failure is not None:
-            raise self._failure
+        with ThreadPoolExecutor(self.jobs) as pool:
+            for row in [pool.submit(self._row, self.first + number) for number in range(self.jobs)]:
+                row.result()
         self.outcome.findings.sort(key=lambda finding: finding.seed)
         return self.outcome
 
@@ -80,11 +76,8 @@ class Search:
 
     def _row(self, seed: int) -> None:
         """Every `jobs`-th seed, by as many workers as it takes."""
-        try:
-            while seed < self.stop and not self._is_over and self._failure is None:
-                seed = self._worker(seed) + self.jobs
-        except RuntimeError as error:
-            self._failure = error
+        while seed < self.stop and not self._is_over:
+            seed = self._worker(seed) + self.jobs
 
     def _worker(self, first: int) -> int:
         """One worker, from this seed on; the last seed that it was at."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from catalogue import STAGES
 
-from conftest import ROOT, RunPython
+from conftest import RunPython
 from minijit.backend.lower_ops import LOWER
 from minijit.ir.check import check_region
 from minijit.ir.region import INPUT_RANGES, EntryKind, Region
@@ -19,8 +18,6 @@ from minijit.ir.text import parse_region
 from minijit.opt import count, iterators, pipeline, ranges
 from minijit.oracle.check import MACHINE, STATUS, OracleError, Subject, optimised
 from minijit.oracle.inputs import Choices, vectors
-
-sys.path.insert(0, str(ROOT / "tests"))
 from opt import test_count, test_iterators, test_pass_properties, test_ranges
 from strategies.mutants import planted
 from strategies.regions import random_case, reset_namespace

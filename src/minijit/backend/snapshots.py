@@ -55,6 +55,9 @@ RECORD_BYTES = 8 * len(RECORD_WORDS)
 NULL_SLOT, KEEP_SLOT = -1, -2
 """A `hot_at` that is not reached."""
 
+RAW_WORDS = 4096
+"""Room for the machine values of one exit; a region that needs more is not compiled."""
+
 TAGS = {"unbound": 0, "none": 1, "int": 2, "float": 3, "bool": 4}
 """What stands in the tag of a value of kind `any`."""
 

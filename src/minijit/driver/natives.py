@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from minijit.backend.engine import Engine
 from minijit.backend.entry import CallEntry, LoopEntry, call_prologue, loop_prologue
 from minijit.backend.lower import Target, lower
-from minijit.backend.snapshots import leave_points, make_records, raw_words
+from minijit.backend.snapshots import RAW_WORDS, leave_points, make_records, raw_words
 from minijit.backend.stub_tools import StubAddresses
 from minijit.backend.stubs import STUBS, stub_text
 from minijit.backend.watch_stubs import WatchAddresses, watcher_text
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 NEARLY = 32
 """Bytes of C stack by which a stub may be farther from the interpreter's loop than what is measured."""
-RAW_WORDS = 4096
-"""Room for the machine values of one exit; a region that needs more is not compiled."""
 
 
 class RegionTooLarge(Exception):

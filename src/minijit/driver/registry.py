@@ -96,9 +96,9 @@ class Registry:
 
     def _catch_up(self, state: FunctionState) -> None:
         """Notices a code object that the function got before anybody was told of that, once somebody is."""
-        function = state.function
-        if self.in_service is not None and function is not None and function.__code__ is not state.code.code.code:
-            self.recode(state, function.__code__)
+        other = state.other_code
+        if self.in_service is not None and other is not None:
+            self.recode(state, other)
 
     def _code_state(self, code_object: CodeType) -> CodeState:
         code = self.codes.get(id(code_object))

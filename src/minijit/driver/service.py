@@ -196,8 +196,7 @@ def _obstacle(state: RootState, namespaces: tuple[dict[str, object], dict[str, o
         return Failure(AbortReason.NOTHING, "globals or builtins with keys that are no plain strings")
     if isinstance(state, FunctionState) and hooks.vectorcall_of(state.address) != state.entry:
         return Failure(AbortReason.ENTRY)
-    function = state.function if isinstance(state, FunctionState) else None
-    if function is not None and function.__code__ is not state.code.code.code:
+    if isinstance(state, FunctionState) and state.other_code is not None:
         return Failure(AbortReason.STALE, "the function has got other code")
     return None
 

@@ -18,7 +18,7 @@ from minijit.report.facts import ExitFacts, RootFacts, VersionFacts
 from minijit.runtime.policy import RootStats
 
 if TYPE_CHECKING:
-    from types import FunctionType
+    from types import CodeType, FunctionType
 
     from minijit.backend.engine import Code as MachineCode
     from minijit.backend.snapshots import Records
@@ -235,6 +235,13 @@ class FunctionState(RootState):
         """Whether the function can still be called: one that the garbage collector is about to destroy can, though its
         weak references are gone."""
         return self.reference is not None
+
+    @property
+    def other_code(self) -> CodeType | None:
+        """The code object that the function has got meanwhile; None if it has the one that this is about, or is
+        gone."""
+        function = self.function
+        return None if function is None or function.__code__ is self.code.code.code else function.__code__
 
     @property
     def installed(self) -> bool:

@@ -26,7 +26,7 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
-from minijit.backend.snapshots import leave_points, raw_words
+from minijit.backend.snapshots import RAW_WORDS, leave_points, raw_words
 from minijit.events import described, say
 from minijit.ir.check import InvalidRegion
 from minijit.ir.eval import Outcome, OutOfFuel, evaluate
@@ -35,7 +35,7 @@ from minijit.ir.text import print_region
 from minijit.opt import pipeline
 from minijit.oracle.compare import CAREFUL, NanSign, TooWide, exact_outcome, keeps
 from minijit.oracle.inputs import Choices, Vector, vectors
-from minijit.oracle.machine import RAW_WORDS, Machine
+from minijit.oracle.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -171,8 +171,9 @@ class Trial:
 
     def begin(self, region: Region) -> None:
         """Lets runs stay at polls if they are short enough."""
-        if not isinstance(self._evaluate(region, TABLE, 0, FUEL), OutOfFuel):
-            self.leave_at = 0
+        poll, self.leave_at = self.leave_at, 0
+        if not self.is_short(region):
+            self.leave_at = poll
 
     def is_short(self, region: Region) -> bool:
         """Whether a run ends in good time."""

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING
 from minijit.backend.engine import Engine, function_at
 from minijit.backend.lower import LLVM_TYPES, Target, lower, name
 from minijit.backend.prelude import HELPERS, helper_text
-from minijit.backend.snapshots import TAGS, leave_points, raw_layout, raw_words, return_exit, stub_returns
+from minijit.backend.snapshots import (
+    RAW_WORDS,
+    TAGS,
+    leave_points,
+    raw_layout,
+    raw_words,
+    return_exit,
+    stub_returns,
+)
 from minijit.cpython import abi, raw
 from minijit.ir.eval import Left, Outcome, RangeState, Returned
 from minijit.ir.ops import UNBOUND
@@ -42,7 +50,6 @@ if TYPE_CHECKING:
     from minijit.backend.engine import Code
     from minijit.backend.lower import Emitter
 
-RAW_WORDS = 4096
 ANY_KINDS = {TAGS["int"]: Kind.INT, TAGS["float"]: Kind.FLOAT, TAGS["bool"]: Kind.BOOL}
 
 
