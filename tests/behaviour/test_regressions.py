@@ -442,3 +442,19 @@ def test_a_large_constant_and_a_mask() -> None:
             for large in ("2**64", "2**63", "-2**63 - 1", "-10**30"):
                 special = [(2**40, 2**40), (-(2**40), 2**40), (2**32, 2**31), (10**15, 10**15)]
                 check(compiled_from(source.format(sign, large)), (2**35, 3), special, times=3)
+
+
+@isolated
+def test_constants_that_meet_large_constants() -> None:
+    """Neither side is an int of 64 bits, or both are known: the compiler once turned them round for ever."""
+    pairs = [(2**63 + 1, 2**63 + 1), (-(10**30), 2**64), (2**64, 1.5), (True, 2**64), (7, -(2**70)), (2**64, 0)]
+    signs = ("<", "<=", "==", "!=", ">", ">=")
+    tests = ", ".join(f"a {sign} b" for sign in signs)
+    with enabled():
+        for left, right in [*pairs, *(pair[::-1] for pair in pairs)]:
+            check(
+                compiled_from(f"def f(x):\n    a = {left}\n    b = {right}\n    return x, {tests}\n"),
+                (1,),
+                [(5,)],
+                times=3,
+            )

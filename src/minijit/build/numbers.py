@@ -227,10 +227,13 @@ def _compare_large(b: Builder, sign: str, left: Slot, right: Slot) -> Slot | Non
     Its result is known, but not to be folded: it is true only of an int that fits, so it must be seen to use that int,
     or `wrap` would let it grow.
     """
-    if _large(left) is not None:
-        return _compare_large(b, _SWAPPED[sign], right, left)
-    number, large = scalar(left), _large(right)
-    if number is None or number.kind is Kind.FLOAT or large is None:
+    large = _large(right)
+    if large is None:
+        return None if _large(left) is None else _compare_large(b, _SWAPPED[sign], right, left)
+    if isinstance(left, Const) and type(left.value) in (bool, int, float):
+        return Const(_PYTHON[sign](left.value, large))
+    number = scalar(left)
+    if number is None or number.kind is Kind.FLOAT:
         return None
     is_above = large > 0
     holds = sign == "!=" or ((sign in ("<", "<=")) == is_above and sign != "==")
