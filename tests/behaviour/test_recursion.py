@@ -10,6 +10,7 @@ from isolated import isolated
 from twin import LOW, Bridging, Patient, compiled_from, enabled, exits_taken
 
 import minijit
+from minijit.cpython import frames
 from minijit.runtime.policy import Wait
 
 FIB = "def f(n):\n    if n < 2:\n        return n\n    return f(n - 1) + f(n - 2)\n"
@@ -375,3 +376,21 @@ def test_the_depth_is_given_back() -> None:
                 f(20, 0)
         assert depth_reached(deep, 500) == depth_reached(plain, 500)
         assert f(900, 1) == 900 * 901 + 1
+
+
+@isolated
+def test_the_recorded_frame_is_not_looked_for_at_each_call() -> None:
+    """The search walks the whole stack: at each call of a deep recursion it would take time as the depth squared."""
+    is_alive, looks = frames.is_alive, []
+
+    def counted(*arguments: Any) -> bool:
+        looks.append(arguments)
+        return is_alive(*arguments)
+
+    frames.is_alive = counted
+    sys.setrecursionlimit(10**5)
+    with enabled():
+        f = minijit.jit(compiled_from("def f(n):\n    return f(n - 1) + 1 if n else 0\n"))
+        assert f(5000) == 5000
+        assert 1 < len(looks) < 100
+        assert f(100) == 100

@@ -46,7 +46,7 @@ class HotPlaces:
             self.decisions.unpark(state)
             return
         if not self.recordings.is_free(code, started=frame.address):
-            ask_again(code.start, 1)
+            self.recordings.look_later(code)
             return
         if hooks.is_watched(code.code.code):
             ask_again(code.start, self.registry.config.call_threshold)

@@ -79,6 +79,14 @@ class Recordings:
         self._drop(code, AbortReason.LEFT)
         return True
 
+    def look_later(self, code: CodeState) -> None:
+        """The code is being recorded: its starts ask again, each time after twice as many, for the search for the frame
+        takes as long as the stack is deep."""
+        recording = code.recording
+        assert recording is not None
+        ask_again(code.start, recording.patience)
+        recording.patience *= 2
+
     def on_instruction(self, code_object: CodeType, offset: int) -> object:
         """A step of a recording, or of another frame that has the same code."""
         code = self.registry.codes.get(id(code_object))

@@ -51,7 +51,7 @@ class Recording:
     """A recording under way, of one frame of one thread.
 
     `frame` is the address of the recorded frame; None until the first step of a bridge, whose frame is made by the
-    exit.
+    exit. `patience` is how many starts of the code are to pass before the frame is looked for again.
     """
 
     code: Code
@@ -68,6 +68,7 @@ class Recording:
     quiet_rounds: int = 0
     news: bool = False
     overheard: int = 0
+    patience: int = 1
 
     def __post_init__(self) -> None:
         self.known = frozenset(self.profile.seen) if self.is_bridge else frozenset()
