@@ -45,6 +45,7 @@ BAD_TEXTS = {
         "exits",
         "exits:",
         "exits:0",
+        "exits:99999999999999999999",
         "exits:-1",
         "exits:2.5",
         "kill:0",

@@ -116,7 +116,7 @@ def _opt(path: str, name: str | None) -> int:
 
 
 def _bisect(path: str, arguments: list[str]) -> int:
-    from minijit.oracle.bisect import NotDeterministic, bisect
+    from minijit.oracle.bisect import NotDeterministic, NothingCompiled, bisect
 
     command = [sys.executable, path, *arguments]
     try:
@@ -124,7 +124,7 @@ def _bisect(path: str, arguments: list[str]) -> int:
             culprit = bisect(command)
     except OSError as error:
         return _fail("bisect", f"{path}: {error.strerror}")
-    except NotDeterministic as error:
+    except (NotDeterministic, NothingCompiled) as error:
         return _fail("bisect", f"{path}: {error}")
     if culprit is None:
         print("compiled, the program does what it does interpreted")
@@ -135,19 +135,20 @@ def _bisect(path: str, arguments: list[str]) -> int:
 
 def _reduce(path: str, out: str | None, test: list[str]) -> int:
     """Says on standard error how it went, so that the program alone is on standard output."""
-    from pathlib import Path
+    import tokenize
 
     from minijit.oracle.reduce import NotInteresting, reduce
 
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with tokenize.open(path) as file:
+            text = file.read()
         small = reduce(text, _succeeds(test) if test else _differs(text))
     except OSError as error:
         return _fail("reduce", f"{error.filename}: {error.strerror}")
     except UnicodeDecodeError:
-        return _fail("reduce", f"{path}: not a text in UTF-8")
+        return _fail("reduce", f"{path}: not a text in the encoding it says, UTF-8 by default")
     except SyntaxError as error:
-        return _fail("reduce", f"{path}:{error.lineno}: {error.msg}")
+        return _fail("reduce", f"{path}:{error.lineno or 1}: {error.msg}")
     except NotInteresting as error:
         return _fail("reduce", f"{path}: {error}")
     if out is None:

@@ -65,7 +65,7 @@ def parse_stress(text: str) -> Stress:
         if name in values or not word.isascii() or "_" in word:
             raise ValueError(word)
         values[name] = True if read is None else read(value)
-    if not values.get("exits", 1) >= 1 or not 0 < values.get("kill", 1) <= 1:
+    if not 1 <= values.get("exits", 1) < 2**31 or not 0 < values.get("kill", 1) <= 1:
         raise ValueError(text)
     return Stress(**values)
 

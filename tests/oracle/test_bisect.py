@@ -88,3 +88,23 @@ def test_a_run_that_does_not_end() -> None:
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bisect", str(tmp_path / "missing.py")]) == 2
     assert capsys.readouterr().err.endswith("missing.py: No such file or directory\n")
+
+
+def test_a_program_of_which_nothing_is_compiled(program: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program.write_text("import minijit\nf = minijit.jit(lambda n: n)\nprint(f(1))\n")
+    assert main(["bisect", str(program)]) == 2
+    assert capsys.readouterr().err.endswith("nothing of it was compiled\n")
+
+
+def test_a_program_that_differs_at_times(program: Path) -> None:
+    """It is no region's fault: the runs are counted, and the third and the fourth are odd."""
+    count = program.with_name("count")
+    count.write_text("")
+    program.write_text(f"""
+from pathlib import Path
+count = Path({str(count)!r})
+count.write_text(count.read_text() + "*")
+print(len(count.read_text()) in (3, 4))
+""")
+    with pytest.raises(NotDeterministic, match="three times"):
+        bisect([sys.executable, str(program)])

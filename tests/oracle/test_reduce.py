@@ -252,6 +252,19 @@ def test_the_command_with_a_test(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == "needle = 4\n"
 
 
+def test_a_program_that_is_not_in_utf_8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "program.py"
+    test = [
+        sys.executable,
+        "-c",
+        "import ast, sys; sys.exit('\xe9' not in ast.parse(open(sys.argv[1], 'rb').read()).body[0].value.value)",
+    ]
+    for text in ("# coding: latin-1\nx = '\xe9'\n7\n".encode("latin-1"), "x = '\xe9'\n7\n".encode("utf-8-sig")):
+        program.write_bytes(text)
+        assert main(["reduce", str(program), "--", *test]) == 0
+        assert "\xe9" in capsys.readouterr().out
+
+
 def test_the_command_with_a_program_that_does_not_differ(run_python: RunPython, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("print(1)\n")
@@ -278,7 +291,10 @@ def test_the_command_without_a_test(run_python: RunPython, tmp_path: Path) -> No
     ("content", "said"),
     [
         (b"def f(:\n", "program.py:1: invalid syntax"),
-        (b"\xff\xfe", "program.py: not a text in UTF-8"),
+        (b"\xff\xfe", "program.py:1: invalid or missing encoding declaration"),
+        (b"# coding: no\n", "program.py:1: unknown encoding"),
+        (b"# coding: ascii\n#\n#\n\xff", "program.py: not a text in the encoding it says, UTF-8 by default"),
+        (b"x = 1\0", "program.py:1: source code string cannot contain null bytes"),
         (None, "No such"),
     ],
 )

@@ -18,7 +18,7 @@ The idea of counting what a compiler does, and of letting it do only so much, is
 searching by halves for the step that broke something is older than both.
 
 Regions come up in the same order in each run as far as the program, and its threads and clocks, do the same in each: a
-program that prints something else when it is interpreted twice is refused.
+program that prints something else when it is interpreted again is refused.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ _LEFT_OUT = re.compile(r"^minijit: aborted +(.*)@(\d+) reason=limit .*detail=reg
 
 class NotDeterministic(Exception):
     """The program does not do the same each time: nothing can be said."""
+
+
+class NothingCompiled(Exception):
+    """The program has no region: whether it would differ cannot be said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +94,20 @@ class Culprit:
 
 
 def bisect(command: Sequence[str], *, patience: float = PATIENCE) -> Culprit | None:
-    """Finds what makes the program of a command differ; None if nothing does. Raises `NotDeterministic`."""
+    """Finds what makes the program of a command differ; None if nothing does. Raises `NotDeterministic` and
+    `NothingCompiled`."""
     wanted = run_command(command, INTERPRETED)
     search = _Search(command, wanted, SLOWER * wanted.seconds + patience)
-    if search.difference("0"):
+    again = search.run("0", MINIJIT_LOG="trace")
+    if difference(wanted, again):
         raise NotDeterministic("interpreted twice, it does not do the same")
     what = search.difference("")
     if not what:
+        if _LEFT_OUT.search(again.errors) is None:
+            raise NothingCompiled("nothing of it was compiled")
         return None
+    if search.difference("0"):
+        raise NotDeterministic("interpreted three times, it does not do the same")
     some = _some(search.differs)
     number = _first(search.differs, some // 2, some)
     function, offset, place = search.root(number)
