@@ -38,6 +38,8 @@ GOOD_TEXTS: dict[str, tuple[tuple[str, object], ...]] = {
     for row, texts in {
         "stress": ("", "exits:7", "kill:0.25", "kill:1", "exits:1,kill:1e-3,bridges,hot,osr,check", " hot , osr "),
         "limit": ("", "0", "12", "3:0"),
+        "allow": ("", "numbers", "a.b.c, d*,e.<locals>.?"),
+        "deny": ("", "*"),
     }.items()
 }
 BAD_TEXTS = {
@@ -56,6 +58,8 @@ BAD_TEXTS = {
         "exits:7,exits:3",
         "exits:1_0",
     ),
+    "allow": ("a b", "a,b c,d"),
+    "deny": ("not this",),
     "limit": ("-1", "x", "1:", ":1", "1:2:3", "1.5", "²"),
 }
 

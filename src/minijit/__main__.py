@@ -1,4 +1,4 @@
-"""The command line: `python -m minijit info | opt | bisect | reduce`.
+"""The command line: `python -m minijit run | info | opt | bisect | reduce`.
 
 In: arguments. Out: text on standard output, and the exit code: 0; 1 where the answer is no (`info`: this interpreter is
 not supported; `bisect`: the program differs) or where a pass makes an invalid region, which is a bug in minijit; 2 for
@@ -8,24 +8,30 @@ wrong input, with one line on standard error that says what is wrong and where.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import platform
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from minijit.config import Config, ConfigError, environment_with, from_environment
 from minijit.events import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 OK, NO, WRONG_INPUT = 0, 1, 2
+_OPTIONS = {f"--{row.name.replace('_', '-')}": row for row in dataclasses.fields(Config)}
+"""Of `run`: the settings."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; the process's exit code. Wrong arguments raise `SystemExit`, as `argparse` does it."""
-    given, test = _test_apart(list(sys.argv[1:] if arguments is None else arguments))
+    given, rest = _rest_apart(list(sys.argv[1:] if arguments is None else arguments))
     chosen = _parser().parse_args(given)
     match chosen.command:
+        case "run":
+            return _run(chosen, rest)
         case "info":
             return _info()
         case "opt":
@@ -33,12 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "bisect":
             return _bisect(chosen.file, chosen.arguments)
         case _:
-            return _reduce(chosen.file, chosen.out, test)
+            return _reduce(chosen.file, chosen.out, rest)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m minijit", description="A tracing JIT for stock CPython 3.12.")
     commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser(
+        "run",
+        help="runs a program with MINIJIT=1",
+        usage="%(prog)s [options] script.py | -m module | -c command [arguments]",
+        epilog="The options are the settings that `MINIJIT_*` variables are for.",
+    )
+    for option, row in _OPTIONS.items():
+        run.add_argument(option, dest=row.name, metavar="VALUE", help=row.metadata["help"])
     commands.add_parser("info", help="checks whether minijit can work in this interpreter, layout by layout")
     opt = commands.add_parser("opt", help="runs the passes, or one of them, on a region in text form")
     opt.add_argument("file", help="a file with a region, or a .trace test")
@@ -63,12 +77,49 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _test_apart(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The arguments, and what stands behind `--` if the command takes a test."""
-    if arguments[:1] != ["reduce"] or "--" not in arguments:
-        return arguments, []
-    at = arguments.index("--")
-    return arguments[:at], arguments[at + 1 :]
+def _rest_apart(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments, and what is not ours: what `run` is to run, and the test of `reduce`, which stands behind `--`."""
+    if arguments[:1] == ["run"]:
+        at = 1
+        while at < len(arguments) and arguments[at].partition("=")[0] in {*_OPTIONS, "-h", "--help"}:
+            at += 1 if "=" in arguments[at] else 2
+        return arguments[:at], arguments[at:]
+    if arguments[:1] == ["reduce"] and "--" in arguments:
+        at = arguments.index("--")
+        return arguments[:at], arguments[at + 1 :]
+    return arguments, []
+
+
+def _run(chosen: argparse.Namespace, program: list[str]) -> int:
+    """Becomes the interpreter that runs the program, with the settings in its environment, so that everything is as it
+    is without us: arguments, exit code, tracebacks."""
+    import os
+    import subprocess
+
+    rows = {f"MINIJIT_{row.name.upper()}": getattr(chosen, row.name) for row in _OPTIONS.values()}
+    settings = {"MINIJIT": "1", **{name: value for name, value in rows.items() if value is not None}}
+    environment = environment_with(settings)
+    try:
+        from_environment(environment)
+    except ConfigError as error:
+        return _fail("run", str(error))
+    if not program:
+        return _fail("run", "no program is given")
+    if sys.flags.ignore_environment or sys.flags.no_site:
+        return _fail("run", "with -E, -I or -S the interpreter does not look for MINIJIT=1")
+    if not _is_installed():
+        return _fail("run", "minijit.pth is in no directory of packages: MINIJIT=1 needs minijit to be installed")
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return os.execve(sys.executable, [sys.executable, *flags, *program], environment)
+
+
+def _is_installed() -> bool:
+    """Whether the interpreter finds the file that `MINIJIT=1` needs."""
+    import site
+    from pathlib import Path
+
+    places = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
+    return any(Path(place, "minijit.pth").exists() for place in places)
 
 
 def _info() -> int:

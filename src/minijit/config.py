@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,18 @@ def parse_limit(text: str) -> Limit | None:
     return Limit(*map(int, parts))
 
 
+_PATTERNS = "comma-separated patterns of module or module.qualname"
+
+
+@cache
+def parse_patterns(text: str) -> tuple[str, ...]:
+    """The patterns of a list. Raises `ValueError` for what no name of a function could match."""
+    patterns = tuple(_words(text))
+    if any(character.isspace() for pattern in patterns for character in pattern):
+        raise ValueError(text)
+    return patterns
+
+
 def row(
     default: Any,
     help: str,
@@ -112,6 +125,11 @@ class Config:
     region_blocks: int = row(600, "blocks of one region", least=1)
     block_versions: int = row(4, "type versions of one bytecode offset before its types are widened", least=1)
     patience: int = row(2, "times that a global may break code before it is read each time", least=1)
+    threshold: int = row(
+        10_000, "starts of a code object, or back edges to a loop, before a whole program's is taken on", least=1
+    )
+    allow: str = row("", f"{_PATTERNS}: the only functions of a whole program to be taken on", parse=parse_patterns)
+    deny: str = row("", f"{_PATTERNS}: those not to be taken on", parse=parse_patterns)
     compile_seconds: float = row(20.0, "seconds of compilation since minijit was enabled", least=0)
     optimise: int = row(2, "LLVM optimisation level, 0 to 3", least=0, most=3)
     log: str = row("", "`trace` for one line an event on standard error", words="trace")
@@ -121,6 +139,7 @@ class Config:
         words="trace region passes llvm llvm-opt asm all",
     )
     perf_map: bool = row(False, "name compiled regions in a map file for Linux perf")
+    stats: bool = row(False, "say on standard error, when the process ends, what was done")
     check: bool = row(False, "verify every region after every pass")
     stress: str = row(
         "", "stress modes, comma-separated: exits:K, kill:P, bridges, hot, osr, check", parse=parse_stress
@@ -145,6 +164,21 @@ class Config:
     def limits(self) -> Limit | None:
         """Up to where to compile, if not everything."""
         return parse_limit(self.limit)
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """Patterns of the only functions of a whole program that may be taken on; empty for all."""
+        return parse_patterns(self.allow)
+
+    @property
+    def denied(self) -> tuple[str, ...]:
+        """Patterns of functions of a whole program that may not be taken on."""
+        return parse_patterns(self.deny)
+
+    @property
+    def looks_around(self) -> bool:
+        """Whether any function may be taken on that is not decorated."""
+        return "*" not in self.denied
 
     @property
     def logs(self) -> bool:
@@ -188,12 +222,15 @@ def _article(kind: type) -> str:
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Config:
-    """The configuration that the environment asks for.
+    """The configuration that the environment asks for; the default if the interpreter was started with `-E` or `-I`.
 
     Raises `ConfigError`, which names the variable, for a value that it cannot have, and for a variable of ours that is
     no setting.
     """
-    source = os.environ if environment is None else environment
+    source = environment
+    if source is None:
+        # As the interpreter does, which has been told not to read it.
+        source = {} if sys.flags.ignore_environment else os.environ
     rows = {f"{_PREFIX}{item.name.upper()}": item for item in dataclasses.fields(Config)}
     values: dict[str, Any] = {}
     for name in source:

@@ -202,6 +202,11 @@ class Stats:
     entries: int = 0  # times that the interpreter went over into machine code
     exits: int = 0  # times that machine code was left before it was done
 
+    def line(self) -> str:
+        """The counters as one line of the log, without what is zero."""
+        counted = [f"{f.name}={_text(value)}" for f in fields(self) if (value := getattr(self, f.name))]
+        return " ".join(["stats     ", *(counted or ["nothing was hot"])])
+
     def __repr__(self) -> str:
         counted = ((f.name, getattr(self, f.name)) for f in fields(self))
         return f"Stats({', '.join(f'{name}={value!r}' for name, value in counted if value)})"

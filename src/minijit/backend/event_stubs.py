@@ -1,5 +1,5 @@
-"""The stubs that `sys.monitoring` calls: they count starts and back edges, enter a loop's region, and hand a
-recording's steps on to its handler."""
+"""The stubs that `sys.monitoring` calls: they count starts and back edges, enter a loop's region, hand a recording's
+steps on to its handler, and events of code that is not known to the scout's, if there is one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from minijit.backend.entry import FOREIGN_WORD
 from minijit.backend.stub_tools import address_of, word
 from minijit.backend.words import SITE_WORDS, Call
 from minijit.cpython import abi
+from minijit.cpython.scout import DISABLE
 
 if TYPE_CHECKING:
     from minijit.backend.stub_tools import StubAddresses
@@ -16,28 +17,32 @@ if TYPE_CHECKING:
 
 def event_text(at: StubAddresses) -> str:
     """The text of `on_start`, `on_jump` and `on_instruction`."""
-    return _on_start() + _on_jump() + _on_instruction(at)
+    return _hand_on() + _disable() + _on_start(at) + _on_jump(at) + _on_instruction(at)
 
 
-def _on_instruction(at: StubAddresses) -> str:
+def _hand_on() -> str:
     return f"""
-; PyCFunction (METH_FASTCALL): INSTRUCTION, arguments (code, offset). The handler says whether it wants to hear of this
-; one again.
-define ptr @on_instruction(ptr %self, ptr %arguments, i64 %count) {{
+; What the handler that is kept at %place answers to two or three arguments: None if there is no handler.
+define internal ptr @hand_on(ptr %place, ptr %arguments, i64 %count) noinline {{
 entry:
-  %copy = alloca [3 x ptr]
-  %handler = load ptr, ptr inttoptr (i64 {at.on_instruction} to ptr)
+  %copy = alloca [4 x ptr]
+  %handler = load ptr, ptr %place
   %off = icmp eq ptr %handler, null
   br i1 %off, label %none, label %tell
 tell:
-  %code = load ptr, ptr %arguments
-  %offset_place = getelementptr ptr, ptr %arguments, i64 1
-  %offset = load ptr, ptr %offset_place
   %first = getelementptr ptr, ptr %copy, i64 1
-  store ptr %code, ptr %first
+  %one = load ptr, ptr %arguments
+  store ptr %one, ptr %first
   %second = getelementptr ptr, ptr %copy, i64 2
-  store ptr %offset, ptr %second
-  %answer = call ptr @call_handler(ptr %handler, ptr %first, i64 2)
+  %two_place = getelementptr ptr, ptr %arguments, i64 1
+  %two = load ptr, ptr %two_place
+  store ptr %two, ptr %second
+  %third = getelementptr ptr, ptr %copy, i64 3
+  %last = sub i64 %count, 1
+  %three_place = getelementptr ptr, ptr %arguments, i64 %last
+  %three = load ptr, ptr %three_place
+  store ptr %three, ptr %third
+  %answer = call ptr @call_handler(ptr %handler, ptr %first, i64 %count)
   %failed = icmp eq ptr %answer, null
   br i1 %failed, label %none, label %answered
 none:
@@ -48,8 +53,37 @@ answered:
 """
 
 
-def _on_start() -> str:
-    none = address_of(None)
+def _disable() -> str:
+    return f"""
+; The answer for what is not to be heard of again: DISABLE where the word %silent is set, else None.
+define internal ptr @answer(ptr %silent) alwaysinline {{
+entry:
+  %word = load i64, ptr %silent
+  %heard = icmp eq i64 %word, 0
+  br i1 %heard, label %none, label %disable
+none:
+  ret ptr {address_of(None)}
+disable:
+  %reference = load i64, ptr {address_of(DISABLE)}
+  %more = add i64 %reference, 1
+  store i64 %more, ptr {address_of(DISABLE)}
+  ret ptr {address_of(DISABLE)}
+}}
+"""
+
+
+def _on_instruction(at: StubAddresses) -> str:
+    return f"""
+; PyCFunction (METH_FASTCALL): INSTRUCTION, arguments (code, offset). The handler says whether it wants to hear of this
+; one again.
+define ptr @on_instruction(ptr %self, ptr %arguments, i64 %count) {{
+  %answer = call ptr @hand_on(ptr inttoptr (i64 {at.on_instruction} to ptr), ptr %arguments, i64 2)
+  ret ptr %answer
+}}
+"""
+
+
+def _on_start(at: StubAddresses) -> str:
     return f"""
 ; PyCFunction (METH_FASTCALL): PY_START, arguments (code, offset).
 define ptr @on_start(ptr %self, ptr %arguments, i64 %count) {{
@@ -57,20 +91,23 @@ entry:
   %code = load ptr, ptr %arguments
   %site = call ptr @site(ptr %code, i64 0)
   %absent = icmp eq ptr %site, null
-  br i1 %absent, label %done, label %counted
+  br i1 %absent, label %unknown, label %counted
 counted:
   %hot_at = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "hot_at")})
+  %silent = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "silent")})
   %code_word = ptrtoint ptr %code to i64
   %site_word = ptrtoint ptr %site to i64
+  %answer = call ptr @answer(ptr %silent)
   call void @count(ptr %site, ptr %hot_at, i64 {Call.START:d}, i64 %code_word, i64 %site_word)
-  br label %done
-done:
-  ret ptr {none}
+  ret ptr %answer
+unknown:
+  %scouted = call ptr @hand_on(ptr inttoptr (i64 {at.scout_start} to ptr), ptr %arguments, i64 2)
+  ret ptr %scouted
 }}
 """
 
 
-def _on_jump() -> str:
+def _on_jump(at: StubAddresses) -> str:
     none = address_of(None)
     return f"""
 ; PyCFunction (METH_FASTCALL): JUMP, arguments (code, from, to). Only back edges concern us.
@@ -88,7 +125,10 @@ entry:
 back:
   %site = call ptr @site(ptr %code, i64 %to)
   %absent = icmp eq ptr %site, null
-  br i1 %absent, label %done, label %known
+  br i1 %absent, label %unknown, label %known
+unknown:
+  %scouted = call ptr @hand_on(ptr inttoptr (i64 {at.scout_jump} to ptr), ptr %arguments, i64 3)
+  ret ptr %scouted
 known:
   %entry_place = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "entry")})
   %code_word = ptrtoint ptr %code to i64
@@ -131,8 +171,10 @@ missed:
   br label %done
 counted:
   %hot_at = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "hot_at")})
+  %silent = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "silent")})
+  %answer = call ptr @answer(ptr %silent)
   call void @count(ptr %site, ptr %hot_at, i64 {Call.LOOP:d}, i64 %code_word, i64 %site_word)
-  br label %done
+  ret ptr %answer
 done:
   ret ptr {none}
 }}

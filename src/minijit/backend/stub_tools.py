@@ -29,6 +29,8 @@ class StubAddresses:
 
     handler: int  # a word that holds the handler object, or NULL
     on_instruction: int  # the same of the handler for a recording's steps
+    scout_start: int  # the same of those for events of code that is not known
+    scout_jump: int
     sites: int
     functions: int
     bound: int

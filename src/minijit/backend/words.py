@@ -24,7 +24,8 @@ class Call(enum.IntEnum):
     DEEP = 8  # the interpreter is about to run a call below a stub, deeper than SHALLOW: function, 0
 
 
-SITE_WORDS = ("count", "hot_at", "entry", "misses", "miss_hot_at")
+SITE_WORDS = ("count", "hot_at", "entry", "misses", "miss_hot_at", "silent")
+"""`silent`: the place is not to be heard of again, though all code has events."""
 CHAIN_WORDS = ("misses", "miss_hot_at")
 SHALLOW = 3000
 """Up to this recursion depth a frame below one of our stubs counts no C recursion, as it would not without us: the C

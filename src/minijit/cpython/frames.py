@@ -59,6 +59,16 @@ def current(depth: int = 1) -> Frame:
     return Frame(raw.read_u64(id(sys._getframe(depth + 1)) + abi.FRAME_OBJECT.f_frame))
 
 
+def running(code: CodeType) -> Frame | None:
+    """The innermost frame of that code in the calling thread."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is code:
+            return Frame(raw.read_u64(id(frame) + abi.FRAME_OBJECT.f_frame))
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
 def is_alive(address: int, code: CodeType) -> bool:
     """Whether there is a frame of that code at the address, in the calling thread."""
     frame = sys._getframe(1)

@@ -1,8 +1,9 @@
 """The hooks through which compiled code gets in: monitoring events and vectorcall entries.
 
 `Monitoring` owns the tool id `sys.monitoring.OPTIMIZER_ID`. Events are set code object by code object, so that code
-which does not concern us is never instrumented. Until the native stubs exist, the two counting events go to a Python
-callback that is told once (`ignite`); from then on all callbacks are machine code.
+which does not concern us is never instrumented; where a whole program is looked at, all code has the two counting
+events besides, which a scout answers (see `scout`). Until the native stubs exist, the counting events of ours go to a
+Python callback that is told once (`ignite`); from then on all callbacks are machine code.
 """
 
 from __future__ import annotations
@@ -13,19 +14,15 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from minijit.cpython import abi, raw
+from minijit.cpython import abi, raw, scout
+from minijit.cpython.scout import JUMP, NAME, START, TOOL, Scout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType
 
 _MONITORING = sys.monitoring
-TOOL = _MONITORING.OPTIMIZER_ID
-START = _MONITORING.events.PY_START
-JUMP = _MONITORING.events.JUMP
 INSTRUCTION = _MONITORING.events.INSTRUCTION
-DISABLE = _MONITORING.DISABLE
-NAME = "minijit"
 
 METH_FASTCALL = 0x80
 
@@ -60,22 +57,35 @@ PLAIN_VECTORCALL = raw.symbol("_PyFunction_Vectorcall")
 
 @dataclass(slots=True)
 class Monitoring:
-    """Our use of `sys.monitoring`. Raises `ToolTaken` where the tool id is not free."""
+    """Our use of `sys.monitoring`, of all code if there is a scout. Raises `ToolTaken` where the tool id is not
+    free."""
 
     ignite: Callable[[CodeType, int], None]
+    scout: Scout | None = None
     active: dict[int, CodeType] = field(default_factory=dict)
     _definitions: list[_MethodDef] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        try:
-            _MONITORING.use_tool_id(TOOL, NAME)
-        except ValueError:
-            raise ToolTaken(_MONITORING.get_tool(TOOL)) from None
-        _MONITORING.register_callback(TOOL, START, self.ignite)
-        _MONITORING.register_callback(TOOL, JUMP, self._ignite_by_jump)
+        if not scout.dismiss():
+            try:
+                _MONITORING.use_tool_id(TOOL, NAME)
+            except ValueError:
+                raise ToolTaken(_MONITORING.get_tool(TOOL)) from None
+        _MONITORING.register_callback(TOOL, START, self._on_start)
+        _MONITORING.register_callback(TOOL, JUMP, self._on_jump)
+        _MONITORING.set_events(TOOL, START | JUMP if self.scout is not None else 0)
 
-    def _ignite_by_jump(self, code: CodeType, _source: int, target: int) -> None:
-        self.ignite(code, target)
+    def _on_start(self, code: CodeType, offset: int) -> object:
+        if id(code) in self.active:
+            self.ignite(code, offset)
+            return None
+        return self.scout.on_start(code, offset) if self.scout is not None else None
+
+    def _on_jump(self, code: CodeType, source: int, target: int) -> object:
+        if id(code) in self.active:
+            self.ignite(code, target)
+            return None
+        return self.scout.on_jump(code, source, target) if self.scout is not None else None
 
     def go_native(self, on_start: int, on_jump: int, on_instruction: int) -> None:
         """From now on events go to machine code: functions with the signature of METH_FASTCALL."""
@@ -108,8 +118,14 @@ class Monitoring:
         _MONITORING.set_local_events(TOOL, code, events ^ (INSTRUCTION if events & INSTRUCTION else START))
         self.set_events(code, events)
 
+    def hear_again(self) -> None:
+        """Where all code has events, what was disabled comes again."""
+        if self.scout is not None:
+            _MONITORING.restart_events()
+
     def close(self) -> None:
         """Gives everything back: events, callbacks, the tool id."""
+        _MONITORING.set_events(TOOL, 0)
         for code in list(self.active.values()):
             self.set_events(code, 0)
         for event in (START, JUMP, INSTRUCTION):

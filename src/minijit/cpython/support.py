@@ -11,6 +11,7 @@ import enum
 import platform
 import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Unsupported:
         return f"{self.reason.value} {self.detail}".strip()
 
 
+@cache
 def find() -> Interpreter | Unsupported:
     """The interpreter's addresses, or why minijit cannot work here."""
     refusal = wrong_platform()

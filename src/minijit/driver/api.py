@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, overload
 
 from minijit import config as configuration
 from minijit.driver.process import Options, Process
 from minijit.events import Stats
-from minijit.ir.bytecode import SUSPENDING_FLAGS, decode
+from minijit.ir import codeflags
+from minijit.ir.bytecode import decode
 from minijit.ir.region import EntryKind
 from minijit.report import explain as report
 from minijit.report.explain import Explanation
@@ -34,20 +36,33 @@ atexit.register(_process.end)
 os.register_at_fork(after_in_child=_process.after_fork)
 
 
+def current_driver() -> Driver | None:
+    """The driver in service: where a scout has been at work so far (see `startup`), it is ours to enable minijit."""
+    scout = sys.modules.get("minijit.cpython.scout")
+    if scout is not None and scout.is_at_work():
+        _process.switch_on(configuration.from_environment(), whole=True, by_itself=True)
+    return _process.driver
+
+
+current_driver()
+
+
 # Switching on and off
 
 
 def enable(config: Config | None = None) -> Session:
-    """Takes minijit into service with a configuration (default: what the environment says).
+    """Takes minijit into service for the whole program, with a configuration (default: what the environment says).
 
-    Functions that were decorated before are taken on again. Returns a context manager that disables minijit at its end.
-    Raises `RuntimeError` if minijit is enabled already. Where the interpreter is not supported, or is about to end,
+    What is hot is compiled, decorated or not; `Config(deny="*")` leaves all but decorated functions alone. Functions
+    that were decorated before are taken on again. Returns a context manager that disables minijit at its end. Raises
+    `RuntimeError` if minijit is enabled already, unless it was a decoration or `MINIJIT=1` that enabled it: then it
+    starts anew. Where the interpreter is not supported, or is about to end,
     warns once and does nothing. Called in the midst of minijit's own work, by a subscriber for one, it takes effect
     when that is done.
     """
     if not isinstance(config, configuration.Config | None):
         raise TypeError(f"enable takes a minijit.Config, not {config!r}")
-    _process.switch_on(config if config is not None else configuration.from_environment())
+    _process.switch_on(config if config is not None else configuration.from_environment(), whole=True)
     return Session()
 
 
@@ -110,7 +125,7 @@ def _jit(function: Any, policy: Policy | None, eager: bool, what: str) -> Any:
         )
     kinds = _annotated_kinds(function) if eager else None
     if _process.waits_for_a_function:
-        _process.switch_on(configuration.from_environment(), by_itself=True)
+        _process.switch_on(configuration.from_environment(), whole=False, by_itself=True)
     if eager and _process.is_on:
         _require_call_entry(function)
     # Only what was checked: a later `enable` takes everything on that stands here.
@@ -121,7 +136,7 @@ def _jit(function: Any, policy: Policy | None, eager: bool, what: str) -> Any:
 
 def _suspends(function: FunctionType) -> bool:
     """Whether it is a generator or coroutine function, which is never compiled."""
-    return bool(function.__code__.co_flags & SUSPENDING_FLAGS)
+    return bool(function.__code__.co_flags & codeflags.SUSPENDING)
 
 
 def _require_function(function: object, what: str) -> None:

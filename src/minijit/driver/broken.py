@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from minijit.runtime.stress import Strikes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Broken:
     """Of the regions of a registry."""
 

@@ -12,6 +12,7 @@ and carried out by `Decisions`; an event tells of everything that happens.
 | `decisions` | policies' answers, and how to carry them out |
 | `recordings` | recordings under way |
 | `hot` | what thresholds mean |
+| `offers` | what of a whole program is taken on |
 | `broken` | what changes mean |
 """
 
@@ -24,9 +25,11 @@ from typing import TYPE_CHECKING
 
 from minijit.backend.words import Call
 from minijit.cpython import frames, hooks, raw
+from minijit.cpython.scout import Scout
 from minijit.driver.broken import Broken
-from minijit.driver.decisions import Decisions
+from minijit.driver.decisions import Decisions, ask_again
 from minijit.driver.hot import HotPlaces
+from minijit.driver.offers import Offers
 from minijit.driver.recordings import Recordings
 from minijit.driver.registry import Registry
 from minijit.driver.state import exits_of
@@ -48,11 +51,12 @@ _IN_FRAMES = {Call.START, Call.LOOP, Call.LOOP_MISS}
 """What is reported in the midst of a frame."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Driver:
     """One a process. Registers with `sys.monitoring` at once; makes anything native when the first function runs.
 
-    `refuse` is told why that cannot be done, if it cannot; everything is as it was found then.
+    `refuse` is told why that cannot be done, if it cannot; everything is as it was found then. `is_whole`: functions
+    are taken on that nobody has added, where they are hot.
     """
 
     config: Config
@@ -60,20 +64,26 @@ class Driver:
     hub: Hub
     refuse: Callable[[str], None]
     turn: Turn
+    is_whole: bool = False
     registry: Registry = field(init=False)
     _decisions: Decisions = field(init=False)
     _recordings: Recordings = field(init=False)
     _hot: HotPlaces = field(init=False)
     _broken: Broken = field(init=False)
+    _offers: Offers | None = None
+    _scout: Scout | None = None
     _is_closed: bool = False
 
     def __post_init__(self) -> None:
         self.registry = Registry(self.config)
         self._decisions = Decisions(self.registry, self.hub)
         self._recordings = Recordings(self.registry, self._decisions, self.turn)
-        self._hot = HotPlaces(self.registry, self._decisions, self._recordings)
+        if self.is_whole:
+            self._offers = Offers(self.registry)
+        self._hot = HotPlaces(self.registry, self._decisions, self._recordings, self._offers)
         self._broken = Broken(self.registry, self._decisions, self.turn, self._strikes())
-        self.registry.monitoring = hooks.Monitoring(self._ignite)
+        self._scout = Scout(self.config.threshold, self.found) if self.is_whole else None
+        self.registry.monitoring = hooks.Monitoring(self._ignite, self._scout)
 
     def _strikes(self) -> Strikes | None:
         chance = self.config.stressed.kill
@@ -199,7 +209,13 @@ class Driver:
             natives = Natives(
                 self.config,
                 self.interpreter,
-                Handlers(self.dispatch, self._recordings.on_instruction, self._broken.on_watch),
+                Handlers(
+                    self.dispatch,
+                    self._recordings.on_instruction,
+                    self._broken.on_watch,
+                    None if self._scout is None else self._scout.on_start,
+                    None if self._scout is None else self._scout.on_jump,
+                ),
             )
         except Exception as error:  # noqa: BLE001 - whatever is missing: it is said once, and the program goes on
             self._is_closed = True
@@ -208,6 +224,28 @@ class Driver:
             return
         self.registry.go_native(Service(self.config, natives, self.hub))
         self._broken.begin()
+
+    def found(self, code: CodeType, header: int | None) -> bool:
+        """The scout has found a place that is hot; whether nothing is to be made of it."""
+        frame = frames.running(code)
+        if frame is None or not self.turn.take():
+            return False
+        try:
+            self._if_open(partial(self.offer, frame, header))
+        finally:
+            self.turn.pass_on()
+        return id(code) not in self.registry.codes
+
+    def offer(self, frame: frames.Frame, header: int | None) -> None:
+        """Takes on the function of a frame that is at a hot place, a loop's header or the start, if it may be; the next
+        time it comes there, it is hot."""
+        if self._offers is None or not self._offers.take_on(frame):
+            return
+        self._go_native()
+        code = self.registry.codes.get(frame.code)
+        if code is not None:
+            place = code.start if header is None else code.loops[header].words
+            ask_again(place, 1)
 
     def dispatch(self, number: int, a: int, b: int) -> None:
         """A stub reached a threshold, or found something to be done first."""

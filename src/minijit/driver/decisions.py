@@ -158,6 +158,7 @@ class Decisions:
             root.asked.clear()
             self.wait_anew(root)
         self.registry.update_events(state.code)
+        self.registry.monitoring.hear_again()
 
     def suppress(self, state: FunctionState) -> None:
         """Never compiles the function again."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from minijit.backend.words import MAX_BOUND
 from minijit.cpython import frames
-from minijit.ir.bytecode import SUSPENDING_FLAGS
+from minijit.ir import codeflags
 from minijit.ir.region import GENERAL, INPUT_RANGES, RANGE_STEPS, EntryKind
 
 if TYPE_CHECKING:
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from minijit.cpython.frames import Frame
     from minijit.ir.bytecode import Code
 
-CO_VARARGS, CO_VARKEYWORDS = 0x4, 0x8
-UNSUITABLE_FLAGS = CO_VARARGS | CO_VARKEYWORDS | SUSPENDING_FLAGS
+_UNSUITABLE = codeflags.VARARGS | codeflags.VARKEYWORDS | codeflags.SUSPENDING
 
 _KINDS = {
     "": EntryKind.UNBOUND,
@@ -31,7 +30,7 @@ def can_enter_by_call(code: Code) -> bool:
     """Whether the function is of a sort whose start can be a root."""
     flags = code.code.co_flags
     cells = code.code.co_cellvars or code.code.co_freevars
-    return not flags & UNSUITABLE_FLAGS and not cells and parameter_count(code) <= MAX_BOUND
+    return not flags & _UNSUITABLE and not cells and parameter_count(code) <= MAX_BOUND
 
 
 def parameter_count(code: Code) -> int:
@@ -110,7 +109,7 @@ def loop_kinds(code: Code, header: int, frame: Frame) -> tuple[EntryKind, ...] |
 
     Locals that the loop does not touch are not looked at. None for code that suspends: its frame is not on the stack.
     """
-    if code.code.co_flags & SUSPENDING_FLAGS:
+    if code.code.co_flags & codeflags.SUSPENDING:
         return None
     body = code.loops[header].body
     instructions = (code.instructions[offset] for offset in body)

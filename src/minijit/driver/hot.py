@@ -20,6 +20,7 @@ from minijit.runtime.policy import Bridge, ExitStats, GiveUp, MissStats, Recompi
 if TYPE_CHECKING:
     from minijit.cpython.frames import Frame
     from minijit.driver.decisions import Decisions
+    from minijit.driver.offers import Offers
     from minijit.driver.recordings import Recordings
     from minijit.driver.registry import Registry
     from minijit.driver.state import CodeState, FunctionState, Installed, RootState
@@ -33,6 +34,7 @@ class HotPlaces:
     registry: Registry
     decisions: Decisions
     recordings: Recordings
+    offers: Offers | None
 
     def start(self, code: CodeState | None, frame: Frame) -> None:
         """A code object was started often; `frame` is that of the latest start."""
@@ -41,6 +43,8 @@ class HotPlaces:
         state = code.functions.get(frame.function)
         if state is None or state.is_out:
             ask_again(code.start, self.registry.config.call_threshold)
+            if state is None and self.offers is not None:
+                self.offers.take_on(frame)
             return
         if state.versions and not state.installed:
             self.decisions.unpark(state)

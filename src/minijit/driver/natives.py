@@ -45,11 +45,14 @@ class RegionTooLarge(Exception):
 
 
 class Handlers(NamedTuple):
-    """What machine code calls: the driver at thresholds, the recordings at their steps, and who deals with changes."""
+    """What machine code calls: the driver at thresholds, the recordings at their steps, who deals with changes, and
+    the scout, if there is one, at events of code that is not known."""
 
     dispatch: Callable[[int, int, int], None]
     on_instruction: Callable[[CodeType, int], object]
     on_watch: Callable[[int, int, int, object], None]
+    scout_start: Callable[[CodeType, int], object] | None
+    scout_jump: Callable[[CodeType, int, int], object] | None
 
 
 @dataclass(slots=True)
@@ -97,6 +100,8 @@ class Machinery:
         return StubAddresses(
             handler=self.handlers.place("dispatch"),
             on_instruction=self.handlers.place("on_instruction"),
+            scout_start=self.handlers.place("scout_start"),
+            scout_jump=self.handlers.place("scout_jump"),
             sites=self.sites.address,
             functions=self.functions.address,
             bound=self._bound.address,
@@ -174,7 +179,7 @@ class Natives:
         """Lets the stubs and the watchers call the handlers. Nothing that changed before concerns anyone."""
         self.changes.settle(self.changes.noted().until)
         for word, handler in self.handlers._asdict().items():
-            self.machinery.handlers.set(word, raw.own(handler))
+            self.machinery.handlers.set(word, 0 if handler is None else raw.own(handler))
 
     def install(
         self,
@@ -256,4 +261,5 @@ class Natives:
         for word in Handlers._fields:
             handler = self.machinery.handlers.get(word)
             self.machinery.handlers.set(word, 0)
-            raw.give_back(handler)
+            if handler:
+                raw.give_back(handler)

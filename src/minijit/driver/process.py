@@ -54,6 +54,7 @@ class Process:
     decorated: weakref.WeakKeyDictionary[Any, Options] = field(default_factory=weakref.WeakKeyDictionary)
     suppressed: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)
     _starts_by_itself: bool = True
+    _began_by_itself: bool = False
     _is_over: str = ""  # why minijit cannot be switched on any more
     _told: str = ""
     _interpreter: Interpreter | None = None
@@ -66,14 +67,20 @@ class Process:
         """Whether the next function that is decorated is to start minijit."""
         return self._starts_by_itself and not self.is_on and not self.refusal
 
-    def switch_on(self, config: Config, *, by_itself: bool = False) -> None:
-        """Starts minijit with everything that was decorated. Where that cannot be, warns, unless this was said before.
+    def switch_on(self, config: Config, *, whole: bool, by_itself: bool = False) -> None:
+        """Starts minijit with everything that was decorated, and for the whole program if it is to look around. Where
+        that cannot be, warns, unless this was said before.
 
-        `by_itself`: nobody has asked for it. Otherwise raises `RuntimeError` where it is in service.
+        `by_itself`: no line of the program has asked for it. Otherwise it starts anew where it has started by itself,
+        and raises `RuntimeError` where it is in service already.
         """
         if self._can_work():
-            self._turn.read(partial(self._ask, config, by_itself))
-        self._warn()
+            self._turn.read(partial(self._ask, config, whole, by_itself))
+        if whole and by_itself:
+            # In the midst of the program, at no line of which there is anything to be warned of.
+            self._say()
+        else:
+            self._warn()
 
     def _can_work(self) -> bool:
         found = self._interpreter or support.find()
@@ -84,19 +91,21 @@ class Process:
             self.refusal = found.sentence
         return self._interpreter is not None
 
-    def _ask(self, config: Config, by_itself: bool) -> None:
+    def _ask(self, config: Config, whole: bool, by_itself: bool) -> None:
         """In the turn, but perhaps in the midst of something."""
         if by_itself and not self.waits_for_a_function:
             return
-        if self.is_on:
+        if self.is_on and not self._began_by_itself:
             raise RuntimeError("minijit is enabled already; call minijit.disable() first")
         if self._is_over:
             self.refusal = self._is_over
             return
-        self.is_on = True
-        self._turn.wait(partial(self._start, config))
+        if self.is_on:
+            self._turn.wait(self._stop)
+        self.is_on, self._began_by_itself = True, by_itself
+        self._turn.wait(partial(self._start, config, whole))
 
-    def _start(self, config: Config) -> None:
+    def _start(self, config: Config, whole: bool) -> None:
         from minijit.cpython.hooks import ToolTaken
         from minijit.driver.core import Driver
         from minijit.runtime.stress import tightened
@@ -107,7 +116,14 @@ class Process:
             return
         assert self._interpreter is not None
         try:
-            self.driver = Driver(tightened(config), self._interpreter, self.hub, self._withdraw, self._turn)
+            self.driver = Driver(
+                tightened(config),
+                self._interpreter,
+                self.hub,
+                self._withdraw,
+                self._turn,
+                is_whole=whole and config.looks_around,
+            )
         except ToolTaken as taken:
             self.is_on = False
             self.refusal = f"the monitoring tool id for optimisers belongs to {taken}"
@@ -134,6 +150,8 @@ class Process:
     def end(self) -> None:
         """The interpreter ends."""
         self._is_over = "the interpreter is about to end"
+        if self.driver is not None and self.driver.config.stats:
+            say("minijit: " + self.driver.stats().line())
         self.switch_off()
 
     def _stop(self) -> None:
@@ -208,9 +226,18 @@ class Process:
         # Of two threads that were here at once, the first has made the turn of both.
         return self._turns[0]
 
+    def _say(self) -> None:
+        """Says once why minijit is off."""
+        if why := self._untold():
+            say(f"minijit is off: {why}")
+
     def _warn(self) -> None:
-        """Says once why minijit is off, at the line outside of minijit that led here."""
-        why = self.refusal
-        if why and why != self._told:
-            self._told = why
+        """The same, as a warning at the line outside of minijit that led here."""
+        if why := self._untold():
             warnings.warn(f"minijit is off: {why}", UnsupportedWarning, skip_file_prefixes=(_OURS,))
+
+    def _untold(self) -> str:
+        """Why minijit is off, if that was not told yet."""
+        why = self.refusal if self.refusal != self._told else ""
+        self._told = self.refusal or self._told
+        return why

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from minijit.cpython import frames, hooks
+from minijit.cpython import frames
+from minijit.cpython.scout import DISABLE
 from minijit.driver.decisions import ask_again
 from minijit.driver.dumps import show
 from minijit.events import AbortReason, Recorded
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from minijit.ir.region import EntryKind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Recordings:
     """Of the code objects of a registry."""
 
@@ -91,7 +92,7 @@ class Recordings:
         """A step of a recording, or of another frame that has the same code."""
         code = self.registry.codes.get(id(code_object))
         if code is None or code.recording is None or offset not in code.code.instructions:
-            return hooks.DISABLE
+            return DISABLE
         recording, frame = code.recording, frames.current(1)
         is_ours = recording.thread == _thread.get_ident()
         if is_ours and recording.frame is None and offset == recording.start:
@@ -99,14 +100,14 @@ class Recordings:
         take = recording.step if is_ours and recording.frame == frame.address else recording.overhear
         match take(offset, _top(code, frame, offset)):
             case Verdict.SILENCE:
-                return hooks.DISABLE
+                return DISABLE
             case Verdict.LISTEN:
                 return None
             case Verdict.DONE:
                 self.turn.do(partial(self._ends, code, recording, None))
             case AbortReason() as reason:
                 self.turn.do(partial(self._ends, code, recording, reason))
-        return hooks.DISABLE
+        return DISABLE
 
     def _ends(self, code: CodeState, recording: Recording, reason: AbortReason | None) -> None:
         if code.recording is not recording:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from minijit.backend.words import site_key
 from minijit.cpython import hooks
+from minijit.cpython.scout import JUMP, START
 from minijit.driver.state import CodeState, FunctionState, RootState, function_state, new_site
 from minijit.events import KillReason
 from minijit.ir.bytecode import decode
@@ -144,12 +145,17 @@ class Registry:
         """Asks the interpreter for the events that the code's roots need, and for no others."""
         events = 0
         if any(not f.is_out for f in code.functions.values()):
-            events |= hooks.START
+            events |= START
         if any(not loop.is_out for loop in code.loops.values()):
-            events |= hooks.JUMP
+            events |= JUMP
         if code.recording is not None:
             events |= hooks.INSTRUCTION
         self.monitoring.set_events(code.code.code, events)
+        if self.monitoring.scout is not None:
+            # All code has events: what does not want them must say so.
+            code.start.set("silent", not events & START)
+            for loop in code.loops.values():
+                loop.words.set("silent", loop.is_out)
 
     def roots(self) -> list[RootState]:
         """All functions that are known, then all loops. A finaliser that comes in between may take one out."""

@@ -44,7 +44,7 @@ def tightened(config: Config) -> Config:
     """The configuration with the thresholds that its stress modes ask for."""
     stress = config.stressed
     if stress.hot:
-        config = replace(config, call_threshold=1, loop_threshold=1, exit_threshold=1, miss_threshold=1)
+        config = replace(config, call_threshold=1, loop_threshold=1, exit_threshold=1, miss_threshold=1, threshold=1)
     return replace(config, exit_threshold=1) if stress.bridges else config
 
 

@@ -1,0 +1,136 @@
+"""Where a whole program is hot, found before anything else of minijit is loaded.
+
+In: PY_START and JUMP events of all code. Out: a call of `found` for each place, a code object's start or a loop's
+header, that was come to `threshold` times and may compute something; and DISABLE for all others, at the first event,
+so that they cost nothing from then on. A place is worth counting if its code (for a loop: its body) has an arithmetic
+instruction, and belongs to no generator or coroutine.
+
+This module imports next to nothing: it is all that a program without numeric hot places ever pays for. The two
+callbacks are Python code, which the interpreter calls in the midst of the program, and must not be noticed by it. As
+long as they only count, nothing can come in between, no signal handler and no other thread: that happens where the
+eval breaker is looked at, in calls, jumps back and RESUME. So they make no call and no loop, and their RESUME has the
+argument that it has behind a `yield from`, where the interpreter does not look (`_Uninterrupted`).
+"""
+
+from __future__ import annotations
+
+import sys
+
+from minijit.ir.codeflags import SUSPENDING
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all of this
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType
+    from typing import Any
+
+_MONITORING = sys.monitoring
+TOOL = _MONITORING.OPTIMIZER_ID
+NAME = "minijit"
+START = _MONITORING.events.PY_START
+JUMP = _MONITORING.events.JUMP
+DISABLE = _MONITORING.DISABLE
+THRESHOLD = 10_000
+"""How often a place of a program is come to before minijit is loaded for it: what that takes, some 0.2 s, should not be
+more than what such a place has taken, and will take."""
+MANY = 100_000
+"""Places that are counted at once; programs that make code all the time must not fill the memory."""
+
+# What the compiler makes of an addition: RESUME, two loads, and the instruction that is looked for.
+_ARITHMETIC = (lambda left, right: left + right).__code__.co_code[6]
+_BEHIND_YIELD_FROM = 2
+
+
+def _uninterrupted(callback: Any) -> Any:
+    """The function, in which the interpreter does not look at the eval breaker when it starts."""
+    code = callback.__code__
+    text = bytearray(code.co_code)
+    text[1] = _BEHIND_YIELD_FROM
+    callback.__code__ = code.replace(co_code=bytes(text))
+    return callback
+
+
+class Scout:
+    """Counts places by name and line: the code objects themselves are not kept alive. `found(code, header)`, with None
+    for a start, says whether the place is settled; if not, it is counted anew."""
+
+    __slots__ = ("counts", "found", "threshold")
+
+    def __init__(self, threshold: int, found: Callable[[CodeType, int | None], bool]) -> None:
+        self.threshold = threshold
+        self.found = found
+        self.counts: dict[tuple[object, ...], int] = {}
+
+    @_uninterrupted
+    def on_start(self, code: CodeType, _offset: int) -> object:
+        """PY_START."""
+        counts = self.counts
+        place = code.co_qualname, code.co_firstlineno
+        if place in counts:
+            count = counts[place] + 1
+        elif code.co_flags & SUSPENDING or _ARITHMETIC not in code.co_code[::2]:
+            return DISABLE
+        else:
+            count = 1
+        counts[place] = count
+        return None if count < self.threshold else self._reached(place, code, None)
+
+    @_uninterrupted
+    def on_jump(self, code: CodeType, source: int, target: int) -> object:
+        """JUMP."""
+        if target > source:
+            return DISABLE
+        counts = self.counts
+        place = code.co_qualname, code.co_firstlineno, target
+        if place in counts:
+            count = counts[place] + 1
+        elif code.co_flags & SUSPENDING or _ARITHMETIC not in code.co_code[target:source:2]:
+            return DISABLE
+        else:
+            count = 1
+        counts[place] = count
+        return None if count < self.threshold else self._reached(place, code, target)
+
+    def _reached(self, place: tuple[object, ...], code: CodeType, header: int | None) -> object:
+        self.counts[place] = 0
+        if len(self.counts) > MANY:
+            self.counts.clear()
+        return DISABLE if self.found(code, header) else None
+
+
+_at_work: list[Scout] = []
+
+
+def send(scout: Scout) -> bool:
+    """Lets a scout look at the program before there is a driver; whether the tool id was free."""
+    if _MONITORING.get_tool(TOOL) is not None:
+        return False
+    _MONITORING.use_tool_id(TOOL, NAME)
+    _at_work.append(scout)
+    _MONITORING.register_callback(TOOL, START, scout.on_start)
+    _MONITORING.register_callback(TOOL, JUMP, scout.on_jump)
+    _MONITORING.set_events(TOOL, START | JUMP)
+    return True
+
+
+def recall() -> None:
+    """Gives everything back, if a scout is at work still."""
+    if dismiss():
+        _MONITORING.set_events(TOOL, 0)
+        _MONITORING.register_callback(TOOL, START, None)
+        _MONITORING.register_callback(TOOL, JUMP, None)
+        _MONITORING.free_tool_id(TOOL)
+
+
+def is_at_work() -> bool:
+    """Whether a scout looks at the program, and there is no driver."""
+    return bool(_at_work)
+
+
+def dismiss() -> bool:
+    """Whether there was a scout at work: what it has, the tool id and the events of all code, is the caller's now."""
+    if not _at_work:
+        return False
+    _at_work.clear()
+    return True

@@ -1,0 +1,230 @@
+"""`MINIJIT=1`: what it compiles, and that nothing else is different.
+
+In: programs that know nothing of minijit, each run as a process of its own with the variable and without it. Out: the
+same output, the same exit code, the same traceback; and a line of counters that says what was compiled.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import Completed, RunPython
+from minijit.__main__ import main
+
+HOT = """
+import sys
+def f(n):
+    s = 0
+    for i in range(n):
+        s += i * i % 7
+    return s
+def main():
+    print(f(200_000), f(200_000))
+"""
+ON = {"MINIJIT": "1", "MINIJIT_STATS": "1"}
+SOON = ON | {"MINIJIT_THRESHOLD": "100"}
+STATS = re.compile(r"^minijit: stats .*\n", re.MULTILINE)
+
+
+def compiled(done: Completed) -> int:
+    """How many regions there were."""
+    lines = STATS.findall(done.stderr)
+    assert len(lines) == 1, done.stderr
+    found = re.search(r"compilations=(\d+)", lines[0])
+    return int(found[1]) if found is not None else 0
+
+
+def without_stats(done: Completed) -> tuple[int, str, str]:
+    return done.returncode, done.stdout, STATS.sub("", done.stderr)
+
+
+PROGRAMS = {
+    "a hot function": ("main()", True),
+    "a function called often": ("def g(x):\n    return x * 3 + 1\nprint(sum(g(k) for k in range(30_000)))", True),
+    "methods": (
+        "class A:\n    def g(self, x):\n        return x * 3 + 1\na = A()\nfor k in range(30_000): a.g(k)",
+        True,
+    ),
+    "functions that come and go": (
+        (
+            "def make(k):\n    def g(x):\n        return x * 3 + k % 2\n    return g\n"
+            "for k in range(300):\n    g = make(k)\n    for i in range(200): g(i)"
+        ),
+        False,
+    ),
+    "an exception that nobody catches": ("main()\ndef g(n):\n    return f(n) / 0\ng(10)", True),
+    "an exit code": ("main()\nsys.exit(7)", True),
+    "words": ("for k in range(30_000): s = 'a%d' % k + 'b'\nprint(s)", False),
+    "a generator": ("def g():\n    for i in range(30_000):\n        yield i * 2\nprint(sum(g()))", False),
+    "nothing": ("", False),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_same_program(name: str, run_python: RunPython) -> None:
+    program, is_hot = PROGRAMS[name]
+    plain = run_python(HOT + program)
+    done = run_python(HOT + program, env=ON)
+    assert without_stats(done) == (plain.returncode, plain.stdout, plain.stderr)
+    assert bool(compiled(done)) == is_hot
+    hot = run_python(HOT + program, env=ON | {"MINIJIT_STRESS": "hot"})
+    assert without_stats(hot)[:2] == (plain.returncode, plain.stdout)
+
+
+def test_how_a_program_is_run(tmp_path: Path, run_python: RunPython) -> None:
+    """As a script, a module, a command, from standard input; its arguments and its name."""
+    text = f"{HOT}main()\nprint(__name__, sys.argv[1:], __file__ if '__file__' in globals() else None)\n"
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    ways = {"script": [str(script)], "module": ["-m", "script"], "command": ["-c", text], "input": ["-"]}
+    for way, arguments in ways.items():
+        results = []
+        for first in ([], ["-m", "minijit", "run", "--stats=1", "--threshold", "100"]):
+            done = subprocess.run(
+                [sys.executable, "-W", "error", *first, *arguments, "one", "--two", "-m"],
+                input=text if way == "input" else None,
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            results.append(STATS.sub("", done.stderr))
+            results.append(done.stdout)
+            if first:
+                assert compiled(done), way
+        assert results[:2] == results[2:], way
+
+
+@pytest.mark.parametrize("flag", ["-E", "-I", "-S"])
+def test_flags_of_the_interpreter_that_leave_minijit_out(flag: str, run_python: RunPython) -> None:
+    command = [sys.executable, flag, "-c", "import sys; print([name for name in sys.modules if 'minijit' in name])"]
+    text = f"import subprocess; subprocess.run({command!r}, check=True)"
+    assert run_python(text, env=ON).stdout == "[]\n"
+    if flag != "-S":  # minijit is not found then
+        text = f"import subprocess; print(subprocess.run({[sys.executable, flag, '-m', 'minijit', 'run', 'x.py']!r}).returncode)"
+        done = run_python(text)
+        assert done.stdout == "2\n"
+        assert done.stderr.startswith("minijit run: with -E, -I or -S")
+
+
+def test_unset_it_loads_nothing(run_python: RunPython) -> None:
+    for env in ({}, {"MINIJIT": ""}, {"MINIJIT": "0"}):
+        done = run_python("import sys; print([name for name in sys.modules if 'minijit' in name])", env=env)
+        assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_little_is_loaded_before_something_is_hot(run_python: RunPython) -> None:
+    done = run_python("import sys; print(sorted(sys.modules))", env={"MINIJIT": "1"})
+    plain = run_python("import sys; print(sorted(sys.modules))")
+    more = set(eval(done.stdout)) - set(eval(plain.stdout))
+    assert {name.partition(".")[0] for name in more} == {"minijit", "__future__"}
+    assert len(more) < 8
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"MINIJIT": "yes"}, "MINIJIT takes 0 or 1, not 'yes'"),
+        ({"MINIJIT": "1", "MINIJIT_THRESHOLD": "soon"}, "MINIJIT_THRESHOLD takes an int, not 'soon'"),
+        ({"MINIJIT": "1", "MINIJIT_TRESHOLD": "3"}, "MINIJIT_TRESHOLD is no setting; did you mean MINIJIT_THRESHOLD?"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_a_line(env: dict[str, str], said: str, run_python: RunPython) -> None:
+    done = run_python(HOT + "main()", env=env)
+    assert done.stderr == f"minijit: {said}\n"
+    assert (done.returncode, done.stdout) == (0, run_python(HOT + "main()").stdout)
+
+
+def test_run_refuses_wrong_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--threshold", "soon", "program.py"]) == 2
+    assert capsys.readouterr().err == "minijit run: MINIJIT_THRESHOLD takes an int, not 'soon'\n"
+    assert main(["run", "--threshold=3"]) == 2
+    assert capsys.readouterr().err == "minijit run: no program is given\n"
+
+
+LEFT_OUT = {
+    "": 1,
+    "MINIJIT_DENY=*": 0,
+    "MINIJIT_DENY=__main__": 0,
+    "MINIJIT_DENY=__main__.g": 1,
+    "MINIJIT_DENY=other,__main__.f": 0,
+    "MINIJIT_ALLOW=__main__": 1,
+    "MINIJIT_ALLOW=__ma*": 1,
+    "MINIJIT_ALLOW=main": 0,
+    "MINIJIT_ALLOW=*.f MINIJIT_DENY=*.f": 0,
+}
+
+
+@pytest.mark.parametrize("settings", LEFT_OUT)
+def test_patterns_of_what_may_be_compiled(settings: str, run_python: RunPython) -> None:
+    given = dict(setting.split("=") for setting in settings.split())
+    assert bool(compiled(run_python(HOT + "main()", env=SOON | given))) == LEFT_OUT[settings]
+
+
+def test_children_inherit_it(run_python: RunPython) -> None:
+    """A child process, one that was forked before and one after minijit was enabled; workers of all sorts."""
+    done = run_python(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {HOT + 'main()'!r}])", env=ON)
+    assert "compilations=" in done.stderr
+    program = (
+        HOT
+        + """
+import os
+import minijit
+if len(sys.argv) > 1:
+    main()
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        main()
+        sys.stdout.flush()
+        os._exit(0 if minijit.is_compiled(f) else 7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    )
+    plain = run_python(program.replace("import minijit\n", "").replace("if minijit.is_compiled(f) else 7", ""))
+    for arguments in ((), ("first",)):
+        done = run_python(program, *arguments, env=SOON)
+        assert done.returncode == 0, done.stderr
+        assert set(done.stdout.splitlines()) == set(plain.stdout.splitlines())
+
+
+def test_the_interface_of_minijit(run_python: RunPython) -> None:
+    """A program that uses minijit itself is served, too, and may enable it for itself."""
+    done = run_python(
+        HOT
+        + """
+import minijit
+assert minijit.is_enabled()
+assert not minijit.is_compiled(f)
+main()
+assert minijit.is_compiled(f), minijit.explain(f)
+print(minijit.explain(f))
+with minijit.enable(minijit.Config(threshold=10)):
+    assert not minijit.is_compiled(f)
+    main()
+    assert minijit.is_compiled(f)
+assert not minijit.is_enabled()
+assert sys.monitoring.get_tool(sys.monitoring.OPTIMIZER_ID) is None
+main()
+""",
+        env={"MINIJIT": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "f " in done.stdout
+
+
+def test_another_tool_has_the_id(run_python: RunPython, tmp_path: Path) -> None:
+    """It came before us, or took the id while it was free."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.monitoring.use_tool_id(5, 'other')\n")
+    done = run_python(
+        HOT + "main()\nprint(sys.monitoring.get_tool(5))",
+        env=ON | {"PYTHONPATH": str(tmp_path)},
+    )
+    # The scout was first: the other one has failed, as with any other tool.
+    assert done.returncode == 0
+    assert done.stdout.endswith("\nminijit\n")
