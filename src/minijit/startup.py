@@ -75,6 +75,12 @@ def _is_importing() -> bool:
 def _enable() -> Driver | None:
     """Enables minijit, which takes over from the scout; None if it cannot work."""
     try:
+        import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]
+
+        if interpreters.get_current() != interpreters.get_main():
+            # Which is no matter for the program that has more of them: they are as they were.
+            scout.recall()
+            return None
         from minijit.cpython import signals, support
 
         # Before signals are held back: it looks at what that changes.

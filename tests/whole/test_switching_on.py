@@ -61,6 +61,22 @@ PROGRAMS = {
     "an exit code": ("main()\nsys.exit(7)", True),
     "words": ("for k in range(30_000): s = 'a%d' % k + 'b'\nprint(s)", False),
     "a generator": ("def g():\n    for i in range(30_000):\n        yield i * 2\nprint(sum(g()))", False),
+    "a loop in an exception handler": (
+        (
+            "def g(n):\n    try:\n        1 / 0\n    except ZeroDivisionError:\n"
+            "        s = 0\n        for k in range(n): s += k\n        return s\n"
+            "print(g(30_000))"
+        ),
+        False,
+    ),
+    "another interpreter": (
+        (
+            "import _xxsubinterpreters as interpreters\nother = interpreters.create()\n"
+            "interpreters.run_string(other, 'def g(n):\\n for k in range(n): n += k\\n return n\\nprint(g(30_000), flush=True)')\n"
+            "interpreters.destroy(other)"
+        ),
+        False,
+    ),
     "nothing": ("", False),
 }
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from minijit.config import Config
     from minijit.cpython.abi import Interpreter
-    from minijit.driver.state import FunctionState, RootState
+    from minijit.driver.state import FunctionState, RootState, Words
     from minijit.driver.turn import Turn
     from minijit.ir.region import EntryKind
     from minijit.runtime.policy import Policy
@@ -234,7 +234,7 @@ class Driver:
             self._if_open(partial(self.offer, frame, header))
         finally:
             self.turn.pass_on()
-        return id(code) not in self.registry.codes
+        return self._site(id(code), header) is None
 
     def offer(self, frame: frames.Frame, header: int | None) -> None:
         """Takes on the function of a frame that is at a hot place, a loop's header or the start, if it may be; the next
@@ -242,10 +242,16 @@ class Driver:
         if self._offers is None or not self._offers.take_on(frame):
             return
         self._go_native()
-        code = self.registry.codes.get(frame.code)
-        if code is not None:
-            place = code.start if header is None else code.loops[header].words
-            ask_again(place, 1)
+        site = self._site(frame.code, header)
+        if site is not None:
+            ask_again(site, 1)
+
+    def _site(self, code: int, header: int | None) -> Words | None:
+        """The words of a place, if there is a root: there is none for a loop in an exception handler."""
+        state = self.registry.codes.get(code)
+        if state is None or header is None:
+            return None if state is None else state.start
+        return state.loops[header].words if header in state.loops else None
 
     def dispatch(self, number: int, a: int, b: int) -> None:
         """A stub reached a threshold, or found something to be done first."""
