@@ -10,6 +10,7 @@ Nothing is imported here that is not needed: this is part of every start of the 
 
 from __future__ import annotations
 
+import atexit
 import sys
 
 from minijit.cpython import scout
@@ -35,7 +36,7 @@ def begin(value: str, names: Iterable[str]) -> None:
     if value != "1":
         _say(f"MINIJIT takes 0 or 1, not {value!r}")
         return
-    threshold, at_once = scout.THRESHOLD, False
+    threshold, at_once, tells = scout.THRESHOLD, False, False
     if any(name.startswith("MINIJIT_") for name in names):
         from minijit.config import ConfigError, from_environment
 
@@ -44,12 +45,13 @@ def begin(value: str, names: Iterable[str]) -> None:
         except ConfigError as error:
             _say(str(error))
             return
-        threshold, at_once = config.threshold, config.stressed.hot
-        if config.stats:
-            _tell_at_the_end()
+        threshold, at_once, tells = config.threshold, config.stressed.hot, config.stats
     if not scout.send(scout.Scout(threshold, _found)):
         _say("the monitoring tool id for optimisers is taken")
-    elif at_once:
+        return
+    # Modules are emptied in the end, and finalisers run after that.
+    atexit.register(_end, tells)
+    if at_once:
         _enable()
 
 
@@ -101,15 +103,12 @@ def _enable() -> Driver | None:
     return driver
 
 
-def _tell_at_the_end() -> None:
-    """Says so if nothing was hot; otherwise minijit has something to tell."""
-    import atexit
-
-    def tell() -> None:
-        if scout.is_at_work():
+def _end(tells: bool) -> None:
+    """The interpreter ends, and nothing was hot, or minijit is gone already."""
+    if scout.is_at_work():
+        scout.recall()
+        if tells:
             _say("stats      nothing was hot")
-
-    atexit.register(tell)
 
 
 def _say(what: str) -> None:

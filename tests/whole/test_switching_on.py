@@ -77,6 +77,13 @@ PROGRAMS = {
         ),
         False,
     ),
+    "a finaliser that runs when modules are empty": (
+        (
+            "import builtins\nclass C:\n    def __del__(self, k=1):\n        k += 1\n        print('before', k)\n"
+            "c = C()\nsys.here = builtins.here = here = sys.modules[__name__]"
+        ),
+        False,
+    ),
     "nothing": ("", False),
 }
 
@@ -138,7 +145,7 @@ def test_little_is_loaded_before_something_is_hot(run_python: RunPython) -> None
     done = run_python("import sys; print(sorted(sys.modules))", env={"MINIJIT": "1"})
     plain = run_python("import sys; print(sorted(sys.modules))")
     more = set(eval(done.stdout)) - set(eval(plain.stdout))
-    assert {name.partition(".")[0] for name in more} == {"minijit", "__future__"}
+    assert {name.partition(".")[0] for name in more} == {"minijit", "__future__", "atexit"}
     assert len(more) < 8
 
 
