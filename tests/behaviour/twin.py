@@ -17,7 +17,7 @@ import struct
 import types
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import minijit
@@ -149,14 +149,15 @@ def exits_taken(function: Callable[..., object]) -> Counter[ExitReason]:
 
 @contextmanager
 def enabled(config: minijit.Config = LOW) -> Iterator[None]:
-    """minijit in service with low thresholds, and loud about its own failures."""
+    """minijit in service with low thresholds, for decorated functions only (what runs the tests is a program, too), and
+    loud about its own failures."""
     failures: list[str] = []
 
     def note(event: object) -> None:
         if getattr(event, "reason", None) is AbortReason.COMPILER:
             failures.append(repr(event))
 
-    with minijit.enable(config):
+    with minijit.enable(replace(config, deny="*")):
         unsubscribe = minijit.subscribe(note)
         yield
         unsubscribe()
