@@ -75,7 +75,11 @@ def _is_importing() -> bool:
 
 
 def _enable() -> Driver | None:
-    """Enables minijit, which takes over from the scout; None if it cannot work."""
+    """Enables minijit, which takes over from the scout; None if it cannot work. Nothing is collected meanwhile."""
+    import gc
+
+    collects = gc.isenabled()
+    gc.disable()
     try:
         import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]
 
@@ -98,6 +102,9 @@ def _enable() -> Driver | None:
     except Exception as error:  # noqa: BLE001 - whatever is missing: it is said, and the program goes on
         _say(f"{type(error).__name__}: {error}")
         driver = None
+    finally:
+        if collects:
+            gc.enable()
     if driver is None:
         scout.recall()
     return driver

@@ -3,7 +3,8 @@
 In: the address lookup for C functions. Out: LLVM text that defines `@call_handler(handler, arguments, count)`, where
 `arguments` has a free word before it, as vectorcalls like it. While the handler runs, the program's signal handlers
 are held back (see `cpython.signals`: one that raised would leave undone what the handler is there for), monitoring
-and tracing are off in this thread, so that no debugger steps into it, and it may go deeper than the program. The
+and tracing are off in this thread, so that no debugger steps into it, it may go deeper than the program, and the
+garbage collector is off and does not count the objects that it makes, so that collections are where they would be. The
 handler's answer is returned, as a new reference; NULL if it raised, which is reported as unraisable. An exception that
 is pending must have been set aside.
 """
@@ -39,8 +40,16 @@ entry:
   %deeper = add i32 %depth, 1
   store i32 %deeper, ptr %tracing
   call void @lift_limit(ptr %thread, i32 {HEADROOM})
+  %interpreter = call ptr {function("PyInterpreterState_Main")}()
+  %collects_place = getelementptr i8, ptr %interpreter, i64 {abi.INTERPRETER.gc_enabled}
+  %collects = load i32, ptr %collects_place
+  store i32 0, ptr %collects_place
+  %young_place = getelementptr i8, ptr %interpreter, i64 {abi.INTERPRETER.gc_count}
+  %young = load i32, ptr %young_place
   %how = or i64 %count, {-(2**63)}
   %result = call ptr {function("PyObject_Vectorcall")}(ptr %handler, ptr %arguments, i64 %how, ptr null)
+  store i32 %young, ptr %young_place
+  store i32 %collects, ptr %collects_place
   call void @lift_limit(ptr %thread, i32 {-HEADROOM})
   store i32 %depth, ptr %tracing
   %raised = icmp eq ptr %result, null

@@ -30,17 +30,18 @@ def with_few_identities(exit: Exit) -> Exit:
 def few_identities(slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
     """The slots with their objects numbered anew."""
     numbers: dict[object, dict[int, int]] = {}
+    return tuple(_numbered(slot, numbers) for slot in slots)
 
-    def numbered(slot: Slot) -> Slot:
-        if not isinstance(slot, VirtualTuple | VirtualRange):
-            return slot
-        same = numbers.setdefault(_form(slot), {})
-        identity = same.setdefault(slot.identity, len(same))
-        if isinstance(slot, VirtualRange):
-            return replace(slot, identity=identity)
-        return VirtualTuple(tuple(map(numbered, slot.items)), identity)
 
-    return tuple(map(numbered, slots))
+def _numbered(slot: Slot, numbers: dict[object, dict[int, int]]) -> Slot:
+    """A slot with its objects numbered; `numbers` are those given so far, by the form of the object."""
+    if not isinstance(slot, VirtualTuple | VirtualRange):
+        return slot
+    same = numbers.setdefault(_form(slot), {})
+    identity = same.setdefault(slot.identity, len(same))
+    if isinstance(slot, VirtualRange):
+        return replace(slot, identity=identity)
+    return VirtualTuple(tuple(_numbered(item, numbers) for item in slot.items), identity)
 
 
 def _form(slot: Slot) -> object:

@@ -10,6 +10,8 @@ import ctypes
 import os
 from typing import Any
 
+from minijit.cpython import raw
+
 _MEMORY = "/proc/self/mem"
 _FIELDS = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
 
@@ -21,8 +23,8 @@ class _Statistics(ctypes.Structure):
 
 
 def _function(name: str, result: Any, *arguments: Any) -> Any:
-    # PyDLL keeps the GIL: no other Python thread allocates between two looks.
-    function = getattr(ctypes.PyDLL(None), name, None)
+    # With the GIL held: no other Python thread allocates between two looks.
+    function = getattr(raw.libc, name, None)
     if function is not None:
         function.restype, function.argtypes = result, arguments
     return function

@@ -12,6 +12,7 @@ import ctypes
 import dis
 import sys
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from minijit.cpython import abi, raw, scout
@@ -42,6 +43,12 @@ class _MethodDef(ctypes.Structure):
     )
 
 
+@cache
+def _definition(name: bytes, address: int) -> _MethodDef:
+    """Kept for good: a builtin that is called while it goes out of use looks into it at its end."""
+    return _MethodDef(name, address, METH_FASTCALL, None)
+
+
 _new_builtin = ctypes.pythonapi.PyCFunction_NewEx
 _new_builtin.restype = ctypes.py_object
 _new_builtin.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
@@ -63,7 +70,6 @@ class Monitoring:
     ignite: Callable[[CodeType, int], None]
     scout: Scout | None = None
     active: dict[int, CodeType] = field(default_factory=dict)
-    _definitions: list[_MethodDef] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not scout.dismiss():
@@ -94,12 +100,8 @@ class Monitoring:
             (JUMP, b"on_jump", on_jump),
             (INSTRUCTION, b"on_instruction", on_instruction),
         ):
-            _MONITORING.register_callback(TOOL, event, self._builtin(name, address))
-
-    def _builtin(self, name: bytes, address: int) -> Callable[..., object]:
-        definition = _MethodDef(name, address, METH_FASTCALL, None)
-        self._definitions.append(definition)
-        return _new_builtin(ctypes.addressof(definition), None, None)  # type: ignore[no-any-return]
+            builtin = _new_builtin(ctypes.addressof(_definition(name, address)), None, None)
+            _MONITORING.register_callback(TOOL, event, builtin)
 
     def set_events(self, code: CodeType, events: int) -> None:
         """Which events of a code object we get; 0 for none."""
@@ -131,6 +133,12 @@ class Monitoring:
         for event in (START, JUMP, INSTRUCTION):
             _MONITORING.register_callback(TOOL, event, None)
         _MONITORING.free_tool_id(TOOL)
+        # Whoever had us is not to be garbage in a cycle.
+        self.ignite, self.scout = _nobody, None
+
+
+def _nobody(_code: CodeType, _offset: int) -> None:
+    """Nobody is to be told any more."""
 
 
 _SUPERINSTRUCTIONS = {
@@ -142,6 +150,10 @@ _SUPERINSTRUCTIONS = {
 """The pairs of instructions for which 3.12 has one that does both."""
 
 
+_Bytes = ctypes.c_uint8 * 2**31
+"""Of any length: a type of its own for each would be garbage in cycles."""
+
+
 def restore_superinstructions(code: CodeType) -> None:
     """Puts the superinstructions back that the interpreter takes out whenever it instruments a code object.
 
@@ -150,7 +162,7 @@ def restore_superinstructions(code: CodeType) -> None:
     """
     # Without instrumentation, specialisation and what stands in caches; a place that differs is none of ours.
     plain = code.co_code
-    present = (ctypes.c_uint8 * len(plain)).from_address(id(code) + abi.CODE.co_code_adaptive)
+    present = _Bytes.from_address(id(code) + abi.CODE.co_code_adaptive)
     # Forward, since pairs overlap: of three loads in a row the first two make one, and so do the last two.
     for position in range(0, len(plain) - 2, 2):
         both = _SUPERINSTRUCTIONS.get(plain[position : position + 4 : 2])
@@ -181,22 +193,26 @@ def reach(entry: int) -> int:
     """How many bytes of C stack are at most between the interpreter's loop and the entry of a function that it calls
     without counting C recursion; `entry` is machine code that gives this for the call at hand."""
 
-    def probe(*_arguments: object, **_named: object) -> int:
-        raise AssertionError
-
-    class Probe:
-        value = property(probe)
-        __getitem__ = probe
-
-    class Attributes:
-        value: int
-        __getattribute__ = probe
-
-    set_vectorcall(id(probe), PLAIN_VECTORCALL, entry)
-    probes, named = Probe(), {"named": 0}
-    calls = (probe(), probe(named=0), probe(*(0,)), probe(**named))
-    most: int = max(*calls, probes.value, probes[0], Attributes().value)
+    set_vectorcall(id(_probe), PLAIN_VECTORCALL, entry)
+    probes, named = _Probe(), {"named": 0}
+    calls = (_probe(), _probe(named=0), _probe(*(0,)), _probe(**named))
+    most: int = max(*calls, probes.value, probes[0], _Attributes().value)
+    set_vectorcall(id(_probe), entry, PLAIN_VECTORCALL)
     return most
+
+
+def _probe(*_arguments: object, **_named: object) -> int:
+    raise AssertionError
+
+
+class _Probe:
+    value = property(_probe)
+    __getitem__ = _probe
+
+
+class _Attributes:
+    value: int
+    __getattribute__ = _probe
 
 
 def set_vectorcall(function: int, old: int, new: int) -> bool:

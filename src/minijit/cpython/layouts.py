@@ -158,6 +158,16 @@ class Runtime:
 
 
 @dataclass(frozen=True, slots=True)
+class Interpreter:
+    """PyInterpreterState: of the garbage collector, whether it is enabled, and of the youngest generation, how many
+    objects there may be before it is collected, and how many more there are by now."""
+
+    gc_enabled: int = 124
+    gc_threshold: int = 152
+    gc_count: int = 156
+
+
+@dataclass(frozen=True, slots=True)
 class Dict:
     """PyDictObject."""
 
@@ -190,6 +200,7 @@ class Layouts:
     thread: Thread = Thread()
     stack_chunk: StackChunk = StackChunk()
     runtime: Runtime = Runtime()
+    interpreter: Interpreter = Interpreter()
     dict: Dict = Dict()
     dict_keys: DictKeys = DictKeys()
 
@@ -205,6 +216,7 @@ OBJECT, VAR_OBJECT, LONG, FLOAT, TUPLE = (
 UNICODE, RANGE_ITERATOR, FUNCTION, CODE = LAYOUTS.unicode, LAYOUTS.range_iterator, LAYOUTS.function, LAYOUTS.code
 MONITORING, FRAME, FRAME_OBJECT = LAYOUTS.monitoring, LAYOUTS.frame, LAYOUTS.frame_object
 THREAD, STACK_CHUNK, RUNTIME = LAYOUTS.thread, LAYOUTS.stack_chunk, LAYOUTS.runtime
+INTERPRETER = LAYOUTS.interpreter
 DICT, DICT_KEYS = LAYOUTS.dict, LAYOUTS.dict_keys
 
 

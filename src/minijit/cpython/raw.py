@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _api = ctypes.pythonapi
 _incref = _api.Py_IncRef
@@ -59,9 +59,11 @@ def read_bytes(address: int, size: int) -> bytes:
     return ctypes.string_at(address, size)
 
 
+libc = ctypes.PyDLL(None)
+"""The C library, called with the GIL held."""
 copy: Callable[[int, bytes | int, int], object] = ctypes.PYFUNCTYPE(
     ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
-)(("memmove", ctypes.PyDLL(None)))
+)(("memmove", libc))
 """`copy(target, source, size)` with the GIL held: `ctypes.memmove` lets go of it, so that others see half a copy."""
 
 
@@ -99,12 +101,13 @@ def symbol(name: str) -> int:
     raise LookupError(f"no C function {name}")
 
 
-def _libraries() -> Iterator[ctypes.CDLL]:
+@cache
+def _libraries() -> tuple[ctypes.CDLL, ...]:
     """Where C functions are looked for. A C library that has no separate libm has its functions itself."""
-    yield _api
-    yield ctypes.CDLL(None)
+    found = [_api, ctypes.CDLL(None)]
     with contextlib.suppress(OSError):
-        yield ctypes.CDLL("libm.so.6")
+        found.append(ctypes.CDLL("libm.so.6"))
+    return tuple(found)
 
 
 class Buffer:
@@ -113,7 +116,8 @@ class Buffer:
     __slots__ = ("_memory", "address", "size")
 
     def __init__(self, size: int) -> None:
-        self._memory: Any = ctypes.create_string_buffer(size)
+        # Not an array of ctypes': each length makes a type, which is garbage in cycles when it is no longer used.
+        self._memory: Any = ctypes.c_char.from_buffer(bytearray(size))
         self.address = ctypes.addressof(self._memory)
         self.size = size
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import _thread
 import builtins
 import ctypes
+import gc
 import os
 import sys
 from contextlib import contextmanager
@@ -33,9 +34,7 @@ MONITORING_VERSION = 48
 _MONITORING = sys.monitoring
 _one_at_a_time = _thread.RLock()
 """Two threads would fight for the tool id. A signal handler of this thread that asks in between is answered."""
-_write = ctypes.PYFUNCTYPE(ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)(
-    ("write", ctypes.PyDLL(None))
-)
+_write = ctypes.PYFUNCTYPE(ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)(("write", raw.libc))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def self_check(layouts: Layouts = LAYOUTS) -> tuple[Check, ...]:
     """Compares every declared field with live objects."""
     found: list[Check] = []
     with _one_at_a_time:
-        for checker in (_objects, _functions, _codes, _monitored, _frames, _threads, _data_stack):
+        for checker in (_objects, _functions, _codes, _monitored, _frames, _threads, _collector, _data_stack):
             for name, covered, have, want in checker(layouts):
                 ok = have == want
                 found.append(Check(name, tuple(covered.split()), ok, "" if ok else f"found {have}, expected {want}"))
@@ -322,6 +321,30 @@ def _remaining(place: int) -> tuple[int, int, int]:
 def _steps(remaining: tuple[int, int, int]) -> tuple[int, int]:
     here, called, called_by_c = remaining
     return here - called, here - called_by_c
+
+
+def _collector(at: Layouts) -> list[Row]:
+    interpreter = state_pointer("PyInterpreterState_Main")
+    is_enabled = raw.read_i32(interpreter + at.interpreter.gc_enabled)
+    threshold = raw.read_i32(interpreter + at.interpreter.gc_threshold)
+    place = interpreter + at.interpreter.gc_count
+    # Now and then it collects, or another thread makes objects, too.
+    counts = any(_more_objects(place) in range(_MADE, _MADE + 20) for _ in range(10))
+    return [
+        ("the collector's switch", "interpreter.gc_enabled", is_enabled, int(gc.isenabled())),
+        ("the collector's threshold", "interpreter.gc_threshold", threshold, gc.get_threshold()[0]),
+        ("the youngest objects", "interpreter.gc_count", counts, True),
+    ]
+
+
+_MADE = 100
+
+
+def _more_objects(place: int) -> int:
+    """By how much the number there grows when so many objects are made."""
+    before = raw.read_i32(place)
+    kept: list[list[object]] = list(map(list, [()] * _MADE))
+    return raw.read_i32(place) - before if kept else 0
 
 
 def _data_stack(at: Layouts) -> list[Row]:

@@ -18,7 +18,7 @@ import enum
 import weakref
 from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from minijit.cpython.native_map import NativeMap
@@ -80,6 +80,7 @@ def dict_filter_key(address: int, name: str) -> int:
     return (address ^ hash(name) & _WORD) | 1
 
 
+@cache
 def _function(name: str, *arguments: object) -> Callable[..., int]:
     prototype: Callable[[object], Callable[..., int]] = ctypes.PYFUNCTYPE(ctypes.c_int, *arguments)  # type: ignore[arg-type]
     return prototype((name, ctypes.pythonapi))

@@ -161,6 +161,7 @@ class Driver:
         for state in list(self.registry.functions.values()):
             self.registry.forget(state, KillReason.DISABLED)
         self.registry.monitoring.close()
+        self._scout = None
         if self.registry.in_service is not None:
             self.registry.natives.close()
             self.registry.in_service = None

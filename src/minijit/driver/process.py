@@ -76,11 +76,7 @@ class Process:
         """
         if self._can_work():
             self._turn.read(partial(self._ask, config, whole, by_itself))
-        if whole and by_itself:
-            # In the midst of the program, at no line of which there is anything to be warned of.
-            self._say()
-        else:
-            self._warn()
+        self._tell(in_a_line=whole and by_itself)
 
     def _can_work(self) -> bool:
         found = self._interpreter or support.find()
@@ -161,10 +157,10 @@ class Process:
 
     def _withdraw(self, why: str) -> None:
         """The driver found out that it cannot work after all, and has cleaned up after itself."""
-        self.driver, self.is_on = None, False
+        driver, self.driver, self.is_on = self.driver, None, False
         self.refusal = why
         try:
-            self._warn()
+            self._tell(in_a_line=self._began_by_itself and driver is not None and driver.is_whole)
         except Exception as error:  # noqa: BLE001 - the program's filters or streams; it is not at a call of ours
             say(f"minijit: {error}")
 
@@ -226,18 +222,14 @@ class Process:
         # Of two threads that were here at once, the first has made the turn of both.
         return self._turns[0]
 
-    def _say(self) -> None:
-        """Says once why minijit is off."""
-        if why := self._untold():
+    def _tell(self, *, in_a_line: bool) -> None:
+        """Says once why minijit is off: as a warning at the line outside of minijit that led here, or in a line on
+        standard error where there is no line of the program that could be warned of anything."""
+        why = self.refusal
+        if not why or why == self._told:
+            return
+        self._told = why
+        if in_a_line:
             say(f"minijit is off: {why}")
-
-    def _warn(self) -> None:
-        """The same, as a warning at the line outside of minijit that led here."""
-        if why := self._untold():
+        else:
             warnings.warn(f"minijit is off: {why}", UnsupportedWarning, skip_file_prefixes=(_OURS,))
-
-    def _untold(self) -> str:
-        """Why minijit is off, if that was not told yet."""
-        why = self.refusal if self.refusal != self._told else ""
-        self._told = self.refusal or self._told
-        return why

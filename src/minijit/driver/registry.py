@@ -194,6 +194,9 @@ class Registry:
             self.loops.pop(loop.words.address, None)
             self._forget_site(site_key(code.address, header))
             loop.close()
+        # No cycles, which would be left to the collector.
+        code.loops.clear()
+        code.recorded = code.replaces = None
         self._forget_site(site_key(code.address, 0))
         code.start.close()
         self.monitoring.set_events(code.code.code, 0)
