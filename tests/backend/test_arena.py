@@ -245,8 +245,3 @@ class TestPages:
         pages.protect(address, 4096, executable=False)
         assert access_of(address) == "rw-p"
         pages.unmap(address, 4096)
-
-    def test_c_symbol(self) -> None:
-        assert ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long)(pages.c_symbol("labs"))(-3) == 3
-        with pytest.raises(OSError, match="no C symbol `no_such_function`"):
-            pages.c_symbol("no_such_function")

@@ -13,7 +13,7 @@ import pytest
 from conftest import RunPython
 from minijit.backend.arena import ALIGNMENT, CHUNK_SIZE
 from minijit.backend.engine import Code, CompileError, Engine
-from minijit.cpython import pages
+from minijit.cpython import pages, raw
 
 INT = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
 FLOAT = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)
@@ -90,7 +90,7 @@ define double @f(double %x) {
         code.close()
 
     def test_call_of_an_absolute_address(self, engine: Engine) -> None:
-        labs = pages.c_symbol("labs")
+        labs = raw.symbol("labs")
         call = f"call i64 inttoptr (i64 {labs} to ptr)(i64 %x)"
         text = f"define i64 @f(i64 %x) {{\n  %y = {call}\n  ret i64 %y\n}}"
         code = engine.compile(text, name="absolute")
@@ -128,7 +128,7 @@ done:
 
         def resolve(name: str) -> int:
             asked.append(name)
-            return pages.c_symbol(name)
+            return raw.symbol(name)
 
         engine = Engine(resolve=resolve)
         code = engine.compile(
@@ -285,7 +285,7 @@ b:
 
     def test_unresolved_symbol_leaves_no_block(self, engine: Engine) -> None:
         before = engine.bytes_in_use
-        with pytest.raises(OSError, match="no_such_function"):
+        with pytest.raises(LookupError, match="no_such_function"):
             engine.compile(UNRESOLVED, name="unresolved")
         assert engine.bytes_in_use == before
 
@@ -431,3 +431,9 @@ def test_code_knows_its_name(engine: Engine) -> None:
     code: Code = engine.compile(DOUBLE, name="some.module:12")
     assert code.name == "some.module:12"
     code.close()
+
+
+def test_c_symbol() -> None:
+    assert ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long)(raw.symbol("labs"))(-3) == 3
+    with pytest.raises(LookupError, match="no C function no_such_function"):
+        raw.symbol("no_such_function")

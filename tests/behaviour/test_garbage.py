@@ -33,7 +33,9 @@ def test_no_garbage_in_cycles() -> None:
             for o in gc.garbage
             if "minijit" in type(o).__module__ or "ctypes" in type(o).__module__
         ]
-        functions = [o.__qualname__ for o in gc.garbage if isinstance(o, FunctionType) and "minijit" in o.__module__]
+        functions = [
+            o.__qualname__ for o in gc.garbage if isinstance(o, FunctionType) and "minijit" in str(o.__module__)
+        ]
         assert not ours + functions, (seed, ours, functions)
         gc.set_debug(0)
         gc.garbage.clear()

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from minijit.backend import elf
 from minijit.backend.arena import Arena, Block
 from minijit.backend.pass_builders import PassBuilders
-from minijit.cpython import pages
+from minijit.cpython import raw
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -102,7 +102,7 @@ class Engine:
     and 3 has shown no gain. `resolve` finds the C functions that LLVM itself calls (memcpy, fmod, ...).
     """
 
-    def __init__(self, optimise: int = 2, *, resolve: Resolve = pages.c_symbol) -> None:
+    def __init__(self, optimise: int = 2, *, resolve: Resolve = raw.symbol) -> None:
         if optimise not in range(4):
             raise ValueError(f"optimise is from 0 to 3, not {optimise}")
         self._level = optimise

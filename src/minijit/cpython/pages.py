@@ -1,4 +1,4 @@
-"""Raw pages of memory, and addresses of C symbols: all of libc that the placing of machine code needs.
+"""Raw pages of memory: all of libc that the placing of machine code needs.
 
 In: addresses and sizes, whole pages except for `read` and `write`. Out: memory that is either writable or
 executable, never both; or an OSError with the system's number and text.
@@ -96,18 +96,6 @@ def write(address: int, data: bytes) -> None:
 def read(address: int, size: int) -> bytes:
     """Copy bytes from an address."""
     return ctypes.string_at(address, size)
-
-
-def c_symbol(name: str) -> int:
-    """Give the address of a symbol that this process has loaded: libc's, libm's, the interpreter's."""
-    try:
-        function = _libc[name]
-    except AttributeError as error:
-        raise OSError(f"no C symbol `{name}` in this process") from error
-    address = ctypes.cast(function, ctypes.c_void_p).value
-    if address is None:
-        raise OSError(f"the C symbol `{name}` has no address")
-    return address
 
 
 def _error(what: str) -> OSError:

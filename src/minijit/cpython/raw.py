@@ -92,12 +92,11 @@ def symbol(name: str) -> int:
     """The address of a C function of the interpreter, the C library or libm. Raises `LookupError`."""
     for library in _libraries():
         try:
+            # The library keeps it: a function of ctypes' refers to itself, and would be garbage in a cycle.
             function = getattr(library, name)
         except AttributeError:
             continue
-        address = ctypes.cast(function, ctypes.c_void_p).value
-        assert address is not None
-        return address
+        return read_u64(ctypes.addressof(function))
     raise LookupError(f"no C function {name}")
 
 
