@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check stress fuzz mutants bench clean
+.PHONY: help demo test check stress fuzz mutants cpython bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ fuzz: $(READY) ## compare N random programs interpreted and compiled: make fuzz 
 
 mutants: $(READY) ## which random program finds which planted bug
 	$(BIN)/python tests/oracle/mutants.py
+
+cpython: $(READY) ## run CPython's own tests with MINIJIT=1 and with everything hot, and compare test by test
+	$(BIN)/python tests/whole/cpython_suite.py
 
 bench: $(READY) ## compare with the interpreter and with whichever of numba, gcc, pypy3, luajit are installed
 	$(BIN)/python benchmarks/startup.py
