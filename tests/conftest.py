@@ -57,7 +57,7 @@ def run_python(tmp_path: Path) -> RunPython:
             check=False,
             timeout=timeout,
             cwd=tmp_path,
-            env=clean_environment(env),
+            env=clean_environment({"XDG_CACHE_HOME": str(tmp_path / "cache")} | dict(env or {})),
         )
         if done.returncode < 0:
             pytest.fail(f"killed by signal {-done.returncode}\n{done.stderr}", pytrace=False)

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "backend": STAGE | {"cpython"},
     "runtime": STAGE | {"cpython"},
     "oracle": STAGE | {"cpython", "opt", "backend"},
-    "startup": BASE | {"cpython", "driver"},  # as `__main__` and `__init__`: where the outside comes in
+    "startup": BASE | {"cpython", "backend", "driver"},  # as `__main__` and `__init__`: where the outside comes in
     "driver": PIPELINE | {"report", "oracle"},  # explanations are made of what it knows; the mode `check`
     "report": STAGE,
     # Public names come from wherever they are defined; policies are defined in runtime.

@@ -130,6 +130,7 @@ class Config:
     )
     allow: str = row("", f"{_PATTERNS}: the only functions of a whole program to be taken on", parse=parse_patterns)
     deny: str = row("", f"{_PATTERNS}: those not to be taken on", parse=parse_patterns)
+    cache: bool = row(True, "keep on disk what every start with MINIJIT=1 needs of machine code")
     compile_seconds: float = row(20.0, "seconds of compilation since minijit was enabled", least=0)
     optimise: int = row(2, "LLVM optimisation level, 0 to 3", least=0, most=3)
     log: str = row("", "`trace` for one line an event on standard error", words="trace")

@@ -1,9 +1,9 @@
 """minijit for a whole program, from its first line on: `MINIJIT=1`.
 
 `minijit.pth`, which the interpreter reads when it starts, comes here if the variable is set. In: the environment. Out:
-a scout that looks at the program, and nothing else of minijit, until something is hot; then minijit is enabled, as
-`minijit.enable()` does it, in the midst of whatever is hot. Where that cannot be, it is said in one line, and the
-program runs as it would.
+a scout that looks at the program, with machine code in front of it that is kept on disk, and nothing else of minijit,
+until something is hot. Then minijit is enabled, as `minijit.enable()` does it, in the midst of whatever is hot. Where
+that cannot be, it is said in one line, and the program runs as it would.
 
 Nothing is imported here that is not needed: this is part of every start of the interpreter.
 """
@@ -11,24 +11,32 @@ Nothing is imported here that is not needed: this is part of every start of the 
 from __future__ import annotations
 
 import atexit
+import os
 import sys
+import time
 
 from minijit.cpython import scout
+
+_FORMAT = 1
+"""Of the sampler's file."""
+LONG = 1.0
+"""Seconds of processor time, next to which a fraction of one is not much."""
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all of this
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
     from types import CodeType
 
+    from minijit.cpython.sampler import Sampler
     from minijit.driver.core import Driver
 
 
 _calls: list[str] = []
 
 
-def begin(value: str, names: Iterable[str]) -> None:
-    """Looks at the program from now on, if `value`, that of MINIJIT, says so; `names` are those of all variables."""
+def begin(value: str, environment: Mapping[str, str]) -> None:
+    """Looks at the program from now on, if `value`, that of MINIJIT, says so."""
     _calls.append(value)
     if len(_calls) > 1:
         # In a virtual environment `site` reads each .pth file twice.
@@ -36,8 +44,8 @@ def begin(value: str, names: Iterable[str]) -> None:
     if value != "1":
         _say(f"MINIJIT takes 0 or 1, not {value!r}")
         return
-    threshold, at_once, tells = scout.THRESHOLD, False, False
-    if any(name.startswith("MINIJIT_") for name in names):
+    settings = _Settings()
+    if any(name.startswith("MINIJIT_") for name in environment):
         from minijit.config import ConfigError, from_environment
 
         try:
@@ -45,14 +53,69 @@ def begin(value: str, names: Iterable[str]) -> None:
         except ConfigError as error:
             _say(str(error))
             return
-        threshold, at_once, tells = config.threshold, config.stressed.hot, config.stats
-    if not scout.send(scout.Scout(threshold, _found)):
+        settings = _Settings(config.threshold, config.stressed.hot, config.stats, config.cache)
+    path = _sampler_path(environment) if settings.cache else ""
+    if not scout.send(_with_sampler(scout.Scout(settings.threshold, _found), path)):
         _say("the monitoring tool id for optimisers is taken")
         return
     # Modules are emptied in the end, and finalisers run after that.
-    atexit.register(_end, tells)
-    if at_once:
+    atexit.register(_end, settings.tells, path)
+    if settings.at_once:
         _enable()
+
+
+class _Settings:
+    """What of the configuration is needed here."""
+
+    def __init__(
+        self, threshold: int = scout.THRESHOLD, at_once: bool = False, tells: bool = False, cache: bool = True
+    ) -> None:
+        self.threshold, self.at_once, self.tells, self.cache = threshold, at_once, tells, cache
+
+
+# Machine code on disk
+
+
+def _sampler_path(environment: Mapping[str, str]) -> str:
+    """Where the sampler's file is, by the rules of the XDG base directories."""
+    cache = environment.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(cache):
+        cache = os.path.join(os.path.expanduser("~"), ".cache")
+    name = f"sampler-{_FORMAT}-{sys.implementation.cache_tag}-{os.uname().machine}"
+    return os.path.join(cache, "minijit", name)
+
+
+def _with_sampler(plain: scout.Scout, path: str) -> scout.Scout | Sampler:
+    """A sampler in front of a scout if there is one on disk, else the scout."""
+    if not path or not os.path.exists(path):
+        return plain
+    try:
+        from minijit.cpython import sampler
+
+        mask = sampler.mask(plain.threshold)
+        found = sampler.Sampler(path, plain, mask)
+    except (ImportError, OSError, ValueError):
+        return plain
+    plain.weight = sampler.weight(mask)
+    return found
+
+
+def _keep_sampler(path: str) -> None:
+    """Makes the file for the processes to come, where that is no great part of what this one has taken."""
+    if not path or os.path.exists(path) or time.process_time() < LONG:
+        return
+    try:
+        from minijit.backend.engine import Engine
+        from minijit.backend.sampling import sampler_text
+        from minijit.cpython import sampler
+
+        image = Engine().portable(sampler_text(), name="minijit sampler")
+        sampler.save(path, image.content, image.symbols["on_start"], image.symbols["on_jump"])
+    except Exception:  # noqa: BLE001 - a matter of speed alone, at the end of a program
+        return
+
+
+# The first hot place
 
 
 def _found(code: CodeType, header: int | None) -> bool:
@@ -110,12 +173,13 @@ def _enable() -> Driver | None:
     return driver
 
 
-def _end(tells: bool) -> None:
-    """The interpreter ends, and nothing was hot, or minijit is gone already."""
+def _end(tells: bool, path: str) -> None:
+    """The interpreter ends; perhaps nothing was hot."""
     if scout.is_at_work():
         scout.recall()
         if tells:
             _say("stats      nothing was hot")
+    _keep_sampler(path)
 
 
 def _say(what: str) -> None:

@@ -144,6 +144,7 @@ def test_unset_it_loads_nothing(run_python: RunPython) -> None:
 def test_little_is_loaded_before_something_is_hot(run_python: RunPython) -> None:
     done = run_python("import sys; print(sorted(sys.modules))", env={"MINIJIT": "1"})
     plain = run_python("import sys; print(sorted(sys.modules))")
+    assert done.stderr == ""
     more = set(eval(done.stdout)) - set(eval(plain.stdout))
     assert {name.partition(".")[0] for name in more} == {"minijit", "__future__", "atexit"}
     assert len(more) <= 8
@@ -251,3 +252,26 @@ def test_another_tool_has_the_id(run_python: RunPython, tmp_path: Path) -> None:
     # The scout was first: the other one has failed, as with any other tool.
     assert done.returncode == 0
     assert done.stdout.endswith("\nminijit\n")
+
+
+BUSY = "import time\nwhile time.process_time() < 1.2: pass\n"
+NAMES = "import sys; print(sum('sampler' in name for name in sys.modules), file=sys.stderr)\n"
+
+
+def test_machine_code_is_kept_on_disk(run_python: RunPython, tmp_path: Path) -> None:
+    """Made by the first process that takes a while, used by the next; not if it is unwanted, or cannot be."""
+    cache = tmp_path / "cache"
+    assert run_python(NAMES, env={"MINIJIT": "1"}).stderr == "0\n"
+    assert not cache.exists()
+    assert run_python(NAMES + BUSY, env={"MINIJIT": "1", "MINIJIT_CACHE": "0"}).stderr == "0\n"
+    assert not cache.exists()
+    assert run_python(NAMES + BUSY, env={"MINIJIT": "1"}).stderr == "0\n"
+    (file,) = (cache / "minijit").iterdir()
+    assert run_python(NAMES, env={"MINIJIT": "1"}).stderr == "1\n"
+    done = run_python(HOT + "main()", env=ON)
+    assert compiled(done)
+    assert done.stdout == run_python(HOT + "main()").stdout
+    assert run_python(NAMES, env={"MINIJIT": "1", "MINIJIT_CACHE": "0"}).stderr == "0\n"
+    file.write_bytes(file.read_bytes()[::-1])
+    assert compiled(run_python(HOT + "main()", env=ON))
+    assert run_python(BUSY, env={"MINIJIT": "1", "XDG_CACHE_HOME": "/dev/null"}).stderr == ""

@@ -153,6 +153,22 @@ class Engine:
                 data: bytes = machine.emit_object(module)
             return self._place(data, name)
 
+    def portable(self, ir_text: str, *, name: str) -> elf.Image:
+        """Compile a module for any processor of this architecture, and do not place it; CompileError if LLVM refuses
+        it, or if it refers to anything outside."""
+        with self._alone(name):
+            import llvmlite.binding as llvm
+
+            _, builders = self._prepare(llvm)
+            target = llvm.Target.from_triple(llvm.get_process_triple())
+            machine = target.create_target_machine(opt=self._level, reloc="pic", codemodel="small")
+            with llvm.create_context() as context, _parse(llvm, ir_text, name, context) as module, machine:
+                _run_passes(llvm, module, builders, max(self._level, 1), simplify=True, vectorise=False)
+                image = elf.parse(machine.emit_object(module))
+            if image.relocations:
+                raise CompileError(f"{name}: it refers to something outside")
+            return image
+
     def close(self) -> None:
         """Give back LLVM's part and the spare memory. Code not closed yet stays callable until it is."""
         with self._lock:

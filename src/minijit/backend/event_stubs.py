@@ -1,11 +1,12 @@
 """The stubs that `sys.monitoring` calls: they count starts and back edges, enter a loop's region, hand a recording's
-steps on to its handler, and events of code that is not known to the scout's, if there is one."""
+steps on to its handler, and some events of code that is not known to the scout's, if there is one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from minijit.backend.entry import FOREIGN_WORD
+from minijit.backend.sampling import DUE
 from minijit.backend.stub_tools import address_of, word
 from minijit.backend.words import SITE_WORDS, Call
 from minijit.cpython import abi
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def event_text(at: StubAddresses) -> str:
     """The text of `on_start`, `on_jump` and `on_instruction`."""
-    return _hand_on() + _disable() + _on_start(at) + _on_jump(at) + _on_instruction(at)
+    return DUE + _hand_on() + _disable() + _on_start(at) + _on_jump(at) + _on_instruction(at)
 
 
 def _hand_on() -> str:
@@ -101,8 +102,13 @@ counted:
   call void @count(ptr %site, ptr %hot_at, i64 {Call.START:d}, i64 %code_word, i64 %site_word)
   ret ptr %answer
 unknown:
+  %chosen = call i1 @is_due(ptr inttoptr (i64 {at.sampling} to ptr))
+  br i1 %chosen, label %handed_on, label %ignored
+handed_on:
   %scouted = call ptr @hand_on(ptr inttoptr (i64 {at.scout_start} to ptr), ptr %arguments, i64 2)
   ret ptr %scouted
+ignored:
+  ret ptr {address_of(None)}
 }}
 """
 
@@ -127,6 +133,9 @@ back:
   %absent = icmp eq ptr %site, null
   br i1 %absent, label %unknown, label %known
 unknown:
+  %chosen = call i1 @is_due(ptr inttoptr (i64 {at.sampling} to ptr))
+  br i1 %chosen, label %handed_on, label %done
+handed_on:
   %scouted = call ptr @hand_on(ptr inttoptr (i64 {at.scout_jump} to ptr), ptr %arguments, i64 3)
   ret ptr %scouted
 known:

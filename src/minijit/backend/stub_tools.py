@@ -31,6 +31,7 @@ class StubAddresses:
     on_instruction: int  # the same of the handler for a recording's steps
     scout_start: int  # the same of those for events of code that is not known
     scout_jump: int
+    sampling: int  # the words that say which of those
     sites: int
     functions: int
     bound: int

@@ -12,10 +12,10 @@ import ctypes
 import dis
 import sys
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING
 
 from minijit.cpython import abi, raw, scout
+from minijit.cpython.builtin import builtin
 from minijit.cpython.scout import JUMP, NAME, START, TOOL, Scout
 
 if TYPE_CHECKING:
@@ -25,33 +25,11 @@ if TYPE_CHECKING:
 _MONITORING = sys.monitoring
 INSTRUCTION = _MONITORING.events.INSTRUCTION
 
-METH_FASTCALL = 0x80
-
 
 class ToolTaken(Exception):
     """Another tool has the monitoring id of optimisers."""
 
 
-class _MethodDef(ctypes.Structure):
-    """CPython's PyMethodDef."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("method", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    )
-
-
-@cache
-def _definition(name: bytes, address: int) -> _MethodDef:
-    """Kept for good: a builtin that is called while it goes out of use looks into it at its end."""
-    return _MethodDef(name, address, METH_FASTCALL, None)
-
-
-_new_builtin = ctypes.pythonapi.PyCFunction_NewEx
-_new_builtin.restype = ctypes.py_object
-_new_builtin.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
 point_vectorcall = ctypes.pythonapi.PyFunction_SetVectorcall
 """`point_vectorcall(function, code)`: calls of the function, which is given by its address, go to machine code at
 `code`. A C function, so that no other thread runs between what was looked at before and the store."""
@@ -100,8 +78,7 @@ class Monitoring:
             (JUMP, b"on_jump", on_jump),
             (INSTRUCTION, b"on_instruction", on_instruction),
         ):
-            builtin = _new_builtin(ctypes.addressof(_definition(name, address)), None, None)
-            _MONITORING.register_callback(TOOL, event, builtin)
+            _MONITORING.register_callback(TOOL, event, builtin(name, address))
 
     def set_events(self, code: CodeType, events: int) -> None:
         """Which events of a code object we get; 0 for none."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
 
+    from minijit.cpython.sampler import Sampler
+
 _MONITORING = sys.monitoring
 TOOL = _MONITORING.OPTIMIZER_ID
 NAME = "minijit"
@@ -53,12 +55,14 @@ def _uninterrupted(callback: Any) -> Any:
 
 class Scout:
     """Counts places by name and line: the code objects themselves are not kept alive. `found(code, header)`, with None
-    for a start, says whether the place is settled; if not, it is counted anew."""
+    for a start, says whether the place is settled; if not, it is counted anew. `weight` is how many events each one
+    stands for that comes here (see `sampler`)."""
 
-    __slots__ = ("counts", "found", "threshold")
+    __slots__ = ("counts", "found", "threshold", "weight")
 
     def __init__(self, threshold: int, found: Callable[[CodeType, int | None], bool]) -> None:
         self.threshold = threshold
+        self.weight = 1
         self.found = found
         self.counts: dict[tuple[object, ...], int] = {}
 
@@ -68,11 +72,11 @@ class Scout:
         counts = self.counts
         place = code.co_qualname, code.co_firstlineno
         if place in counts:
-            count = counts[place] + 1
+            count = counts[place] + self.weight
         elif code.co_flags & SUSPENDING or _ARITHMETIC not in code.co_code[::2]:
             return DISABLE
         else:
-            count = 1
+            count = self.weight
         counts[place] = count
         return None if count < self.threshold else self._reached(place, code, None)
 
@@ -84,11 +88,11 @@ class Scout:
         counts = self.counts
         place = code.co_qualname, code.co_firstlineno, target
         if place in counts:
-            count = counts[place] + 1
+            count = counts[place] + self.weight
         elif code.co_flags & SUSPENDING or _ARITHMETIC not in code.co_code[target:source:2]:
             return DISABLE
         else:
-            count = 1
+            count = self.weight
         counts[place] = count
         return None if count < self.threshold else self._reached(place, code, target)
 
@@ -99,11 +103,12 @@ class Scout:
         return DISABLE if self.found(code, header) else None
 
 
-_at_work: list[Scout] = []
+_at_work: list[Scout | Sampler] = []
 
 
-def send(scout: Scout) -> bool:
-    """Lets a scout look at the program before there is a driver; whether the tool id was free."""
+def send(scout: Scout | Sampler) -> bool:
+    """Lets a scout look at the program before there is a driver, or a sampler in its place; whether the tool id was
+    free."""
     if _MONITORING.get_tool(TOOL) is not None:
         return False
     _MONITORING.use_tool_id(TOOL, NAME)

@@ -24,7 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from minijit.backend.words import Call
-from minijit.cpython import frames, hooks, raw
+from minijit.cpython import frames, hooks, raw, sampler
 from minijit.cpython.scout import Scout
 from minijit.driver.broken import Broken
 from minijit.driver.decisions import Decisions, ask_again
@@ -223,6 +223,8 @@ class Driver:
             self.registry.monitoring.close()
             self.refuse(f"{type(error).__name__}: {error}")
             return
+        if self._scout is not None:
+            self._scout.weight = sampler.weight(sampler.mask(self.config.threshold))
         self.registry.go_native(Service(self.config, natives, self.hub))
         self._broken.begin()
 

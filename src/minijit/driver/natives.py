@@ -19,7 +19,7 @@ from minijit.backend.stub_tools import StubAddresses
 from minijit.backend.stubs import STUBS, stub_text
 from minijit.backend.watch_stubs import WatchAddresses, watcher_text
 from minijit.backend.words import MAX_BOUND
-from minijit.cpython import abi, hooks, raw
+from minijit.cpython import abi, hooks, raw, sampler
 from minijit.cpython.changes import Changes
 from minijit.cpython.native_map import NativeMap
 from minijit.cpython.watch import CALLBACKS, Filters, Watch
@@ -67,6 +67,7 @@ class Machinery:
     filters: Filters = field(default_factory=Filters)
     changes: Changes = field(default_factory=Changes)
     handlers: Words = field(default_factory=lambda: Words((*Handlers._fields, "raw", "near")))
+    sampling: Words = field(default_factory=lambda: Words(sampler.WORDS[:3]))
     stress: Words = field(default_factory=lambda: Words(("countdown", "asked")))
     stubs: dict[str, int] = field(init=False)
     callbacks: dict[str, int] = field(init=False)
@@ -102,6 +103,7 @@ class Machinery:
             on_instruction=self.handlers.place("on_instruction"),
             scout_start=self.handlers.place("scout_start"),
             scout_jump=self.handlers.place("scout_jump"),
+            sampling=self.sampling.address,
             sites=self.sites.address,
             functions=self.functions.address,
             bound=self._bound.address,
@@ -178,6 +180,8 @@ class Natives:
     def connect(self) -> None:
         """Lets the stubs and the watchers call the handlers. Nothing that changed before concerns anyone."""
         self.changes.settle(self.changes.noted().until)
+        for word, value in (("left", 1), ("random", sampler.SEED), ("mask", sampler.mask(self.config.threshold))):
+            self.machinery.sampling.set(word, value)
         for word, handler in self.handlers._asdict().items():
             self.machinery.handlers.set(word, 0 if handler is None else raw.own(handler))
 

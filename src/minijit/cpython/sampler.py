@@ -1,0 +1,118 @@
+"""One event in so many: machine code in front of the scout, kept on disk from process to process.
+
+In: a file with two functions that `backend.sampling` has made, which refer to nothing by address. Out: two callables
+for `sys.monitoring` that answer None to most events, in some nanoseconds, and hand one in 32 or so, at random, on to
+the scout. Where there is no such file, or it is none that this user has written, the scout gets all events itself.
+
+The file is mapped as it is: nobody but this user (or root) may be able to write it, or its directory. It is written
+aside and put in place at once, so what is mapped never changes. It is a matter of speed alone: it may be deleted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import zlib
+
+from minijit.cpython.builtin import builtin
+
+TYPE_CHECKING = False  # part of the start of every program under MINIJIT=1
+
+if TYPE_CHECKING:
+    from minijit.cpython.scout import Scout
+
+WORDS = ("left", "random", "mask", "vectorcall", "none", "on_start", "on_jump")
+"""What the functions find in the bytes object that they get as their first argument."""
+HEADER = bytes.__basicsize__ - 1
+"""Where the bytes of a bytes object begin."""
+PAGE = 4096
+_MASK = 63
+SEED = 0x9E3779B97F4A7C15
+"""Anything but 0."""
+_READ, _EXECUTE, _PRIVATE = 1, 4, 2
+_FAILED = ctypes.c_void_p(-1).value
+
+
+def mask(threshold: int) -> int:
+    """How the distance from one event that is handed on to the next is drawn: 1 to mask + 1; all where the threshold is
+    so low that they would be missed."""
+    return _MASK if threshold >= 10 * _MASK else 0
+
+
+def weight(mask: int) -> int:
+    """How many events one stands for that is handed on."""
+    return mask // 2 + 1
+
+
+class Sampler:
+    """Hands events on to a scout. Raises `OSError` or `ValueError` where there is no file that can be used."""
+
+    def __init__(self, path: str, scout: Scout, mask: int) -> None:
+        code, offsets = _mapped(path)
+        self._handlers = scout.on_start, scout.on_jump
+        values = (
+            1,
+            SEED ^ os.getpid(),
+            mask,
+            ctypes.cast(ctypes.pythonapi.PyObject_Vectorcall, ctypes.c_void_p).value or 0,
+            id(None),
+            *map(id, self._handlers),
+        )
+        # An object of its own, which nobody else will ever see: the functions count in it.
+        self._words = bytes(8 * len(WORDS))
+        ctypes.memmove(id(self._words) + HEADER, b"".join(v.to_bytes(8, "little") for v in values), len(self._words))
+        self.on_start, self.on_jump = (
+            builtin(name, code + offset, self._words)
+            for name, offset in zip((b"on_start", b"on_jump"), offsets, strict=True)
+        )
+
+
+def _mapped(path: str) -> tuple[int, tuple[int, int]]:
+    """Where the file's code is in memory now, and where in it the two functions begin."""
+    directory = os.stat(os.path.dirname(path))
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(file)
+        for found in (directory, status):
+            if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+                raise ValueError("another user could have written it")
+        size = status.st_size - _FOOTER
+        if size <= 0 or size % PAGE:
+            raise ValueError("it has another size")
+        address = _mmap(None, size, _READ | _EXECUTE, _PRIVATE, file, 0)
+        if address == _FAILED:
+            raise OSError("it cannot be mapped")
+        footer = os.pread(file, _FOOTER, size)
+    finally:
+        os.close(file)
+    on_start, on_jump = int.from_bytes(footer[:8], "little"), int.from_bytes(footer[8:16], "little")
+    if footer != _footer(ctypes.string_at(address, size), on_start, on_jump):
+        raise ValueError("it is damaged")
+    return address, (on_start, on_jump)
+
+
+_mmap = ctypes.PyDLL(None)["mmap"]
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+_FOOTER = 24
+
+
+def _footer(code: bytes, on_start: int, on_jump: int) -> bytes:
+    """What stands behind the code: where the functions begin, and a sum over all of it."""
+    words = on_start.to_bytes(8, "little") + on_jump.to_bytes(8, "little")
+    return words + zlib.crc32(code + words).to_bytes(8, "little")
+
+
+def save(path: str, code: bytes, on_start: int, on_jump: int) -> None:
+    """Writes the file, for this user alone. Raises `OSError`."""
+    padded = code.ljust(-(-len(code) // PAGE) * PAGE, b"\0")
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    aside = f"{path}.{os.getpid()}"
+    file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(file, "wb") as stream:
+            stream.write(padded + _footer(padded, on_start, on_jump))
+        os.replace(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise

@@ -1,0 +1,139 @@
+"""The sampler: one event in so many comes through; and no file but one that this user has written is mapped."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from minijit.backend.engine import Engine
+from minijit.backend.sampling import sampler_text
+from minijit.cpython.sampler import PAGE, Sampler, mask, save, weight
+
+
+class Counting:
+    """What a scout is to a sampler."""
+
+    def __init__(self) -> None:
+        self.starts: list[tuple[object, ...]] = []
+        self.jumps: list[tuple[object, ...]] = []
+
+    def on_start(self, *arguments: object) -> object:
+        self.starts.append(arguments)
+        return "start"
+
+    def on_jump(self, *arguments: object) -> object:
+        self.jumps.append(arguments)
+        if arguments[0] is None:
+            raise KeyError("an error of the scout")
+        return "jump"
+
+
+@pytest.fixture(scope="module")
+def image() -> tuple[bytes, int, int]:
+    found = Engine().portable(sampler_text(), name="sampler")
+    return found.content, found.symbols["on_start"], found.symbols["on_jump"]
+
+
+@pytest.fixture
+def path(image: tuple[bytes, int, int], tmp_path: Path) -> Path:
+    place = tmp_path / "minijit" / "sampler"
+    save(str(place), *image)
+    return place
+
+
+def made(path: Path, mask: int = 63) -> tuple[Sampler, Counting]:
+    scout = Counting()
+    return Sampler(str(path), scout, mask), scout
+
+
+def test_one_in_so_many(path: Path) -> None:
+    for wanted in (63, 7, 1):
+        sampler, scout = made(path, wanted)
+        answers = [sampler.on_start("code", k) for k in range(100_000)]
+        seen = [k for _, k in scout.starts]
+        assert answers.count("start") == len(seen)
+        assert answers.count(None) == len(answers) - len(seen)
+        assert all(answers[k] == "start" for k in seen)
+        distances = [after - before for before, after in itertools.pairwise(seen)]
+        assert set(distances) == set(range(1, wanted + 2))
+        assert abs(len(seen) * (wanted + 2) / 2 - len(answers)) < len(answers) / 20
+
+
+def test_all(path: Path) -> None:
+    """With a threshold so low that a sample would miss it."""
+    assert mask(10_000) == 63
+    assert mask(1) == 0
+    assert weight(mask(1)) == 1
+    sampler, scout = made(path, mask(1))
+    assert [sampler.on_jump("code", k, k + 1) for k in range(100)] == ["jump"] * 100
+    assert scout.jumps == [("code", k, k + 1) for k in range(100)]
+
+
+def test_what_the_scout_raises_is_raised(path: Path) -> None:
+    sampler, _ = made(path, 0)
+    with pytest.raises(KeyError, match="an error of the scout"):
+        sampler.on_jump(None, 1, 2)
+
+
+def test_the_file_is_for_this_user_alone(path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [file.name for file in path.parent.iterdir()] == ["sampler"]
+    assert path.stat().st_size == PAGE + 24
+
+
+def test_what_another_could_have_written_is_not_mapped(path: Path) -> None:
+    for place in (path, path.parent):
+        before = stat.S_IMODE(place.stat().st_mode)
+        for bit in (0o020, 0o002):
+            place.chmod(before | bit)
+            with pytest.raises(ValueError, match="another user"):
+                made(path)
+        place.chmod(before)
+    made(path)
+    if os.geteuid() == 0:
+        os.chown(path, 1, 1)
+        with pytest.raises(ValueError, match="another user"):
+            made(path)
+
+
+def test_a_link_is_not_followed(path: Path) -> None:
+    other = path.with_name("other")
+    path.rename(other)
+    path.symlink_to(other)
+    with pytest.raises(OSError, match="symbolic link"):
+        made(path)
+
+
+def test_damage_is_found(path: Path) -> None:
+    whole = path.read_bytes()
+    damaged = [whole[:-1], whole[:-24], whole[24:], b"", b"x" * 24, whole + whole, whole[:PAGE] + bytes(24)]
+    for at in (0, 40, PAGE - 1, PAGE, PAGE + 8, PAGE + 16, PAGE + 23):
+        damaged.append(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"damaged|another size"):
+            made(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        made(path)
+
+
+def test_a_file_that_is_replaced_stays_mapped(path: Path, image: tuple[bytes, int, int]) -> None:
+    sampler, scout = made(path, 0)
+    content, on_start, on_jump = image
+    save(str(path), content[::-1], on_start, on_jump)
+    assert sampler.on_start(1, 2) == "start"
+    assert scout.starts == [(1, 2)]
+
+
+def test_what_cannot_be_written_leaves_nothing(path: Path, image: tuple[bytes, int, int]) -> None:
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        save(str(path), *image)
+    assert [file.name for file in path.parent.iterdir()] == ["sampler"]
