@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check stress fuzz mutants cpython bench clean
+.PHONY: help demo test check stress fuzz mutants cpython coexist bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ mutants: $(READY) ## which random program finds which planted bug
 
 cpython: $(READY) ## run CPython's own tests with MINIJIT=1 and with everything hot, and compare test by test
 	$(BIN)/python tests/whole/cpython_suite.py
+
+coexist: $(READY) ## install what programs use and run them with MINIJIT=1: gevent, dask, numpy, IPython, ...
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[coexist]'
+	$(BIN)/python -m pytest tests/whole/test_coexisting.py
 
 bench: $(READY) ## compare with the interpreter and with whichever of numba, gcc, pypy3, luajit are installed
 	$(BIN)/python benchmarks/startup.py

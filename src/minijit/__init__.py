@@ -5,9 +5,13 @@ Importing this package changes nothing and costs next to nothing: everything is 
 
 from __future__ import annotations
 
+import builtins
+import sys
+
 TYPE_CHECKING = False  # `typing` takes most of the time that importing this package would take
 
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Any
 
     from minijit import events
@@ -21,10 +25,12 @@ if TYPE_CHECKING:
         is_compiled,
         is_enabled,
         jit,
+        load_ipython_extension,
         release,
         stats,
         subscribe,
         suppress,
+        unload_ipython_extension,
     )
     from minijit.driver.process import UnsupportedWarning
     from minijit.events import Stats
@@ -43,10 +49,12 @@ _HOMES = {
         "is_compiled",
         "is_enabled",
         "jit",
+        "load_ipython_extension",
         "release",
         "stats",
         "subscribe",
         "suppress",
+        "unload_ipython_extension",
     ),
     "minijit.driver.process": ("UnsupportedWarning",),
     "minijit.events": ("Stats",),
@@ -72,13 +80,36 @@ __all__ = [
     "is_compiled",
     "is_enabled",
     "jit",
+    "load_ipython_extension",
     "policies",
     "release",
     "stats",
     "subscribe",
     "suppress",
+    "unload_ipython_extension",
 ]
 __version__ = "0.1.0"
+
+
+def _with_builtins_of_our_own() -> None:
+    """Gives our modules a dict of builtins that the program does not change: it may replace `abs`, or `len`, whenever
+    it likes, and means its own code. So they are loaded from their files by a loader that puts it in place first."""
+    external = sys.modules["_frozen_importlib_external"]
+    ours = dict(vars(builtins))
+
+    class Loader(external.SourceFileLoader):  # type: ignore[name-defined, misc]
+        def exec_module(self, module: ModuleType) -> None:
+            module.__dict__["__builtins__"] = ours
+            super().exec_module(module)
+
+    for package in _PACKAGES:
+        directory = f"{__path__[0]}{package}"
+        sys.path_importer_cache[directory] = external.FileFinder(directory, (Loader, [".py"]))
+
+
+_PACKAGES = ("", *map("/{}".format, "backend build cpython driver ir opt oracle record report runtime".split()))
+if isinstance(getattr(__spec__, "loader", None), sys.modules["_frozen_importlib_external"].SourceFileLoader):
+    _with_builtins_of_our_own()
 
 
 def __getattr__(name: str) -> Any:

@@ -257,7 +257,8 @@ def say(text: str) -> None:
     if stream is None:
         return  # as in a process without a console; `print` would take standard output
     with contextlib.suppress(Exception):  # whatever a stream of the program's may raise
-        print(text, file=stream)
+        # At once: children and threads write lines, too.
+        stream.write(f"{text}\n")
 
 
 def described(thing: object) -> str:

@@ -185,4 +185,4 @@ def _end(tells: bool, path: str) -> None:
 def _say(what: str) -> None:
     """On standard error, if there is one."""
     if sys.stderr is not None:
-        print(f"minijit: {what}", file=sys.stderr)
+        sys.stderr.write(f"minijit: {what}\n")

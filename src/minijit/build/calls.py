@@ -11,10 +11,11 @@ called only where guards make sure that it does not come to that.
 
 from __future__ import annotations
 
-import math
+import math as _math
 from typing import TYPE_CHECKING
 
 from minijit.build import numbers
+from minijit.build.genuine import Genuine
 from minijit.build.numbers import Scalar, scalar, to_float, to_int
 from minijit.events import ExitReason
 from minijit.ir.ops import LIBM_1
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from minijit.build.builder import Builder
 
+math = Genuine(_math)
+PI = 3.141592653589793
 SMALL_INT = 2**30 - 1
 """The largest int of one digit: on these CPython computes without looking for signals."""
 
@@ -288,8 +291,8 @@ def _scaled(factor: float) -> Callable[[Builder, Sequence[Slot]], Slot | None]:
     return function
 
 
-rule(math.degrees)(_scaled(180.0 / math.pi))
-rule(math.radians)(_scaled(math.pi / 180.0))
+rule(math.degrees)(_scaled(180.0 / PI))
+rule(math.radians)(_scaled(PI / 180.0))
 
 
 @rule(math.gcd)

@@ -12,7 +12,6 @@ itself found by a layout is read by `_word`, with the kernel's help.
 from __future__ import annotations
 
 import _thread
-import builtins
 import ctypes
 import gc
 import os
@@ -144,7 +143,7 @@ def _functions(at: Layouts) -> Iterator[Row]:
     function = _sample
     pointers = {
         "func_globals": function.__globals__,
-        "func_builtins": vars(builtins),
+        "func_builtins": function.__builtins__,  # type: ignore[attr-defined]
         "func_code": function.__code__,
         "func_defaults": function.__defaults__,
         "func_kwdefaults": function.__kwdefaults__,

@@ -7,12 +7,14 @@ In: nothing. Out: the interpreter's addresses, or why not. The platform and the 
 
 from __future__ import annotations
 
+import builtins
 import enum
 import platform
 import sys
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from types import BuiltinFunctionType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minijit.cpython.abi import Interpreter
@@ -24,6 +26,7 @@ class UnsupportedReason(enum.Enum):
     IMPLEMENTATION = "it needs CPython"
     VERSION = "it needs Python 3.12"
     MACHINE = "it makes machine code for x86-64 Linux only"
+    REPLACED = "the program had replaced a builtin before it imported minijit:"
     LIBRARY = "this interpreter cannot load what it needs:"
     LAYOUT = "the interpreter's structures are not laid out as expected:"
     SUBINTERPRETER = "it works in the main interpreter only"
@@ -44,12 +47,32 @@ class Unsupported:
         return f"{self.reason.value} {self.detail}".strip()
 
 
+_NEEDED = (
+    "abs all any bool bytearray bytes callable complex dict divmod enumerate filter float frozenset getattr hasattr"
+    " hash id int isinstance issubclass iter len list map max min next object pow property range repr reversed round"
+    " set setattr slice sorted str sum super tuple type vars zip"
+).split()
+"""Builtins that our own code calls, or compiles calls of."""
+
+
+def _is_genuine(name: str) -> bool:
+    """Whether a builtin of ours, which is as it was when minijit was imported, is what the interpreter has made."""
+    ours: Any = __builtins__  # the module where minijit was not loaded from its files
+    found = vars(ours).get(name) if ours is builtins else ours.get(name)
+    if type(found) is BuiltinFunctionType:
+        return found.__name__ == name and found.__module__ == "builtins"
+    return type(found) is type and found.__name__ == name and found.__module__ == "builtins"
+
+
 @cache
 def find() -> Interpreter | Unsupported:
     """The interpreter's addresses, or why minijit cannot work here."""
     refusal = wrong_platform()
     if refusal is not None:
         return refusal
+    replaced = [name for name in _NEEDED if not _is_genuine(name)]
+    if replaced:
+        return Unsupported(UnsupportedReason.REPLACED, ", ".join(replaced))
     try:
         from minijit.cpython import abi
 

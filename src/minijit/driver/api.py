@@ -80,6 +80,17 @@ def is_enabled() -> bool:
     return _process.is_on
 
 
+def load_ipython_extension(_shell: object) -> None:
+    """What `%load_ext minijit` calls in IPython and Jupyter: minijit is enabled, if it is not."""
+    if not _process.is_on:
+        enable()
+
+
+def unload_ipython_extension(_shell: object) -> None:
+    """What `%unload_ext minijit` calls."""
+    disable()
+
+
 class Session:
     """The time between `enable` and `disable`, as a context manager."""
 
