@@ -132,6 +132,7 @@ class Config:
     deny: str = row("", f"{_PATTERNS}: those not to be taken on", parse=parse_patterns)
     cache: bool = row(True, "keep on disk what every start with MINIJIT=1 needs of machine code")
     compile_seconds: float = row(20.0, "seconds of compilation since minijit was enabled", least=0)
+    code_bytes: int = row(2**26, "bytes of machine code that are in service at most", least=0)
     optimise: int = row(2, "LLVM optimisation level, 0 to 3", least=0, most=3)
     log: str = row("", "`trace` for one line an event on standard error", words="trace")
     dump: str = row(

@@ -92,6 +92,7 @@ class GiveUpReason(Reason):
 
     BUDGET = ("it reached its budget of compilations", "keep types and globals as they are, or raise `compilations`")
     TIME = ("minijit reached its budget of compile time", "raise `compile_seconds`")
+    MEMORY = ("minijit reached its budget of machine code", "raise `code_bytes`")
     ABORTS = ("attempts to compile it keep failing",)
     EXITS = ("its machine code was left too often to pay",)
     MISSES = ("it is called with types that are not compiled", "call it with int, float, bool or None only")

@@ -31,6 +31,7 @@ CONFIG = Config()
 POLICY = Policy(CONFIG)
 BUDGET = GiveUp(GiveUpReason.BUDGET)
 TIME = GiveUp(GiveUpReason.TIME)
+MEMORY = GiveUp(GiveUpReason.MEMORY)
 ABORTS = GiveUp(GiveUpReason.ABORTS)
 
 
@@ -45,6 +46,8 @@ ABORTS = GiveUp(GiveUpReason.ABORTS)
         (RootStats(compilations=CONFIG.compilations), BUDGET),
         (RootStats(compile_seconds=CONFIG.compile_seconds - 0.1), Record()),
         (RootStats(compile_seconds=CONFIG.compile_seconds), TIME),
+        (RootStats(code_bytes=CONFIG.code_bytes - 1), Record()),
+        (RootStats(code_bytes=CONFIG.code_bytes), MEMORY),
         (RootStats(aborts=3, last_abort=AbortReason.LEFT), Record()),
         (RootStats(aborts=4, last_abort=AbortReason.LEFT), ABORTS),
         (RootStats(kills=11, compilations=11), Record()),

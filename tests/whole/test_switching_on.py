@@ -275,3 +275,21 @@ def test_machine_code_is_kept_on_disk(run_python: RunPython, tmp_path: Path) -> 
     file.write_bytes(file.read_bytes()[::-1])
     assert compiled(run_python(HOT + "main()", env=ON))
     assert run_python(BUSY, env={"MINIJIT": "1", "XDG_CACHE_HOME": "/dev/null"}).stderr == ""
+
+
+def test_there_is_an_end_to_machine_code(run_python: RunPython) -> None:
+    """Two hundred functions, of which the budget has room for some."""
+    program = """
+import minijit
+lines = "def f{0}(n):\\n s = {0}\\n for i in range(n):\\n  s += i * {0} % 7\\n return s\\n"
+functions = {}
+for k in range(60):
+    exec(lines.format(k), functions)
+expected = [sum(i * k % 7 for i in range(3000)) + k for k in range(60)]
+assert [functions[f"f{k}"](3000) for k in range(60)] == expected
+stats = minijit.stats()
+print(0 < stats.compilations < 60, stats.given_up > 10)
+print(["budget of machine code" in str(minijit.explain(functions[f"f{k}"])) for k in (0, 59)])
+"""
+    done = run_python(program, env={"MINIJIT": "1", "MINIJIT_THRESHOLD": "20", "MINIJIT_CODE_BYTES": "30000"})
+    assert done.stdout == "True True\n[False, True]\n", done.stdout + done.stderr

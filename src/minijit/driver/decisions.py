@@ -52,7 +52,8 @@ class Decisions:
 
     def stats(self, state: RootState) -> RootStats:
         """What a policy is told of a root."""
-        return state.stats(self.registry.service.compile_seconds)
+        service = self.registry.service
+        return state.stats(service.compile_seconds, service.natives.code_bytes)
 
     # ---- waiting
 

@@ -162,6 +162,11 @@ class Natives:
         return target
 
     @property
+    def code_bytes(self) -> int:
+        """The size of all machine code, the stubs included."""
+        return self.machinery.engine.bytes_in_use
+
+    @property
     def stubs(self) -> dict[str, int]:
         return self.machinery.stubs
 

@@ -154,7 +154,7 @@ class RootState:
         """Whether nothing is to be compiled here any more."""
         return self.suppressed or self.given_up is not None
 
-    def stats(self, compile_seconds: float) -> RootStats:
+    def stats(self, compile_seconds: float, code_bytes: int) -> RootStats:
         count = self.counters
         return RootStats(
             compilations=count["compilations"],
@@ -164,6 +164,7 @@ class RootState:
             versions=len(self.versions),
             last_abort=self.last_abort,
             compile_seconds=compile_seconds,
+            code_bytes=code_bytes,
         )
 
     def entries(self) -> int:

@@ -72,8 +72,8 @@ def _require_times(times: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RootStats:
-    """The history of one root in this process. `compile_seconds` is that of all roots since minijit was
-    enabled."""
+    """The history of one root in this process. `compile_seconds` is that of all roots since minijit was enabled, and
+    `code_bytes` the size of all machine code in service."""
 
     compilations: int = 0
     bridges: int = 0
@@ -82,6 +82,7 @@ class RootStats:
     versions: int = 0
     last_abort: AbortReason | None = None
     compile_seconds: float = 0.0
+    code_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,4 +179,6 @@ class Policy:
             return GiveUp(GiveUpReason.BUDGET)
         if root.compile_seconds >= self.config.compile_seconds:
             return GiveUp(GiveUpReason.TIME)
+        if root.code_bytes >= self.config.code_bytes:
+            return GiveUp(GiveUpReason.MEMORY)
         return None
