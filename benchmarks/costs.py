@@ -1,0 +1,176 @@
+"""What `MINIJIT=1` costs programs that gain nothing by it, and what it gives to scripts that do, without an edit.
+
+    python benchmarks/costs.py [--rounds 5] [--only start,imports,programs,scripts] [--benchmark NAME ...]
+
+In: this interpreter, in which minijit is installed; pyperformance and some large packages, where they are installed.
+Out: a table of ratios and differences. Processes take turns, without and with the variable, and medians are compared:
+the machine wanders by more than what is to be seen.
+
+| part | what is compared |
+| --- | --- |
+| `start` | whole processes: `python -c pass`, the variable unset, and set |
+| `imports` | whole processes that import a large package |
+| `programs` | pyperformance's benchmarks that are not numeric, each timed by pyperf in a process of its own |
+| `scripts` | whole processes: the examples as they are, decorated, and undecorated under `MINIJIT=1` |
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("MINIJIT")}
+ON = PLAIN | {"MINIJIT": "1"}
+PACKAGES = ("sympy", "sqlalchemy.orm", "django.db.models", "numpy", "pandas", "asyncio", "unittest.mock")
+BENCHMARKS = """
+    async_generators async_tree asyncio_tcp chameleon comprehensions concurrent_imap coroutines deepcopy deltablue
+    django_template docutils gc_collect gc_traversal generators genshi go hexiom html5lib json_dumps json_loads logging
+    mako mdp meteor_contest pathlib pickle pprint pyflate raytrace regex_compile regex_dna regex_effbot regex_v8 richards
+    richards_super sqlalchemy_declarative sqlalchemy_imperative sqlglot_v2 sqlite_synth sympy telco tomli_loads
+    tornado_http typing_runtime_protocols unpack_sequence xml_etree
+""".split()
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def process_ms(command: list[str], env: dict[str, str]) -> float:
+    """The wall time of a process, in milliseconds."""
+    start = perf_counter()
+    subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return 1e3 * (perf_counter() - start)
+
+
+def in_turns(command: list[str], rounds: int) -> tuple[float, float]:
+    """The medians without minijit and with it."""
+    samples: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds):
+        sides = [(samples[0], PLAIN), (samples[1], ON)]
+        for kept, env in sides if number % 2 else sides[::-1]:
+            kept.append(process_ms(command, env))
+    return statistics.median(samples[0]), statistics.median(samples[1])
+
+
+def is_there(package: str) -> bool:
+    return importlib.util.find_spec(package.partition(".")[0]) is not None
+
+
+def start(rounds: int) -> None:
+    command = [sys.executable, "-c", "pass"]
+    plain, on = in_turns(command, 10 * rounds)
+    _, bare = in_turns([sys.executable, "-I", "-c", "pass"], 10 * rounds)
+    print(f"python -c pass                {plain:8.2f} ms, with MINIJIT=1 {on - plain:+.2f} ms")
+    print(f"python -I -c pass             {bare:8.2f} ms")
+    memory = [
+        int(subprocess.run([sys.executable, "-c", MEMORY], env=env, capture_output=True, text=True, check=True).stdout)
+        for env in (PLAIN, ON)
+    ]
+    print(
+        f"resident memory               {memory[0] / 1024:8.1f} MB, with MINIJIT=1 {(memory[1] - memory[0]) / 1024:+.1f}"
+    )
+
+
+MEMORY = "import json, resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+
+
+def imports(rounds: int) -> None:
+    for package in filter(is_there, PACKAGES):
+        command = [sys.executable, "-c", f"import {package}"]
+        in_turns(command, 1)
+        plain, on = in_turns(command, 3 * rounds)
+        print(f"import {package:<22} {plain:8.1f} ms, ratio {on / plain:.3f}")
+
+
+def programs(rounds: int, names: list[str]) -> None:
+    """pyperf's median of each, and the geometric mean of the ratios."""
+    if not is_there("pyperformance"):
+        print("pyperformance is not installed")
+        return
+    (root,) = importlib.util.find_spec("pyperformance").submodule_search_locations  # type: ignore[union-attr]
+    ratios = {}
+    for name in names:
+        script = Path(root, "data-files", "benchmarks", f"bm_{name}", "run_benchmark.py")
+        found = benchmark(script, rounds)
+        if isinstance(found, str):
+            print(f"{name:<29} {found}", flush=True)
+            continue
+        plain, on = found
+        ratios[name] = on / plain
+        print(f"{name:<29} {1e3 * plain:8.2f} ms, ratio {on / plain:.3f}", flush=True)
+    if ratios:
+        mean = math.exp(statistics.fmean(map(math.log, ratios.values())))
+        print(f"geometric mean of {len(ratios)}: {mean:.3f}; most: {max(ratios, key=ratios.__getitem__)}")
+
+
+def benchmark(script: Path, rounds: int) -> tuple[float, float] | str:
+    """The medians of a benchmark without minijit and with it; why there are none, if there are none."""
+    samples: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds):
+        sides = [(samples[0], PLAIN), (samples[1], ON)]
+        for kept, env in sides if number % 2 else sides[::-1]:
+            with tempfile.TemporaryDirectory() as directory:
+                out = Path(directory, "result.json")
+                command = [sys.executable, str(script), "-p", "1", "-n", "5", "-w", "2", "-q", "-o", str(out)]
+                command += ["--inherit-environ", "MINIJIT,HOME"]
+                done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=directory)
+                if not out.exists():
+                    return (done.stderr.strip().splitlines() or ["it gave no result"])[-1]
+                kept.extend(values(json.loads(out.read_text())))
+    return statistics.median(samples[0]), statistics.median(samples[1])
+
+
+def values(result: dict[str, object]) -> list[float]:
+    """The first benchmark's samples, in seconds."""
+    runs = result["benchmarks"][0]["runs"]  # type: ignore[index]
+    return [value for run in runs for value in run.get("values", ())]
+
+
+def scripts(rounds: int) -> None:
+    """The examples: decorated, and what `MINIJIT=1` makes of them without the decorators."""
+    for path in sorted(EXAMPLES.glob("[a-z]*.py")):
+        text = path.read_text()
+        if "@minijit.jit" not in text:
+            continue
+        with tempfile.TemporaryDirectory() as directory:
+            bare = Path(directory, path.name)
+            bare.write_text(re.sub(r"^(\s*)@minijit\.jit.*\n", "", text, flags=re.MULTILINE))
+            for other in EXAMPLES.glob("_*.py"):
+                Path(directory, other.name).write_text(other.read_text())
+            samples: dict[str, list[float]] = {"plain": [], "decorated": [], "whole": []}
+            for _ in range(rounds):
+                samples["plain"].append(process_ms([sys.executable, str(bare)], PLAIN))
+                samples["decorated"].append(process_ms([sys.executable, str(path)], PLAIN))
+                samples["whole"].append(process_ms([sys.executable, str(bare)], ON))
+        plain, decorated, whole = (statistics.median(samples[name]) for name in samples)
+        print(f"{path.name:<29} {plain:8.0f} ms, decorated {decorated:.0f} ms, MINIJIT=1 {whole:.0f} ms")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="start,imports,programs,scripts")
+    parser.add_argument("--benchmark", nargs="*", default=BENCHMARKS)
+    chosen = parser.parse_args()
+    parts = chosen.only.split(",")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if "start" in parts:
+        start(chosen.rounds)
+    if "imports" in parts:
+        imports(chosen.rounds)
+    if "programs" in parts:
+        programs(chosen.rounds, chosen.benchmark)
+    if "scripts" in parts:
+        scripts(chosen.rounds)
+
+
+if __name__ == "__main__":
+    main()
