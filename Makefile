@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check stress fuzz mutants cpython coexist bench clean
+.PHONY: help demo test check stress fuzz mutants cpython coexist bench costs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ bench: $(READY) ## compare with the interpreter and with whichever of numba, gcc
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/calls.py
 	$(BIN)/python benchmarks/run.py
+
+costs: $(READY) ## what MINIJIT=1 costs where there is nothing to gain: starts, imports, pyperformance; hours
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[costs]'
+	$(BIN)/python benchmarks/costs.py
 
 clean: ## remove caches and everything generated, but not .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
