@@ -11,7 +11,7 @@ the machine wanders by more than what is to be seen.
 | `start` | whole processes: `python -c pass`, the variable unset, and set |
 | `imports` | whole processes that import a large package |
 | `programs` | pyperformance's benchmarks that are not numeric, each timed by pyperf in a process of its own |
-| `scripts` | whole processes: the examples as they are, decorated, and undecorated under `MINIJIT=1` |
+| `scripts` | the kernels: plain, decorated, and undecorated under `MINIJIT=1`; the share of the decorated speed |
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import importlib.util
 import json
 import math
 import os
-import re
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
+
+import kernels
 
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("MINIJIT")}
 ON = PLAIN | {"MINIJIT": "1"}
@@ -40,7 +40,7 @@ BENCHMARKS = """
     richards richards_super sqlalchemy_declarative sqlalchemy_imperative sqlglot_v2 sqlite_synth sympy telco tomli_loads
     tornado_http typing_runtime_protocols unpack_sequence xml_etree
 """.split()
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+KERNELS = Path(kernels.__file__)
 
 
 def process_ms(command: list[str], env: dict[str, str]) -> float:
@@ -78,7 +78,7 @@ def start(rounds: int) -> None:
     print(f"resident memory               {memory[0] / 1024:8.1f} MB, with MINIJIT=1 {more:+.1f} MB")
 
 
-MEMORY = "import json, resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+MEMORY = "import json; print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))"
 
 
 def imports(rounds: int) -> None:
@@ -134,23 +134,28 @@ def values(result: dict[str, object]) -> list[float]:
 
 
 def scripts(rounds: int) -> None:
-    """The examples: decorated, and what `MINIJIT=1` makes of them without the decorators."""
-    for path in sorted(EXAMPLES.glob("[a-z]*.py")):
-        text = path.read_text()
-        if "@minijit.jit" not in text:
-            continue
-        with tempfile.TemporaryDirectory() as directory:
-            bare = Path(directory, path.name)
-            bare.write_text(re.sub(r"^(\s*)@minijit\.jit.*\n", "", text, flags=re.MULTILINE))
-            for other in EXAMPLES.glob("_*.py"):
-                Path(directory, other.name).write_text(other.read_text())
-            samples: dict[str, list[float]] = {"plain": [], "decorated": [], "whole": []}
-            for _ in range(rounds):
-                samples["plain"].append(process_ms([sys.executable, str(bare)], PLAIN))
-                samples["decorated"].append(process_ms([sys.executable, str(path)], PLAIN))
-                samples["whole"].append(process_ms([sys.executable, str(bare)], ON))
-        plain, decorated, whole = (statistics.median(samples[name]) for name in samples)
-        print(f"{path.name:<29} {plain:8.0f} ms, decorated {decorated:.0f} ms, MINIJIT=1 {whole:.0f} ms")
+    """The kernels: plain, decorated, and as they are under `MINIJIT=1`, each in processes of its own."""
+    shares = []
+    for kernel in kernels.KERNELS:
+        ways = {
+            "plain": ([str(KERNELS)], PLAIN),
+            "decorated": (["-c", DECORATED], PLAIN),
+            "whole": ([str(KERNELS)], ON),
+        }
+        samples: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(rounds):
+            for way, (arguments, env) in ways.items():
+                command = [sys.executable, *arguments, kernel.name, "0.05", "3"]
+                done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, cwd=KERNELS.parent)
+                samples[way].extend(json.loads(done.stdout)["samples"])
+        plain, decorated, whole = (statistics.median(samples[way]) for way in ways)
+        shares.append(decorated / whole)
+        speed = f"decorated {plain / decorated:6.1f} x, MINIJIT=1 {plain / whole:6.1f} x"
+        print(f"{kernel.name:<29} {1e3 * plain:8.2f} ms, {speed}, share {shares[-1]:.2f}", flush=True)
+    print(f"median share of {len(shares)}: {statistics.median(shares):.2f}, least: {min(shares):.2f}")
+
+
+DECORATED = "import sys, kernels, minijit; minijit.jit(kernels.named(sys.argv[1]).function); kernels.main()"
 
 
 def main() -> None:
@@ -160,7 +165,6 @@ def main() -> None:
     parser.add_argument("--benchmark", nargs="*", default=BENCHMARKS)
     chosen = parser.parse_args()
     parts = chosen.only.split(",")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if "start" in parts:
         start(chosen.rounds)
     if "imports" in parts:
