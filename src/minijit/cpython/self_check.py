@@ -143,7 +143,7 @@ def _functions(at: Layouts) -> Iterator[Row]:
     function = _sample
     pointers = {
         "func_globals": function.__globals__,
-        "func_builtins": function.__builtins__,  # type: ignore[attr-defined]
+        "func_builtins": sys._getframe().f_builtins,  # those of this module
         "func_code": function.__code__,
         "func_defaults": function.__defaults__,
         "func_kwdefaults": function.__kwdefaults__,
