@@ -244,6 +244,17 @@ print(explain(f))
 """,
         "given up: minijit reached its budget of compile time",
     ),
+    GiveUpReason.MEMORY: (
+        """
+minijit.enable(Config(code_bytes=1))
+@jit
+def f(a):
+    return a
+for a in range(99): f(a)
+print(explain(f))
+""",
+        "given up: minijit reached its budget of machine code",
+    ),
     GiveUpReason.ABORTS: (
         """
 @jit

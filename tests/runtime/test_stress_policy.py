@@ -135,7 +135,7 @@ def test_thresholds() -> None:
 
     assert lowered("exits:1,kill:0.5,osr") == set()
     assert lowered("bridges") == {"exit_threshold"}
-    assert lowered("hot") == {"call_threshold", "loop_threshold", "exit_threshold", "miss_threshold"}
+    assert lowered("hot") == {"call_threshold", "loop_threshold", "exit_threshold", "miss_threshold", "threshold"}
 
 
 @pytest.mark.parametrize("chance", [0.01, 0.3, 0.9])
