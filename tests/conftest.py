@@ -7,6 +7,7 @@ that test with the stack in its message, and not the end of the whole run.
 
 import faulthandler
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -30,6 +31,9 @@ def pytest_sessionstart() -> None:
     """Insist on pytest's own faulthandler: what we enabled would write to captured stderr."""
     if not faulthandler.is_enabled():
         raise pytest.UsageError("run with pytest's faulthandler plugin: a crash must leave a traceback")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So it is in what a shell runs in the background, and would be in every process of ours.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def clean_environment(env: Mapping[str, str] | None) -> dict[str, str]:
