@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Reason(enum.Enum):
@@ -205,12 +205,15 @@ class Stats:
 
     def line(self) -> str:
         """The counters as one line of the log, without what is zero."""
-        counted = [f"{f.name}={_text(value)}" for f in fields(self) if (value := getattr(self, f.name))]
+        counted = [f"{name}={_text(value)}" for name, value in self._counted()]
         return " ".join(["stats     ", *(counted or ["nothing was hot"])])
 
     def __repr__(self) -> str:
-        counted = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return f"Stats({', '.join(f'{name}={value!r}' for name, value in counted if value)})"
+        return f"Stats({', '.join(f'{name}={value!r}' for name, value in self._counted())})"
+
+    def _counted(self) -> Iterator[tuple[str, float]]:
+        """What is not zero."""
+        return ((f.name, value) for f in fields(self) if (value := getattr(self, f.name)))
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ def begin(value: str, environment: Mapping[str, str]) -> None:
     if value != "1":
         _say(f"MINIJIT takes 0 or 1, not {value!r}")
         return
-    settings = _Settings()
+    threshold, at_once, tells, keeps = scout.THRESHOLD, False, False, True
     if any(name.startswith("MINIJIT_") for name in environment):
         from minijit.config import ConfigError, from_environment
 
@@ -53,24 +53,15 @@ def begin(value: str, environment: Mapping[str, str]) -> None:
         except ConfigError as error:
             _say(str(error))
             return
-        settings = _Settings(config.threshold, config.stressed.hot, config.stats, config.cache)
-    path = _sampler_path(environment) if settings.cache else ""
-    if not scout.send(_with_sampler(scout.Scout(settings.threshold, _found), path)):
+        threshold, at_once, tells, keeps = config.threshold, config.stressed.hot, config.stats, config.cache
+    path = _sampler_path(environment) if keeps else ""
+    if not scout.send(_with_sampler(scout.Scout(threshold, _found), path)):
         _say("the monitoring tool id for optimisers is taken")
         return
     # Modules are emptied in the end, and finalisers run after that.
-    atexit.register(_end, settings.tells, path)
-    if settings.at_once:
+    atexit.register(_end, tells, path)
+    if at_once:
         _enable()
-
-
-class _Settings:
-    """What of the configuration is needed here."""
-
-    def __init__(
-        self, threshold: int = scout.THRESHOLD, at_once: bool = False, tells: bool = False, cache: bool = True
-    ) -> None:
-        self.threshold, self.at_once, self.tells, self.cache = threshold, at_once, tells, cache
 
 
 # Machine code on disk

@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from told import STATS
 
 PROGRAMS = sorted(Path(__file__).with_name("programs").glob("*.txt"))
 MODES = {
     "on": {"MINIJIT": "1", "MINIJIT_STATS": "1", "MINIJIT_THRESHOLD": "100"},
     "hot": {"MINIJIT": "1", "MINIJIT_STATS": "1", "MINIJIT_STRESS": "hot"},
 }
-STATS = re.compile(r"^minijit: stats .*\n", re.MULTILINE)
 WORK = """
 def f(n):
     s = 0

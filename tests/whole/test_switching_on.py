@@ -12,9 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from told import STATS
 
 from conftest import Completed, RunPython
 from minijit.__main__ import main
+from minijit.config import Config
+from minijit.cpython import scout
 
 HOT = """
 import sys
@@ -28,7 +31,6 @@ def main():
 """
 ON = {"MINIJIT": "1", "MINIJIT_STATS": "1"}
 SOON = ON | {"MINIJIT_THRESHOLD": "100"}
-STATS = re.compile(r"^minijit: stats .*\n", re.MULTILINE)
 
 
 def compiled(done: Completed) -> int:
@@ -133,6 +135,11 @@ def test_flags_of_the_interpreter_that_leave_minijit_out(flag: str, run_python: 
         done = run_python(text)
         assert done.stdout == "2\n"
         assert done.stderr.startswith("minijit run: with -E, -I or -S")
+
+
+def test_the_default_threshold_stands_in_two_places() -> None:
+    """Before the configuration is loaded, and in it."""
+    assert Config().threshold == scout.THRESHOLD
 
 
 def test_unset_it_loads_nothing(run_python: RunPython) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def event_text(at: StubAddresses) -> str:
     """The text of `on_start`, `on_jump` and `on_instruction`."""
-    return DUE + _hand_on() + _disable() + _on_start(at) + _on_jump(at) + _on_instruction(at)
+    return DUE + _hand_on() + _scouted(at) + _disable() + _on_start(at) + _on_jump(at) + _on_instruction(at)
 
 
 def _hand_on() -> str:
@@ -50,6 +50,22 @@ none:
   ret ptr {address_of(None)}
 answered:
   ret ptr %answer
+}}
+"""
+
+
+def _scouted(at: StubAddresses) -> str:
+    return f"""
+; What a handler of the scout's answers, if this event is one of those that it is to hear of: else None.
+define internal ptr @scouted(ptr %place, ptr %arguments, i64 %count) {{
+entry:
+  %due = call i1 @is_due(ptr inttoptr (i64 {at.sampling} to ptr))
+  br i1 %due, label %tell, label %ignore
+tell:
+  %answer = call ptr @hand_on(ptr %place, ptr %arguments, i64 %count)
+  ret ptr %answer
+ignore:
+  ret ptr {address_of(None)}
 }}
 """
 
@@ -102,13 +118,8 @@ counted:
   call void @count(ptr %site, ptr %hot_at, i64 {Call.START:d}, i64 %code_word, i64 %site_word)
   ret ptr %answer
 unknown:
-  %chosen = call i1 @is_due(ptr inttoptr (i64 {at.sampling} to ptr))
-  br i1 %chosen, label %handed_on, label %ignored
-handed_on:
-  %scouted = call ptr @hand_on(ptr inttoptr (i64 {at.scout_start} to ptr), ptr %arguments, i64 2)
+  %scouted = call ptr @scouted(ptr inttoptr (i64 {at.scout_start} to ptr), ptr %arguments, i64 2)
   ret ptr %scouted
-ignored:
-  ret ptr {address_of(None)}
 }}
 """
 
@@ -133,10 +144,7 @@ back:
   %absent = icmp eq ptr %site, null
   br i1 %absent, label %unknown, label %known
 unknown:
-  %chosen = call i1 @is_due(ptr inttoptr (i64 {at.sampling} to ptr))
-  br i1 %chosen, label %handed_on, label %done
-handed_on:
-  %scouted = call ptr @hand_on(ptr inttoptr (i64 {at.scout_jump} to ptr), ptr %arguments, i64 3)
+  %scouted = call ptr @scouted(ptr inttoptr (i64 {at.scout_jump} to ptr), ptr %arguments, i64 3)
   ret ptr %scouted
 known:
   %entry_place = call ptr @at(ptr %site, i64 {word(SITE_WORDS, "entry")})

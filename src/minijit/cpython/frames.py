@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from minijit.cpython import abi, raw
 
 if TYPE_CHECKING:
-    from types import CodeType
+    from types import CodeType, FrameType
 
 _thread_state = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThreadState_Get", ctypes.pythonapi))
 _NAMES = {id(kind): kind.__name__ for kind in (int, float, bool, type(None), tuple, str, list, type(iter(range(0))))}
@@ -54,9 +54,14 @@ class Frame:
         )
 
 
+def _address(frame: FrameType) -> int:
+    """Where the interpreter has what a frame object is about."""
+    return raw.read_u64(id(frame) + abi.FRAME_OBJECT.f_frame)
+
+
 def current(depth: int = 1) -> Frame:
     """The frame `depth` Python calls above the caller."""
-    return Frame(raw.read_u64(id(sys._getframe(depth + 1)) + abi.FRAME_OBJECT.f_frame))
+    return Frame(_address(sys._getframe(depth + 1)))
 
 
 def running(code: CodeType) -> Frame | None:
@@ -64,7 +69,7 @@ def running(code: CodeType) -> Frame | None:
     frame = sys._getframe(1)
     while frame is not None:
         if frame.f_code is code:
-            return Frame(raw.read_u64(id(frame) + abi.FRAME_OBJECT.f_frame))
+            return Frame(_address(frame))
         frame = frame.f_back  # type: ignore[assignment]
     return None
 
@@ -73,7 +78,7 @@ def is_alive(address: int, code: CodeType) -> bool:
     """Whether there is a frame of that code at the address, in the calling thread."""
     frame = sys._getframe(1)
     while frame is not None:
-        if raw.read_u64(id(frame) + abi.FRAME_OBJECT.f_frame) == address:
+        if _address(frame) == address:
             return frame.f_code is code
         frame = frame.f_back  # type: ignore[assignment]
     return False

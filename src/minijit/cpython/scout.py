@@ -9,7 +9,7 @@ This module imports next to nothing: it is all that a program without numeric ho
 callbacks are Python code, which the interpreter calls in the midst of the program, and must not be noticed by it. As
 long as they only count, nothing can come in between, no signal handler and no other thread: that happens where the
 eval breaker is looked at, in calls, jumps back and RESUME. So they make no call and no loop, and their RESUME has the
-argument that it has behind a `yield from`, where the interpreter does not look (`_Uninterrupted`).
+argument that it has behind a `yield from`, where the interpreter does not look (`_uninterrupted`).
 """
 
 from __future__ import annotations

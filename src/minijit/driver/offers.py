@@ -8,12 +8,12 @@ out, are refused.
 from __future__ import annotations
 
 import fnmatch
-import os
 from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING
 
 from minijit.cpython import raw
+from minijit.driver.process import OURS
 from minijit.runtime.policy import Policy
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from minijit.cpython.frames import Frame
     from minijit.driver.registry import Registry
-
-_OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class Offers:
         return True
 
     def _is_allowed(self, function: FunctionType) -> bool:
-        if function.__code__.co_filename.startswith(_OURS):
+        if function.__code__.co_filename.startswith(OURS):
             return False
         config = self.registry.config
         name = f"{function.__globals__.get('__name__')}.{function.__code__.co_qualname}"

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from minijit.driver.turn import Turn
     from minijit.ir.region import EntryKind
 
-_OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+"""What the paths of our own files begin with."""
 
 
 class UnsupportedWarning(RuntimeWarning):
@@ -232,4 +233,4 @@ class Process:
         if in_a_line:
             say(f"minijit is off: {why}")
         else:
-            warnings.warn(f"minijit is off: {why}", UnsupportedWarning, skip_file_prefixes=(_OURS,))
+            warnings.warn(f"minijit is off: {why}", UnsupportedWarning, skip_file_prefixes=(OURS,))
