@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from minijit.backend.lower import name, pointer
-from minijit.backend.lower_objects import unbox
+from minijit.backend.lower_objects import has_plain_keys, held, unbox
 from minijit.cpython import abi
 from minijit.cpython.changes import CAPACITY
 from minijit.ir.region import INPUT_RANGES, RANGE_STEPS, EntryKind, Kind
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minijit.backend.lower import Emitter
+    from minijit.backend.snapshots import Placement
     from minijit.cpython.changes import Changes
     from minijit.ir.region import Value
 
@@ -62,12 +63,18 @@ class CallEntry:
 
 @dataclass(frozen=True, slots=True)
 class LoopEntry:
-    """What a loop entry needs to know: the namespaces that the frame must have, the addresses of the word that holds
-    the next link of the chain and of a counter, and the modules that must be plain modules still. `strikes`: where the
-    changes are that come up by `_strike`, if it is wanted."""
+    """What a loop entry needs to know.
+
+    `globals` and `builtins` are the namespaces that the frame must have; `in_namespace`: its locals must be the
+    globals. `placement` says where the frame has the region's slots; `next` is the address of the word that holds the
+    next link of the chain, and `entries` that of a counter. `modules` are those that must be plain modules still.
+    `strikes`: where the changes are that come up by `_strike`, if it is wanted.
+    """
 
     globals: int
     builtins: int
+    in_namespace: bool
+    placement: Placement
     next: int
     entries: int
     modules: tuple[int, ...]
@@ -262,14 +269,15 @@ def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
     def prologue(e: Emitter) -> None:
         if entry.strikes is not None:
             _strike(e, entry.strikes)
+        e.placement = entry.placement
         check = _goes_to(e, "miss")
-        for offset, wanted in ((abi.FRAME.f_globals, entry.globals), (abi.FRAME.f_builtins, entry.builtins)):
-            check(e.let(f"icmp eq i64 {_field(e, '%a', offset, 'i64')}, {wanted}"))
+        _check_namespaces(e, entry, check)
         _check_modules(e, entry.modules, check)
         for slot, kind in enumerate(e.region.entry_kinds):
-            if kind is EntryKind.OBJECT:
+            # A local may be empty. A name that is written must be there: a new key has its place among others.
+            if kind is EntryKind.OBJECT and entry.placement.name(slot) is None:
                 continue
-            object = _field(e, "%a", abi.FRAME.localsplus + 8 * slot, "ptr")
+            object = held(e, slot)
             if kind is not EntryKind.UNBOUND:
                 check(e.let(f"icmp ne ptr {object}, null"))
             _input(e, slot, kind, object, check)
@@ -280,6 +288,17 @@ def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
         e.start(body)
 
     return prologue
+
+
+def _check_namespaces(e: Emitter, entry: LoopEntry, check: Callable[[str], None]) -> None:
+    """The frame's are those that the region was made for, and to look for a name there runs no Python code."""
+    wanted = {abi.FRAME.f_globals: entry.globals, abi.FRAME.f_builtins: entry.builtins}
+    if entry.in_namespace:
+        wanted[abi.FRAME.f_locals] = entry.globals
+    for offset, address in wanted.items():
+        check(e.let(f"icmp eq i64 {_field(e, '%a', offset, 'i64')}, {address}"))
+    if entry.placement.names:
+        check(has_plain_keys(e, pointer(entry.globals)))
 
 
 def _loop_miss(e: Emitter, entry: LoopEntry) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from minijit.backend import lower_ops
 from minijit.backend.prelude import PRELUDE
-from minijit.backend.snapshots import plain_return, raw_layout, return_exit, stub_returns
+from minijit.backend.snapshots import Placement, plain_return, raw_layout, return_exit, stub_returns
 from minijit.ir.region import (
     Branch,
     Const,
@@ -82,6 +82,7 @@ class Emitter:
     incoming: dict[int, list[tuple[str, tuple[Operand, ...]]]] = field(default_factory=dict)
     return_records: dict[int, int] = field(default_factory=dict)  # block -> index into records
     args: str = "%b"  # what is handed on as the second argument; the prologue may change it
+    placement: Placement = field(default_factory=Placement)  # where a loop's frame has the slots; likewise
     temporaries: int = 0
     used_exits: dict[int, None] = field(default_factory=dict)
     late: Mapping[Value, Op] = field(default_factory=dict)  # ops that are left to the exits

@@ -97,14 +97,12 @@ def _guard_false(e: Emitter, op: Op) -> None:
 
 @lowers("guard_quiet")
 def _guard_quiet(e: Emitter, op: Op) -> None:
-    """The frame of a loop keeps its objects as long as the region runs."""
+    """The frame of a loop, or its namespace, keeps its objects as long as the region runs."""
     number = op.args[0]
     assert isinstance(number, Const)
     assert isinstance(number.value, int)
     assert e.region.point is EntryPoint.LOOP, "a call's arguments are its caller's"
-    place = e.let(f"getelementptr i8, ptr %a, i64 {abi.FRAME.localsplus + 8 * number.value}")
-    held = e.let(f"load ptr, ptr {place}")
-    e.leave_unless(e.let(f"call i1 {e.helper('is_quiet')}(ptr {held}, i64 {QUIET_DEPTH})"), op)
+    e.leave_unless(e.let(f"call i1 {e.helper('is_quiet')}(ptr {held(e, number.value)}, i64 {QUIET_DEPTH})"), op)
 
 
 @lowers("poll")
@@ -151,6 +149,27 @@ def unbox(e: Emitter, kind: Kind, address: str, fail: Callable[[str], None]) -> 
             return _unbox_int(e, address, fail)
 
 
+def has_plain_keys(e: Emitter, namespace: str) -> str:
+    """Whether all keys of a dict are plain strs."""
+    keys = e.let(f"load ptr, ptr {e.let(f'getelementptr i8, ptr {namespace}, i64 {abi.DICT.ma_keys}')}")
+    kind = e.let(f"load i8, ptr {e.let(f'getelementptr i8, ptr {keys}, i64 {abi.DICT_KEYS.dk_kind}')}")
+    return e.let(f"icmp ne i8 {kind}, 0")
+
+
+def look_up(e: Emitter, namespace: str, key: str) -> str:
+    """What a dict with plain keys has under one; the key is kept alive by others."""
+    find = e.function("_PyDict_GetItem_KnownHash")
+    return e.let(f"call ptr {find}(ptr {namespace}, ptr {e.constant_pointer(id(key))}, i64 {hash(key)})")
+
+
+def held(e: Emitter, slot: int) -> str:
+    """The object that a loop's frame, %a, holds in a slot of the region: its own, or under a name in its globals."""
+    name = e.placement.name(slot)
+    at = abi.FRAME.localsplus + 8 * e.placement.slot(slot) if name is None else abi.FRAME.f_globals
+    object = e.let(f"load ptr, ptr {e.let(f'getelementptr i8, ptr %a, i64 {at}')}")
+    return object if name is None else look_up(e, object, name)
+
+
 @lowers("load_global")
 def _load_global(e: Emitter, op: Op) -> None:
     """A lookup in the namespace's dict at each execution: for globals that change too often to be assumed.
@@ -158,13 +177,10 @@ def _load_global(e: Emitter, op: Op) -> None:
     Leaves where a key is no plain str: its `__eq__` may be Python code, which must not run inside of a region.
     """
     namespace, key = (a.value for a in op.args if isinstance(a, Const))
-    keys = e.let(f"load ptr, ptr {e.constant_pointer(id(namespace) + abi.DICT.ma_keys)}")
-    kind = e.let(f"load i8, ptr {e.let(f'getelementptr i8, ptr {keys}, i64 {abi.DICT_KEYS.dk_kind}')}")
-    e.leave_unless(e.let(f"icmp ne i8 {kind}, 0"), op)
-    find = e.function("_PyDict_GetItem_KnownHash")
-    found = e.let(
-        f"call ptr {find}(ptr {e.constant_pointer(id(namespace))}, ptr {e.constant_pointer(id(key))}, i64 {hash(key)})"
-    )
+    assert isinstance(key, str)
+    place = e.constant_pointer(id(namespace))
+    e.leave_unless(has_plain_keys(e, place), op)
+    found = look_up(e, place, key)
     e.leave_unless(e.let(f"icmp ne ptr {found}, null"), op)
     assert op.result is not None
     value = unbox(e, op.result.kind, found, lambda condition: e.leave_unless(condition, op))

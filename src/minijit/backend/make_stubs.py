@@ -20,7 +20,7 @@ def make_text(at: StubAddresses) -> str:
 
 def _make(at: StubAddresses) -> str:
     """One round of the loop for each object: a block for each way to make one, joined in `checked`."""
-    return _make_head() + _make_scalars(at) + _make_held() + _make_others() + _make_tail()
+    return _make_head() + _make_scalars(at) + _make_held() + _make_named(at) + _make_others() + _make_tail()
 
 
 def _box_any(at: StubAddresses) -> str:
@@ -125,6 +125,7 @@ step:
     i64 {Make.RANGE:d}, label %range
     i64 {Make.RANGE_ITERATOR:d}, label %range_iterator
     i64 {Make.HOME:d}, label %home
+    i64 {Make.NAME:d}, label %name
   ]
 """
 
@@ -175,6 +176,24 @@ held:
 """
 
 
+def _make_named(at: StubAddresses) -> str:
+    """Of loops only, whose entries are the slots of a live frame."""
+    return f"""
+name:
+  %globals_place = getelementptr i8, ptr %entries, i64 {abi.FRAME.f_globals - abi.FRAME.localsplus}
+  %globals = load ptr, ptr %globals_place
+  %key = load ptr, ptr %w1
+  %hash_place = call ptr @at(ptr %key, i64 {abi.UNICODE.hash})
+  %hash = load i64, ptr %hash_place
+  %named = call ptr {c_function(at, "_PyDict_GetItem_KnownHash")}(ptr %globals, ptr %key, i64 %hash)
+  %unnamed = icmp eq ptr %named, null
+  br i1 %unnamed, label %made_any, label %found
+found:
+  call void @incref(ptr %named)
+  br label %checked
+"""
+
+
 def _make_others() -> str:
     return f"""
 tuple:
@@ -211,9 +230,10 @@ def _make_tail() -> str:
 checked:
   %box = phi ptr [ %int_box, %int ], [ %float_box, %float ], [ %bool_box, %bool ], [ %any_box, %any ],
     [ %constant, %const ], [ %object, %held ], [ %tuple_box, %tuple ], [ %range_box, %range ],
-    [ %iterator_box, %range_iterator ], [ %iterator, %home ]
+    [ %iterator_box, %range_iterator ], [ %iterator, %home ], [ %named, %found ]
   %after = phi ptr [ %w2, %int ], [ %w2, %float ], [ %w2, %bool ], [ %w2, %any ], [ %w2, %const ], [ %w2, %held ],
-    [ %after_tuple, %tuple ], [ %w4, %range ], [ %w4, %range_iterator ], [ %w4, %home ]
+    [ %after_tuple, %tuple ], [ %w4, %range ], [ %w4, %range_iterator ], [ %w4, %home ],
+    [ %w2, %found ]
   %failed = icmp eq ptr %box, null
   br i1 %failed, label %no, label %made
 made:

@@ -13,6 +13,8 @@ memory that the stubs in `stubs` interpret:
 | boxes | how many objects the program below makes |
 | program | address of the program: which objects to make of the raw values |
 | map | address of the slot map: for each slot a box number, `NULL_SLOT` or `KEEP_SLOT` |
+| stores | how many names of the frame's globals get another value |
+| names | for each of these the address of the str and a box number |
 
 A distinct machine value is boxed once, so that two names for one object stay one object; a value that the entry unboxed
 goes back as the object that came in, and one that still stands in its own slot of a live frame is not touched.
@@ -50,7 +52,7 @@ from minijit.ir.region import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-RECORD_WORDS = ("count", "hot_at", "code", "resume", "slots", "boxes", "program", "map")
+RECORD_WORDS = ("count", "hot_at", "code", "resume", "slots", "boxes", "program", "map", "stores", "names")
 RECORD_BYTES = 8 * len(RECORD_WORDS)
 NULL_SLOT, KEEP_SLOT = -1, -2
 """A `hot_at` that is not reached."""
@@ -78,6 +80,7 @@ class Make(enum.IntEnum):
     RANGE = 7  # boxes of start, stop, step
     RANGE_ITERATOR = 8  # raws of start, step, length
     HOME = 9  # entry slot, raws of start, length: writes the live iterator back
+    NAME = 10  # address of a str: what the frame's globals have under it
 
 
 def return_exit(value: Slot) -> Exit:
@@ -137,10 +140,28 @@ def _entries(region: Region) -> dict[Slot, Entry]:
     return {value: Entry(slot) for slot, name, value in region.inputs() if name == "value"}
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a frame has the region's slots: behind its `own_locals` come `names`, which are in its globals."""
+
+    own_locals: int = 0
+    names: tuple[str, ...] = ()
+
+    def name(self, slot: int) -> str | None:
+        """The name that a slot of the region is; None for what the frame itself has."""
+        place = slot - self.own_locals
+        return self.names[place] if 0 <= place < len(self.names) else None
+
+    def slot(self, slot: int) -> int:
+        """Which slot of the frame itself a slot of the region is."""
+        return slot if slot < self.own_locals else slot - len(self.names)
+
+
 @dataclass(slots=True)
 class _Program:
     """The program and the slot map of one exit while they are made."""
 
+    placement: Placement
     positions: dict[Operand, int]
     entries: dict[Slot, Entry]
     keeps: bool  # whether an entry slot that stays in its place can be left alone
@@ -173,7 +194,8 @@ class _Program:
             case Const(value):
                 return (Make.CONST, id(value))
             case Entry(entry):
-                return (Make.ENTRY, entry)
+                name = self.placement.name(entry)
+                return (Make.ENTRY, self.placement.slot(entry)) if name is None else (Make.NAME, id(name))
             case VirtualTuple(items):
                 return (Make.TUPLE, len(items), *[self.box(item) for item in items])
             case VirtualRange(start, stop, step):
@@ -182,19 +204,41 @@ class _Program:
                 return (Make.RANGE_ITERATOR, *(self.positions[x] for x in (start, step, length)))
             case RangeIterator(start, _, length, home):
                 assert home is not None
-                return (Make.HOME, home, self.positions[start], self.positions[length])
+                return (Make.HOME, self.placement.slot(home), self.positions[start], self.positions[length])
             case Hole():
                 raise AssertionError("a part of a virtual object cannot be missing")
             case _:
                 assert_never(slot)
 
 
-def encode(region: Region, exit: Exit) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-    """The exit's program, its slot map and how many boxes there are."""
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What a record refers to: the program and how many boxes it makes, the slot map, and (name, box) for each name
+    that is written."""
+
+    program: tuple[int, ...]
+    boxes: int
+    places: tuple[int, ...]
+    stores: tuple[tuple[int, int], ...]
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        return self.program + self.places + tuple(word for store in self.stores for word in store)
+
+
+def encode(region: Region, exit: Exit, placement: Placement) -> Encoded:
+    """An exit into a frame as the words of its record."""
     positions = {operand: position for position, operand in raw_layout(exit)}
-    program = _Program(positions, _entries(region), region.point is EntryPoint.LOOP)
-    places = tuple(program.place(index, slot) for index, slot in enumerate(exit.frame.slots()))
-    return tuple(program.words), places, len(program.boxes)
+    program = _Program(placement, positions, _entries(region), region.point is EntryPoint.LOOP)
+    places: list[int] = []
+    stores: list[tuple[int, int]] = []
+    for index, slot in enumerate(exit.frame.slots()):
+        place, name = program.place(index, slot), placement.name(index)
+        if name is None:
+            places.append(place)
+        elif place >= 0:
+            stores.append((id(name), place))
+    return Encoded(tuple(program.words), len(program.boxes), tuple(places), tuple(stores))
 
 
 @dataclass(slots=True)
@@ -217,14 +261,14 @@ class Records:
         self.memory.close()
 
 
-def make_records(region: Region, code: object, first_instruction: int, hot_at: int) -> Records:
-    """The records of a region. `first_instruction` is the address of the code object's offset 0."""
+def make_records(region: Region, placement: Placement, code: object, first_instruction: int, hot_at: int) -> Records:
+    """The records of a region whose slots a frame has. `first_instruction` is the address of the code object's offset
+    0; the names are strs of that code object."""
     points = list(leave_points(region))
-    encoded = [encode(region, point) for point in points]
-    size = sum(RECORD_BYTES + 8 * (len(program) + len(places)) for program, places, _ in encoded)
-    memory = raw.Buffer(max(size, 8))
+    encoded = [encode(region, point, placement) for point in points]
+    memory = raw.Buffer(max(sum(RECORD_BYTES + 8 * len(each.words) for each in encoded), 8))
     address, addresses = memory.address, []
-    for index, (point, (program, places, boxes)) in enumerate(zip(points, encoded, strict=True)):
+    for index, (point, each) in enumerate(zip(points, encoded, strict=True)):
         body = address + RECORD_BYTES
         hot = hot_at if index < len(region.exits) and point.reason.is_failure else NEVER
         words = (
@@ -232,12 +276,14 @@ def make_records(region: Region, code: object, first_instruction: int, hot_at: i
             hot,
             id(code),
             first_instruction + point.frame.offset,
-            len(places),
-            boxes,
+            len(each.places),
+            each.boxes,
             body,
-            body + 8 * len(program),
+            body + 8 * len(each.program),
+            len(each.stores),
+            body + 8 * len(each.program + each.places),
         )
-        for word in (*words, *program, *places):
+        for word in (*words, *each.words):
             raw.write_i64(address, word) if word < 0 else raw.write_u64(address, word)
             address += 8
         addresses.append(body - RECORD_BYTES)

@@ -73,7 +73,11 @@ class Assumption:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to build. `volatile` names globals that change too often to be assumed, as (id of the namespace, name)."""
+    """What to build.
+
+    `names` are those of a namespace that the loop has as variables: their entry kinds stand behind those of the frame's
+    locals. `volatile` are globals that change too often to be assumed, as (id of the namespace, name).
+    """
 
     code: Code
     profile: Profile
@@ -84,7 +88,17 @@ class Request:
     compile_unseen: bool
     max_blocks: int
     max_versions: int
+    names: tuple[str, ...] = ()
     volatile: frozenset[tuple[int, str]] = frozenset()
+
+    @property
+    def locals_count(self) -> int:
+        """How many locals the region has."""
+        return self.code.locals_count + len(self.names)
+
+    def variable(self, name: str) -> int | None:
+        """Which local of the region a name of the namespace is; None if it is none."""
+        return self.code.locals_count + self.names.index(name) if name in self.names else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,8 @@ class Build:
 
     region: Region
     assumptions: tuple[Assumption, ...]
+    names: tuple[str, ...] = ()
+    """What the request has of names."""
     modules: tuple[ModuleType, ...] = ()
     """Modules of which an attribute was assumed: their dicts have nothing to say once they are of another class."""
     offsets: frozenset[int] = frozenset()
@@ -151,7 +167,7 @@ class Builder:
         request = self.request
         region = Region(request.code.code.co_name, request.root.point, request.entry_kinds, blocks, exits)
         assumptions, modules = tuple(self._assumptions.values()), tuple(self._modules.values())
-        return Build(region, assumptions, modules, frozenset(self._visited))
+        return Build(region, assumptions, request.names, modules, frozenset(self._visited))
 
     def _finished(self, draft: _Draft) -> Block:
         end = draft.end
@@ -167,7 +183,7 @@ class Builder:
         self._drafts.append(_Draft(()))
         slots = [self._entry_slot(index, kind, params) for index, kind in enumerate(self.request.entry_kinds)]
         self._drafts[0].params = tuple(params)
-        count = self.request.code.locals_count
+        count = self.request.locals_count
         slots.extend([Hole.UNBOUND] * (count - len(slots)))
         self.state = State(slots[:count], slots[count:])
         self._before = FrameState(self.request.root.offset, tuple(self.state.locals), tuple(self.state.stack))
@@ -381,13 +397,22 @@ class Builder:
     def _version(self, offset: int) -> _Version | None:
         """The version of an offset that the current state goes on in; None if that would be one too many."""
         versions = self._versions.setdefault(offset, {})
-        live = self.request.code.live[offset]
+        live = self.request.code.live[offset] | self._live_names()
         shape = shape_of(self.state, lambda index: not live >> index & 1)
         if shape not in versions and len(versions) >= self.request.max_versions:
-            shape = shape_of(self.state, lambda _: True)
+            shape = shape_of(self.state, lambda index: not self._is_unbound_name(index))
         if shape not in versions and not self.is_full:
             versions[shape] = self._new_version(offset, shape)
         return versions.get(shape)
+
+    def _live_names(self) -> int:
+        """The bits of the names among the locals: anybody may read them once the region is left."""
+        count = self.request.code.locals_count
+        return (1 << self.request.locals_count) - (1 << count)
+
+    def _is_unbound_name(self, index: int) -> bool:
+        """A name that no namespace has: it stays so while the region runs, and no exit can write it."""
+        return index >= self.request.code.locals_count and self.state.locals[index] is Hole.UNBOUND
 
     def _new_version(self, offset: int, shape: Shape) -> _Version:
         params, state = self._parameters(shape)

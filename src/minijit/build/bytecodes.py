@@ -68,26 +68,32 @@ def _load_const(b: Builder, i: Instruction) -> None:
 
 @handles("LOAD_FAST", "LOAD_FAST_CHECK")
 def _load_fast(b: Builder, i: Instruction) -> None:
-    slot = b.state.locals[i.arg]
+    _load_local(b, i, i.arg, b.request.code.slot_names[i.arg], is_sure=i.name == "LOAD_FAST")
+
+
+def _load_local(b: Builder, i: Instruction, index: int, name: str, *, is_sure: bool) -> None:
+    """`is_sure`: the compiler has seen that the local is bound."""
+    slot = b.state.locals[index]
     # A loop's entry does not look into slots that hold objects: they may be empty.
-    is_unchecked = isinstance(slot, Entry) and i.name == "LOAD_FAST_CHECK"
+    is_unchecked = isinstance(slot, Entry) and not is_sure
     if slot is Hole.UNBOUND or is_unchecked:
-        b.unsupported(b.request.code.slot_names[i.arg], ExitReason.UNBOUND)
-        return
-    if isinstance(slot, Value) and slot.kind is Kind.ANY:
-        _load_any(b, i, slot)
-        return
-    b.state.push(slot)
+        b.unsupported(name, ExitReason.UNBOUND)
+    elif isinstance(slot, Value) and slot.kind is Kind.ANY:
+        _load_any(b, i, index, name)
+    else:
+        b.state.push(slot)
 
 
 _ANY_KINDS = ("int", "float", "bool", "none")
 
 
-def _load_any(b: Builder, i: Instruction, value: Value) -> None:
+def _load_any(b: Builder, i: Instruction, index: int, local: str) -> None:
     """Finds out of which kind the value is, and goes on in a version for each.
 
     There the local has its kind: to ask again at its next use would double the versions with each use.
     """
+    value = b.state.locals[index]
+    assert isinstance(value, Value)
     if b.is_full:
         b.unsupported("", ExitReason.TOO_MANY_BLOCKS)
         return
@@ -97,21 +103,25 @@ def _load_any(b: Builder, i: Instruction, value: Value) -> None:
         b.resume(yes)
         found = Const(None) if name == "none" else b.op(f"unpack_{name}", value, reason=ExitReason.KIND)
         state = before.copy()
-        state.locals[i.arg] = found
+        state.locals[index] = found
         state.push(found)
         b.later(yes, i.next, state)
         b.resume(no)
-    b.unsupported(b.request.code.slot_names[i.arg], ExitReason.UNBOUND)
+    b.unsupported(local, ExitReason.UNBOUND)
 
 
 @handles("STORE_FAST")
 def _store_fast(b: Builder, i: Instruction) -> None:
-    old = b.state.locals[i.arg]
+    _store_local(b, i.arg)
+
+
+def _store_local(b: Builder, index: int) -> None:
+    old = b.state.locals[index]
     if isinstance(old, Entry) and b.request.root.point is EntryPoint.LOOP:
         # The interpreter gives an object back when it is overwritten; a region does when it is left. (The arguments of
         # a call are its caller's as long as it runs.)
         b.effect("guard_quiet", Const(old.slot), reason=ExitReason.OVERWRITTEN)
-    b.state.locals[i.arg] = b.state.pop()
+    b.state.locals[index] = b.state.pop()
 
 
 @handles("DELETE_FAST")
@@ -365,16 +375,34 @@ def tuple_items(slot: Slot) -> tuple[Slot, ...] | None:
 # Names and calls
 
 
-@handles("LOAD_GLOBAL")
-def _load_global(b: Builder, i: Instruction) -> None:
-    name = b.request.code.code.co_names[i.arg >> 1]
+@handles("LOAD_GLOBAL", "LOAD_NAME")
+def _load_name(b: Builder, i: Instruction) -> None:
+    """Code whose locals are in a namespace runs compiled only where that is the globals."""
+    name = b.request.code.name(i)
+    if i.name == "LOAD_GLOBAL" and i.arg & 1:
+        b.state.push(Hole.NULL)
+    variable = b.request.variable(name)
+    if variable is not None:
+        _load_local(b, i, variable, name, is_sure=True)
+        return
     slot = _global(b, name)
     if slot is None:
         b.unsupported(f"{i.name} {name}")
         return
-    if i.arg & 1:
-        b.state.push(Hole.NULL)
     b.state.push(slot)
+
+
+@handles("STORE_GLOBAL", "STORE_NAME")
+def _store_name(b: Builder, i: Instruction) -> None:
+    """A name that is bound already: a new key has its place among the others, which the order of stores decides."""
+    name = b.request.code.name(i)
+    variable = b.request.variable(name)
+    if variable is None:
+        b.unsupported(f"{i.name} {name}")
+    elif b.state.locals[variable] is Hole.UNBOUND:
+        b.unsupported(name, ExitReason.UNBOUND)
+    else:
+        _store_local(b, variable)
 
 
 def _global(b: Builder, name: str) -> Slot | None:

@@ -46,6 +46,12 @@ class Frame:
         """The address of the object in a slot (locals first, then the stack); 0 for none."""
         return raw.read_u64(self.address + abi.FRAME.localsplus + 8 * index)
 
+    @property
+    def is_in_globals(self) -> bool:
+        """Whether the locals are in a namespace, and that is the globals: a module's frame."""
+        address = self.address
+        return raw.read_u64(address + abi.FRAME.f_locals) == raw.read_u64(address + abi.FRAME.f_globals)
+
     def namespaces(self) -> tuple[dict[str, object], dict[str, object]]:
         """The globals and the builtins."""
         return (

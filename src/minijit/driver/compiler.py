@@ -13,7 +13,7 @@ from minijit.driver.dumps import show
 from minijit.driver.state import Failure, FunctionState
 from minijit.events import AbortReason, ExitReason
 from minijit.ir.check import require_valid
-from minijit.ir.region import Leave, Return
+from minijit.ir.region import EntryPoint, Leave, Return
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from minijit.config import Config
     from minijit.driver.natives import Natives
     from minijit.driver.state import Installed, RootState
-    from minijit.ir.bytecode import Code
     from minijit.ir.region import EntryKind, Region
     from minijit.runtime.assume import Key
 
@@ -49,12 +48,6 @@ def _dumper(config: Config) -> Callable[[str, str], None] | None:
             show(stage, text)
 
     return dump
-
-
-def stored_globals(code: Code) -> frozenset[str]:
-    """The globals that the code itself writes: not to be assumed."""
-    names = code.code.co_names
-    return frozenset(names[i.arg] for i in code.instructions.values() if i.name in ("STORE_GLOBAL", "DELETE_GLOBAL"))
 
 
 def compile_root(
@@ -115,7 +108,8 @@ def _build(
     compile_unseen: bool,
 ) -> Build:
     code, profile = state.code.code, state.code.profile
-    own = frozenset((id(namespaces[0]), name) for name in stored_globals(code))
+    is_loop = state.root.point is EntryPoint.LOOP
+    own = frozenset() if is_loop else frozenset((id(namespaces[0]), name) for name in code.written_names)
     request = Request(
         code=code,
         profile=profile,
@@ -126,6 +120,7 @@ def _build(
         compile_unseen=compile_unseen,
         max_blocks=config.region_blocks,
         max_versions=config.block_versions,
+        names=code.loop_names(state.root.offset) if is_loop else (),
         volatile=volatile | own,
     )
     return Builder(request, HANDLERS).build()

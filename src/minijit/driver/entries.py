@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.backend.words import MAX_BOUND
+from minijit.build.builder import has_plain_keys
 from minijit.cpython import frames
 from minijit.ir import codeflags
 from minijit.ir.region import GENERAL, INPUT_RANGES, RANGE_STEPS, EntryKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from minijit.cpython.frames import Frame
     from minijit.ir.bytecode import Code
@@ -30,7 +31,7 @@ def can_enter_by_call(code: Code) -> bool:
     """Whether the function is of a sort whose start can be a root."""
     flags = code.code.co_flags
     cells = code.code.co_cellvars or code.code.co_freevars
-    return not flags & _UNSUITABLE and not cells and parameter_count(code) <= MAX_BOUND
+    return code.is_optimized and not flags & _UNSUITABLE and not cells and parameter_count(code) <= MAX_BOUND
 
 
 def parameter_count(code: Code) -> int:
@@ -105,11 +106,12 @@ def call_kinds(code: Code, frame: Frame) -> tuple[EntryKind, ...] | None:
 
 
 def loop_kinds(code: Code, header: int, frame: Frame) -> tuple[EntryKind, ...] | None:
-    """The kinds of all slots at a loop header, in a JUMP callback.
+    """The kinds of all slots at a loop header, in a JUMP callback: of locals, names in the globals, and the stack.
 
-    Locals that the loop does not touch are not looked at. None for code that suspends: its frame is not on the stack.
+    Locals that the loop does not touch are not looked at. None for code that suspends, whose frame is not on the stack,
+    and for what has its locals neither in the frame nor in the globals.
     """
-    if code.code.co_flags & codeflags.SUSPENDING:
+    if code.code.co_flags & codeflags.SUSPENDING or not (code.is_optimized or frame.is_in_globals):
         return None
     body = code.loops[header].body
     instructions = (code.instructions[offset] for offset in body)
@@ -120,7 +122,24 @@ def loop_kinds(code: Code, header: int, frame: Frame) -> tuple[EntryKind, ...] |
         on_stack = index >= code.locals_count
         in_use = on_stack or (index in touched and index < names)
         kind = _kind(frame.slot(index)) if in_use else EntryKind.OBJECT
-        # A variable's iterator would have two names as soon as a loop takes it.
-        as_object = "unbound" if on_stack else "range_iterator"
-        kinds.append(EntryKind.OBJECT if kind.label == as_object else kind)
-    return tuple(kinds)
+        kinds.append(_without("unbound" if on_stack else "range_iterator", kind))
+    return (*kinds[: code.locals_count], *_name_kinds(code.loop_names(header), frame), *kinds[code.locals_count :])
+
+
+def _name_kinds(names: tuple[str, ...], frame: Frame) -> Iterator[EntryKind]:
+    """The kinds of what the globals have under names. Nothing is found among keys that may be anything."""
+    namespace, _ = frame.namespaces()
+    is_plain = type(namespace) is dict and has_plain_keys(namespace)
+    for name in names:
+        found = namespace.get(name, _NOTHING) if is_plain else None
+        kind = EntryKind.UNBOUND if found is _NOTHING else _kind(id(found))
+        yield _without("range_iterator", kind)
+
+
+_NOTHING = object()
+
+
+def _without(label: str, kind: EntryKind) -> EntryKind:
+    """The kind, unless it has that label: then it is an object. A variable's iterator would have two names as soon as a
+    loop takes it."""
+    return EntryKind.OBJECT if kind.label == label else kind

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from minijit.backend.engine import Engine
 from minijit.backend.entry import CallEntry, LoopEntry, call_prologue, loop_prologue
 from minijit.backend.lower import Target, lower
-from minijit.backend.snapshots import RAW_WORDS, leave_points, make_records, raw_words
+from minijit.backend.snapshots import RAW_WORDS, Placement, leave_points, make_records, raw_words
 from minijit.backend.stub_tools import StubAddresses
 from minijit.backend.stubs import STUBS, stub_text
 from minijit.backend.watch_stubs import WatchAddresses, watcher_text
@@ -204,8 +204,10 @@ class Natives:
             raise RegionTooLarge
         code = owner.code.code.code
         words = Words(VERSION_WORDS)
-        records = make_records(region, code, id(code) + abi.CODE.co_code_adaptive, self.config.exit_threshold)
-        prologue = self._prologue(owner, words, namespaces, tuple(map(id, build.modules)))
+        placement = Placement(owner.code.code.locals_count, build.names)
+        start = id(code) + abi.CODE.co_code_adaptive
+        records = make_records(region, placement, code, start, self.config.exit_threshold)
+        prologue = self._prologue(owner, placement, words, namespaces, tuple(map(id, build.modules)))
         text = lower(region, self.target[region.point], records.addresses, prologue)
         machine = self.machinery.engine.compile(text, name=f"minijit:{owner.name}", dump=dump)
         return Installed(
@@ -224,6 +226,7 @@ class Natives:
     def _prologue(
         self,
         owner: RootState,
+        placement: Placement,
         words: Words,
         namespaces: tuple[dict[str, object], dict[str, object]],
         modules: tuple[int, ...],
@@ -235,6 +238,8 @@ class Natives:
                 LoopEntry(
                     globals=id(namespaces[0]),
                     builtins=id(namespaces[1]),
+                    in_namespace=not owner.code.code.is_optimized,
+                    placement=placement,
                     next=words.place("next"),
                     entries=words.place("entries"),
                     modules=modules,

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from minijit.ir import codeflags
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import CodeType
 
 _EXTENDED_ARG = dis.opmap["EXTENDED_ARG"]
@@ -22,6 +24,8 @@ _BACKWARD = {"JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
 _STOPS = {"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"}
 _UNCONDITIONAL = {"JUMP_FORWARD", *_BACKWARD}
 _READS = {"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_AND_CLEAR", "DELETE_FAST"}
+_NAME_WRITES = {"STORE_NAME", "STORE_GLOBAL", "DELETE_NAME", "DELETE_GLOBAL"}
+_NAME_READS = {"LOAD_NAME", "LOAD_GLOBAL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,37 @@ class Code:
         code = self.code
         cells = tuple(name for name in code.co_cellvars if name not in code.co_varnames)
         return code.co_varnames + cells + code.co_freevars
+
+    def name(self, instruction: Instruction) -> str:
+        """The name that an instruction has to do with, of those that stand in a namespace."""
+        return self.code.co_names[instruction.arg >> (instruction.name == "LOAD_GLOBAL")]
+
+    @property
+    def is_optimized(self) -> bool:
+        """Whether the locals are slots of the frame, as a function's are; a module's stand in its namespace."""
+        return bool(self.code.co_flags & codeflags.OPTIMIZED)
+
+    @cached_property
+    def written_names(self) -> frozenset[str]:
+        """The names that the code binds or deletes in a namespace."""
+        return frozenset(self._names(self.instructions, _NAME_WRITES))
+
+    def loop_names(self, header: int) -> tuple[str, ...]:
+        """The names that are to a loop what locals are: those that it uses and that are written again and again.
+
+        What is written outside of loops is written once where the code is a module's.
+        """
+        written = self.written_names
+        if not self.is_optimized:
+            around = [loop.body for loop in self.loops.values() if header in loop.body]
+            written = frozenset(name for body in around for name in self._names(body, _NAME_WRITES))
+        used = self._names(sorted(self.loops[header].body), _NAME_READS | _NAME_WRITES)
+        return tuple(dict.fromkeys(name for name in used if name in written))
+
+    def _names(self, offsets: Iterable[int], which: set[str]) -> Iterator[str]:
+        for offset in offsets:
+            if self.instructions[offset].name in which:
+                yield self.name(self.instructions[offset])
 
     def successors(self, instruction: Instruction) -> Iterator[int]:
         """The offsets that may follow, exceptions apart."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+OPTIMIZED = 0x1
+"""A function's: its locals are slots of the frame. Others have theirs in a namespace."""
 VARARGS, VARKEYWORDS = 0x4, 0x8
 SUSPENDING = 0x20 | 0x80 | 0x200
 """Generators, coroutines, asynchronous generators."""

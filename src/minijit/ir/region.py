@@ -167,7 +167,11 @@ Slot = Value | Const | Hole | Entry | VirtualTuple | VirtualRange | RangeIterato
 
 @dataclass(frozen=True, slots=True)
 class FrameState:
-    """One interpreter frame at an exit: it goes on with the instruction at `offset` (bytes into `co_code`)."""
+    """One interpreter frame at an exit: it goes on with the instruction at `offset` (bytes into `co_code`).
+
+    The locals are those of the region: behind the frame's come the names that a loop has as variables, which stand in
+    the frame's namespace (`Code.loop_names`).
+    """
 
     offset: int
     locals: tuple[Slot, ...]
@@ -244,8 +248,8 @@ class Block:
 class Region:
     """A control-flow graph: block 0 is the entry and has no predecessor.
 
-    `entry_kinds` has one row for each slot that the entry looks at: the parameters for `CALL`, all locals and the stack
-    for `LOOP`.
+    `entry_kinds` has one row for each slot that the entry looks at: the parameters for `CALL`, all locals (see
+    `FrameState`) and the stack for `LOOP`.
     """
 
     name: str
