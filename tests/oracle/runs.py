@@ -10,6 +10,7 @@ through; and the blocks of memory that are left over when both runs have been th
 
 from __future__ import annotations
 
+import builtins
 import gc
 import random
 import signal
@@ -18,6 +19,7 @@ import warnings
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import minijit
@@ -119,7 +121,7 @@ class Run:
 
 
 def run(text: str, decorate: Callable[[Any], Any]) -> Run:
-    """Runs a program with this decorator."""
+    """Runs a program with this decorator, which its module gets as well: in the form of a function."""
     logged: list[object] = []
 
     def log(*values: object) -> None:
@@ -128,12 +130,13 @@ def run(text: str, decorate: Callable[[Any], Any]) -> Run:
             logged.append((type(value), str(value), trace_of(value)) if is_error else exact(value))
 
     probe = object()
-    scope: dict[str, Any] = {"jit": decorate, "log": log, "probe": probe}
+    scope: dict[str, Any] = {"__builtins__": builtins, "jit": decorate, "log": log, "probe": probe}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a constant where a variable might stand
-        exec(compile(text, "<program>", "exec"), scope)
+        module = FunctionType(compile(text, "<program>", "exec"), scope)
+    decorate(module)()
     scope["main"]()
-    numbers = {name: exact(value) for name, value in scope.items() if type(value) in (int, float, bool, tuple)}
+    numbers = [(name, exact(value)) for name, value in scope.items() if type(value) in (int, float, bool, tuple)]
     references = sys.getrefcount(probe)
     # Functions and their globals refer to each other: not to be left to the collector.
     scope.clear()

@@ -1,9 +1,9 @@
 """Random programs: whole modules of numeric functions, and what a main function does with them, as source text.
 
-In: a source of random choices (`random.Random`, or hypothesis' `randoms`, which shrinks). Out: the text of a module. It
-expects three names in its globals: `jit`, `log` (called with values, in the order in which they come about) and `probe`
-(an object whose references are counted). `main()` runs it. A program ends soon: loops are short, but for a few that
-are meant to get hot, and ints that grow are cut back.
+In: a source of random choices (`random.Random`, or hypothesis' `randoms`, which shrinks). Out: the text of a module,
+which may have loops of its own. It expects three names in its globals: `jit`, `log` (called with values, in the order
+in which they come about) and `probe` (an object whose references are counted). `main()` runs it. A program ends soon:
+loops are short, but for a few that are meant to get hot, and ints that grow are cut back.
 
 The programs are mostly well typed; a share of the assignments is not, since a change of type is what compiled code must
 notice. Most functions are pure: what is not compiled ends compiled code, and so hides what comes after it.
@@ -99,8 +99,21 @@ class Writer(Statements):
         for write in [self.function] * self.random.randrange(1, 3) + [self.table] * self.random.randrange(1, 5):
             self.lines += ["", ""]
             write()
-        self.lines += ["", "", *self.main()]
+        main = list(self.main())
+        if self.chance(40):
+            self.script()
+        self.lines += ["", "", *main]
         return "\n".join(self.lines) + "\n"
+
+    def script(self) -> None:
+        """Statements of the module itself, whose variables stand in its namespace beside the globals of all."""
+        self.pure, self.result = self.chance(75), ""
+        self.lines += ["", "", "try:"]
+        scope = Scope({})
+        for _ in range(3):
+            self.room = self.random.randrange(3, 12)
+            self.body(scope, 3)
+        self.lines += ["except Exception as error:", "    log(error)"]
 
     def main(self) -> Iterator[str]:
         """Calls everything often, with what differs from call to call, and changes globals between."""

@@ -37,8 +37,9 @@ STEPS = (1, 2, 3, 16, 17, -1, -5, 10**17, 2**58, 2**60, -(2**59))
 
 @dataclass(slots=True)
 class Statements(Expressions):
-    """Writes statements, line by line. `result` is the sort that the function at hand returns, or `tuple`, `room` for how
-    many statements it has room, `cells` are the variables of the function around it."""
+    """Writes statements, line by line. `result` is the sort that the function at hand returns, or `tuple`, or empty where
+    nothing is returned; `room` for how many statements it has room, `cells` are the variables of the function around
+    it."""
 
     lines: list[str] = field(default_factory=list)
     result: str = "int"
@@ -67,6 +68,8 @@ class Statements(Expressions):
         ways += [self.branch, self.for_loop, self.while_loop, self.branch, self.for_loop] * deep
         if not self.pure:
             ways += [self.effect, self.rebind, self.closure] + [self.attempt] * deep
+        elif not self.result:
+            ways += [self.rebind] * 2
         if self.cells:
             ways += [self.captured] * 2
         ways += [self.jump] * (2 if scope.loops else 0) + [self.leave]
@@ -360,7 +363,7 @@ class Statements(Expressions):
     def leave(self, scope: Scope, _nesting: int) -> None:
         if self.chance(60):
             return self.assign(scope, 0)
-        if self.chance(15):
+        if not self.result or self.chance(15):
             self.line(scope, f"assert {self.condition(scope, 1)}, {self.int(scope, 0)}")
         else:
             self.line(scope, f"if {self.condition(scope, 2)}: return {self.shown(scope)}")

@@ -33,6 +33,7 @@ from minijit.driver.offers import Offers
 from minijit.driver.recordings import Recordings
 from minijit.driver.registry import Registry
 from minijit.driver.state import exits_of
+from minijit.driver.turn import report_bug
 from minijit.events import Hub, KillReason, Stats
 from minijit.runtime.stress import Strikes
 
@@ -234,7 +235,7 @@ class Driver:
         if frame is None or not self.turn.take():
             return False
         try:
-            self._if_open(partial(self.offer, frame, header))
+            self._answer_or_abandon(partial(self.offer, frame, header))
         finally:
             self.turn.pass_on()
         return self._site(id(code), header) is None
@@ -264,11 +265,21 @@ class Driver:
             self.registry.monitoring.rearm(raw.borrow(a))
         elif self.turn.take():
             try:
-                self._if_open(partial(self._answer, kind, a, b, frame))
+                self._answer_or_abandon(partial(self._answer, kind, a, b, frame))
             finally:
                 self.turn.pass_on()
         else:
             self._do(partial(self._hot.postpone, kind, a, b))
+
+    def _answer_or_abandon(self, work: Callable[[], object]) -> None:
+        """Does what a hot place asks for. What fails there is a bug of ours and would fail at each round of a loop: the
+        program goes on without us."""
+        try:
+            self._if_open(work)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.abandon()
+            report_bug(error)
+            self.refuse("it has failed")
 
     def _answer(self, kind: Call, a: int, b: int, frame: frames.Frame | None) -> None:
         registry = self.registry

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     Work = Callable[[], object]
 
 
+def report_bug(error: Exception) -> None:
+    """Tells of an exception that nobody else is to see."""
+    told = "".join(traceback.format_exception(error)).rstrip()
+    say(f"minijit: please report this bug in minijit:\n{told}")
+
+
 @dataclass(slots=True)
 class Turn:
     """One a process. No signal handler runs in the thread that has it."""
@@ -58,8 +64,7 @@ class Turn:
         try:
             self._work.popleft()()
         except Exception as error:  # noqa: BLE001 - a bug of ours must not become one of the program's
-            told = "".join(traceback.format_exception(error)).rstrip()
-            say(f"minijit: please report this bug in minijit:\n{told}")
+            report_bug(error)
 
     def do(self, work: Work) -> None:
         """Does the work now, or lets whoever has the turn do it."""

@@ -96,7 +96,8 @@ def root_sentences(code: Code, root: RootFacts) -> Iterator[str]:
 
 
 def _version(code: Code, root: RootFacts, version: VersionFacts) -> str:
-    names = code.slot_names if root.root.point is EntryPoint.LOOP else code.code.co_varnames
+    is_loop = root.root.point is EntryPoint.LOOP
+    names = code.slot_names + code.loop_names(root.root.offset) if is_loop else code.code.co_varnames
     named = [f"{name}: {kind.label}" for name, kind in zip(names, version.kinds, strict=False)]
     # What a loop has on the stack, its iterators, has no name.
     kinds = named + [kind.label for kind in version.kinds[len(names) :]]
