@@ -12,12 +12,15 @@ the machine wanders by more than what is to be seen.
 | `imports` | whole processes that import a large package |
 | `programs` | pyperformance's benchmarks that are not numeric, each timed by pyperf in a process of its own |
 | `scripts` | the kernels: plain, decorated, and undecorated under `MINIJIT=1`; the share of the decorated speed |
+| `loops` | the same of the kernels' bodies as loops of a module, whose variables are globals |
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
+import inspect
 import json
 import math
 import os
@@ -25,6 +28,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from time import perf_counter
 
@@ -134,24 +138,65 @@ def values(result: dict[str, object]) -> list[float]:
 
 
 def scripts(rounds: int) -> None:
-    """The kernels: plain, decorated, and as they are under `MINIJIT=1`, each in processes of its own."""
+    """The kernels as they are."""
+    shares_of({kernel.name: ([str(KERNELS)], [kernel.name, "0.05", "3"]) for kernel in kernels.KERNELS}, rounds)
+
+
+def loops(rounds: int) -> None:
+    """The kernels' bodies at the top level of a module."""
+    texts = {kernel.name: as_module(kernel) for kernel in kernels.KERNELS}
+    shares_of({name: (["-c", text], []) for name, text in texts.items() if text}, rounds)
+
+
+REPEATED = """
+import json
+
+from time import perf_counter
+import math
+_samples = []
+_end = perf_counter() + 1.5
+while perf_counter() < _end:
+    _start = perf_counter()
+{body}
+    _samples.append(perf_counter() - _start)
+print(json.dumps({{"samples": _samples[len(_samples) // 2:]}}))
+"""
+
+
+def as_module(kernel: kernels.Kernel) -> str:
+    """A kernel's body, done again and again by a module; empty where it is not a body with one result in the end."""
+    function = kernel.function
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    assert isinstance(tree, ast.FunctionDef)
+    *body, last = tree.body
+    returns = sum(isinstance(node, ast.Return) for node in ast.walk(tree))
+    if kernel.driver or returns > 1 or not isinstance(last, ast.Return) or last.value is None:
+        return ""
+    given = [f"{name.arg} = {value!r}" for name, value in zip(tree.args.args, kernel.arguments, strict=True)]
+    shown = [f"result = {ast.unparse(last.value)}", f"assert result == {kernel.expected!r}"]
+    return REPEATED.format(body=textwrap.indent("\n".join([*given, *map(ast.unparse, body), *shown]), "    "))
+
+
+def shares_of(programs: dict[str, tuple[list[str], list[str]]], rounds: int) -> None:
+    """Programs named like kernels, as arguments of the interpreter and of their own: plain, and under `MINIJIT=1`,
+    beside the decorated kernel; each in processes of its own."""
     shares = []
-    for kernel in kernels.KERNELS:
+    for name, (program, arguments) in programs.items():
         ways = {
-            "plain": ([str(KERNELS)], PLAIN),
-            "decorated": (["-c", DECORATED], PLAIN),
-            "whole": ([str(KERNELS)], ON),
+            "plain": ([*program, *arguments], PLAIN),
+            "decorated": (["-c", DECORATED, name, "0.05", "3"], PLAIN),
+            "whole": ([*program, *arguments], ON),
         }
         samples: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(rounds):
-            for way, (arguments, env) in ways.items():
-                command = [sys.executable, *arguments, kernel.name, "0.05", "3"]
+            for way, (words, env) in ways.items():
+                command = [sys.executable, *words]
                 done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, cwd=KERNELS.parent)
                 samples[way].extend(json.loads(done.stdout)["samples"])
         plain, decorated, whole = (statistics.median(samples[way]) for way in ways)
         shares.append(decorated / whole)
         speed = f"decorated {plain / decorated:6.1f} x, MINIJIT=1 {plain / whole:6.1f} x"
-        print(f"{kernel.name:<29} {1e3 * plain:8.2f} ms, {speed}, share {shares[-1]:.2f}", flush=True)
+        print(f"{name:<29} {1e3 * plain:8.2f} ms, {speed}, share {shares[-1]:.2f}", flush=True)
     print(f"median share of {len(shares)}: {statistics.median(shares):.2f}, least: {min(shares):.2f}")
 
 
@@ -161,7 +206,7 @@ DECORATED = "import sys, kernels, minijit; minijit.jit(kernels.named(sys.argv[1]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="start,imports,programs,scripts")
+    parser.add_argument("--only", default="start,imports,programs,scripts,loops")
     parser.add_argument("--benchmark", nargs="*", default=BENCHMARKS)
     chosen = parser.parse_args()
     parts = chosen.only.split(",")
@@ -173,6 +218,8 @@ def main() -> None:
         programs(chosen.rounds, chosen.benchmark)
     if "scripts" in parts:
         scripts(chosen.rounds)
+    if "loops" in parts:
+        loops(chosen.rounds)
 
 
 if __name__ == "__main__":
