@@ -137,6 +137,14 @@ for i in range(1000):
 """)
 
 
+def test_later_names_come_behind_earlier_ones() -> None:
+    check("""
+for i in range(1000):
+    if i == 900: first_in_the_code = i
+    if i == 800: second_in_the_code = i
+""")
+
+
 def test_name_that_is_deleted_is_looked_for_in_builtins() -> None:
     check("""
 abs = 5

@@ -209,8 +209,15 @@ _ROWS = (
         "iterator-not-written-back",
         "a loop that is left on the stack has its iterator as it was entered",
         "backend.snapshots",
-        "return (Make.HOME, home, self.positions[start], self.positions[length])",
-        "return (Make.ENTRY, home)",
+        "return (Make.HOME, self.placement.slot(home), self.positions[start], self.positions[length])",
+        "return (Make.ENTRY, self.placement.slot(home))",
+    ),
+    Mutant(
+        "name-not-written-back",
+        "an exit leaves the first of a loop's names as it was entered",
+        "backend.snapshots",
+        "        elif place >= 0:",
+        "        elif place >= 0 and name != placement.names[0]:",
     ),
     Mutant(
         "range-never-ends",

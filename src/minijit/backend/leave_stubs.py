@@ -311,23 +311,19 @@ written:
   %instruction_place = call ptr @at(ptr %frame, i64 {abi.FRAME.prev_instr})
   store ptr %resume, ptr %instruction_place
   %named = call i1 @write_names(ptr %frame, ptr %names, i64 %stores, ptr %objects)
-  br i1 %named, label %whole, label %lost
-lost:
-  call void @drop(ptr %objects, i64 %boxes)
-  call void @drop(ptr %olds, i64 %most)
-  ret ptr inttoptr (i64 2 to ptr)
+  br i1 %named, label %whole, label %release
 whole:
   br i1 %hot, label %tell, label %release
 tell:
   call void @ask(i64 {Call.EXIT:d}, i64 %record_word, i64 0, ptr %hot_at_place)
   br label %release
 release:
+  %how = phi i64 [ 2, %written ], [ 1, %whole ], [ 1, %tell ]
   ; This may run any code, which may take the region out of service: the record is not touched any more.
   call void @drop(ptr %objects, i64 %boxes)
   call void @drop(ptr %olds, i64 %most)
-  br label %done
-done:
-  ret ptr inttoptr (i64 1 to ptr)
+  %status = inttoptr i64 %how to ptr
+  ret ptr %status
 }}
 """
 
