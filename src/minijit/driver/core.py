@@ -159,8 +159,7 @@ class Driver:
     def close(self) -> None:
         """Takes everything back: code, vectorcalls, events, watchers. To be called in the driver's turn."""
         self._is_closed = True
-        for state in list(self.registry.functions.values()):
-            self.registry.forget(state, KillReason.DISABLED)
+        self.registry.forget_all(KillReason.DISABLED)
         self.registry.monitoring.close()
         self._scout = None
         if self.registry.in_service is not None:

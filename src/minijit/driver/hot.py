@@ -71,6 +71,8 @@ class HotPlaces:
             return
         code = state.code
         ask_again(state.words, self.registry.config.loop_threshold)
+        if not self._has_function(code, frame):
+            return
         if hooks.is_watched(code.code.code):
             return
         kinds = loop_kinds(code.code, state.root.offset, frame)
@@ -86,7 +88,7 @@ class HotPlaces:
 
     def missed_loop(self, state: RootState | None, frame: Frame) -> None:
         """A loop was often reached with types that no version takes."""
-        if state is None or state.is_out:
+        if state is None or state.is_out or not self._has_function(state.code, frame):
             return
         kinds = loop_kinds(state.code.code, state.root.offset, frame)
         if kinds is not None:
@@ -155,6 +157,12 @@ class HotPlaces:
                 return
 
     # ---- asking
+
+    def _has_function(self, code: CodeState, frame: Frame) -> bool:
+        """Whether a function of the code is known. Of one that rests, the frame's may be taken on."""
+        if not code.functions and self.offers is not None:
+            self.offers.take_on(frame)
+        return bool(code.functions)
 
     def _is_served(self, state: RootState, kinds: tuple[EntryKind, ...]) -> bool:
         """Whether there is a version for these kinds.

@@ -3,17 +3,22 @@
 In: functions that come, get another code object, or end. Out: a `FunctionState` for each, a `CodeState` for each code
 object, shared by its functions, with a root for each loop; the events that these need, and their entries in the maps
 of the stubs. Decides nothing and compiles nothing. Nothing native is touched before `go_native`.
+
+Functions within functions come and go, each time with the same code object. So what was compiled outlives the function,
+as long as somebody else has the code object: the next function of that code gets the state of the one that has ended.
 """
 
 from __future__ import annotations
 
+import sys
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minijit.backend.words import site_key
 from minijit.cpython import hooks
 from minijit.cpython.scout import JUMP, START
-from minijit.driver.state import CodeState, FunctionState, RootState, function_state, new_site
+from minijit.driver.state import CodeState, FunctionState, RootState, function_state, home_of, new_site
 from minijit.events import KillReason
 from minijit.ir.bytecode import decode
 from minijit.ir.region import EntryPoint
@@ -28,6 +33,10 @@ if TYPE_CHECKING:
     from minijit.runtime.policy import Policy
 
 
+RESTING = 64
+"""How many code objects without a function are remembered."""
+
+
 @dataclass(slots=True)
 class Registry:
     """Everything known, by address: code objects, functions, and loops by the words of their site."""
@@ -38,6 +47,7 @@ class Registry:
     functions: dict[int, FunctionState] = field(default_factory=dict)
     loops: dict[int, RootState] = field(default_factory=dict)
     in_service: Service | None = None
+    _resting: dict[int, CodeState] = field(default_factory=dict)  # those without a function, the oldest first
 
     @property
     def service(self) -> Service:
@@ -88,10 +98,14 @@ class Registry:
             self.update_events(fresh.code)
 
     def _enter(self, function: FunctionType, code_object: CodeType, policy: Policy) -> FunctionState:
+        self._look_after_resting()
         code = self._code_state(code_object)
-        state = function_state(code, function, policy, self.config.miss_threshold)
+        self._resting.pop(code.address, None)
+        state = _revived(code, function, policy) or function_state(code, function, policy, self.config.miss_threshold)
         self.functions[state.address] = code.functions[state.address] = state
         self._adopt(state)
+        if state.versions:
+            self.service.relink(state)
         self.update_events(code)
         return state
 
@@ -144,7 +158,8 @@ class Registry:
     def update_events(self, code: CodeState) -> None:
         """Asks the interpreter for the events that the code's roots need, and for no others."""
         events = 0
-        if any(not f.is_out for f in code.functions.values()):
+        waits = code.spare is not None and self.monitoring.scout is not None
+        if waits or any(not f.is_out for f in code.functions.values()):
             events |= START
         if any(not loop.is_out for loop in code.loops.values()):
             events |= JUMP
@@ -158,9 +173,8 @@ class Registry:
                 loop.words.set("silent", loop.is_out)
 
     def roots(self) -> list[RootState]:
-        """All functions that are known, then all loops. A finaliser that comes in between may take one out."""
-        loops = [loop for code in list(self.codes.values()) for loop in code.loops.values()]
-        return [*self.functions.values(), *loops]
+        """All that are known. A finaliser that comes in between may take one out."""
+        return [root for code in list(self.codes.values()) for root in code.roots]
 
     # ---- going
 
@@ -172,22 +186,70 @@ class Registry:
     def gone(self, state: FunctionState) -> None:
         """A function is being destroyed, or has been."""
         state.reference = None
-        self.forget(state, KillReason.GONE)
+        self._look_after_resting()
+        if not _is_worth_keeping(state):
+            self.forget(state, KillReason.GONE)
+            return
+        self._detach(state)
+        code = state.code
+        self._drop_spare(code, KillReason.GONE)
+        code.spare = state
+        if code.functions:
+            return
+        self._resting[code.address] = code
+        # The function that is being destroyed has it still.
+        if not self._is_wanted(code, others=1):
+            self._forget_code(code, KillReason.GONE)
+            return
+        self.update_events(code)
+        if len(self._resting) > RESTING:
+            self._forget_code(next(iter(self._resting.values())), KillReason.GONE)
+
+    def _look_after_resting(self) -> None:
+        """Forgets code that nobody else has any more."""
+        for code in list(self._resting.values()):
+            if code.address in self._resting and not self._is_wanted(code):
+                self._forget_code(code, KillReason.GONE)
 
     def forget(self, state: FunctionState, why: KillReason) -> None:
         """Nothing of the function is known any more; nor of its code object, if it was the last function of it."""
         self.retire_all(state, why)
-        code = state.code
+        self._detach(state)
+        state.close()
+        if not state.code.functions:
+            self._forget_code(state.code, why)
+
+    def forget_all(self, why: KillReason) -> None:
+        """Nothing is known any more."""
+        for state in list(self.functions.values()):
+            self.forget(state, why)
+        for code in list(self._resting.values()):
+            self._forget_code(code, why)
+
+    def _detach(self, state: FunctionState) -> None:
+        """Nothing of what is told of the function's address means this state any more."""
         del self.functions[state.address]
-        del code.functions[state.address]
+        del state.code.functions[state.address]
         if self.in_service is not None and state.address in self.natives.functions:
             del self.natives.functions[state.address]
             self.natives.watch.unwatch_function(state.address)
-        state.close()
-        if not code.functions:
-            self._forget_code(code, why)
+
+    def _is_wanted(self, code: CodeState, others: int = 0) -> bool:
+        """Whether anybody has the code object but minijit and so many others."""
+        records = sum(len(root.versions) for root in code.roots)
+        # Beside these there are `Code` and the call.
+        ours = 2 + records + (code.address in self.monitoring.active)
+        return sys.getrefcount(code.code.code) > ours + others
+
+    def _drop_spare(self, code: CodeState, why: KillReason) -> None:
+        spare, code.spare = code.spare, None
+        if spare is not None:
+            self.retire_all(spare, why)
+            spare.close()
 
     def _forget_code(self, code: CodeState, why: KillReason) -> None:
+        self._resting.pop(code.address, None)
+        self._drop_spare(code, why)
         code.recording = None
         for header, loop in code.loops.items():
             self.retire_all(loop, why)
@@ -206,3 +268,22 @@ class Registry:
         # A function that died before the native part was made has no sites.
         if self.in_service is not None and key in self.natives.sites:
             del self.natives.sites[key]
+
+
+def _revived(code: CodeState, function: FunctionType, policy: Policy) -> FunctionState | None:
+    """The state of a function of the same code that has ended, as that of this one, if that has the same namespaces."""
+    state = code.spare
+    if state is None or state.home != home_of(function):
+        return None
+    code.spare = None
+    state.reference, state.address = weakref.ref(function), id(function)
+    state.name, state.policy = function.__qualname__, policy
+    return state
+
+
+def _is_worth_keeping(state: FunctionState) -> bool:
+    """Whether the next function of this code is better off for what is known of it. A module's code runs once."""
+    code = state.code
+    if code.recording is not None or state.suppressed or not code.code.is_optimized:
+        return False
+    return any(root.versions or root.given_up is not None for root in code.roots)

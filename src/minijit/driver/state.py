@@ -216,9 +216,11 @@ def _version_facts(version: Installed) -> VersionFacts:
 
 @dataclass(slots=True, eq=False)
 class FunctionState(RootState):
-    """The root at a function's start. `words` are those of the chain."""
+    """The root at a function's start. `words` are those of the chain, `home` the addresses of the function's globals
+    and builtins."""
 
     reference: weakref.ref[Any] | None = None
+    home: tuple[int, int] = (0, 0)
     address: int = 0
     entry: int = hooks.PLAIN_VECTORCALL  # where calls of the function go, as far as we know
 
@@ -278,13 +280,15 @@ class FunctionState(RootState):
 
 @dataclass(slots=True, eq=False)
 class CodeState:
-    """One code object: what was decoded and recorded of it, its functions and its loops."""
+    """One code object: what was decoded and recorded of it, its functions and its loops. `spare` is the state of a
+    function that has ended, for the next one that has this code (see `registry`)."""
 
     code: Code
     start: Words
     profile: Profile = field(default_factory=Profile)
     functions: dict[int, FunctionState] = field(default_factory=dict)
     loops: dict[int, RootState] = field(default_factory=dict)
+    spare: FunctionState | None = None
     recording: Recording | None = None
     recorded: RootState | None = None
     replaces: Installed | None = None
@@ -292,6 +296,12 @@ class CodeState:
     @property
     def address(self) -> int:
         return id(self.code.code)
+
+    @property
+    def roots(self) -> list[RootState]:
+        """All that are known: functions, loops, and the function that has ended."""
+        spare = [self.spare] if self.spare is not None else []
+        return [*self.functions.values(), *self.loops.values(), *spare]
 
 
 def new_site(hot_at: int) -> Words:
@@ -313,5 +323,11 @@ def function_state(code: CodeState, function: FunctionType, policy: Policy, miss
         policy=policy,
         words=words,
         reference=weakref.ref(function),
+        home=home_of(function),
         address=id(function),
     )
+
+
+def home_of(function: Any) -> tuple[int, int]:
+    """The addresses of a function's globals and builtins."""
+    return id(function.__globals__), id(function.__builtins__)
