@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from minijit.backend.engine import function_at
-from minijit.build.builder import Builder, Request
+from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
+from minijit.build.request import Request
 from minijit.cpython import raw
 from minijit.ir.bytecode import decode
 from minijit.ir.region import EntryKind, EntryPoint

@@ -34,7 +34,12 @@ def _minijit() -> Iterator[None]:
 
 def namespace(**more: object) -> dict[str, Any]:
     logged: list[object] = []
-    return {"__builtins__": builtins, "log": lambda *values: logged.extend(map(exact, values)), "logged": logged, **more}
+    return {
+        "__builtins__": builtins,
+        "log": lambda *values: logged.extend(map(exact, values)),
+        "logged": logged,
+        **more,
+    }
 
 
 def found_in(names: dict[str, Any]) -> object:

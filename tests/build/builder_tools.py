@@ -29,8 +29,9 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from minijit.build.builder import Build, Builder, Request
+from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
+from minijit.build.request import Build, Request
 from minijit.ir.bytecode import Code, decode
 from minijit.ir.check import check_region
 from minijit.ir.eval import Left, Outcome, Returned, evaluate
@@ -61,9 +62,12 @@ BLOCKS, VERSIONS = 600, 4
 
 
 def function_of(source: str) -> FunctionType:
-    """The last function that a source defines."""
+    """The last function that a source defines; one that defines none is a module's, in the form of a function."""
     namespace: dict[str, object] = {}
-    exec(compile(source, "<case>", "exec"), namespace)
+    module = compile(source, "<case>", "exec")
+    if not any(line.startswith("def ") for line in source.splitlines()):
+        return FunctionType(module, namespace)
+    exec(module, namespace)
     return [value for value in namespace.values() if isinstance(value, FunctionType)][-1]
 
 
@@ -96,6 +100,7 @@ def build(
         compile_unseen=seen is None,
         max_blocks=blocks,
         max_versions=versions,
+        names=() if header is None else code.loop_names(header),
         volatile=frozenset((id(namespace), name) for name in volatile),
     )
     made = Builder(request, HANDLERS).build()

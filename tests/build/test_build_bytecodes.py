@@ -198,7 +198,6 @@ WITHOUT_A_HANDLER = {
     "SET_ADD": "{f(a) for a in b}",
     "STORE_ATTR": "self.x = a",
     "STORE_DEREF": "nonlocal",
-    "STORE_GLOBAL": "global",
     "STORE_SLICE": "a[i:j] = b",
     "STORE_SUBSCR": "a[i] = b",
     "UNPACK_EX": "first, *rest = a",

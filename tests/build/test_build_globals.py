@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from builder_tools import build, expression_of, function_of, region_of
 
-from minijit.build.builder import Assumption, Build
-from minijit.driver.compiler import stored_globals
+from minijit.build.request import Assumption, Build
 from minijit.ir.bytecode import decode
 from minijit.ir.region import Const
 
@@ -138,7 +137,7 @@ STORES: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("source", STORES)
 def test_globals_that_the_code_stores(source: str) -> None:
-    assert stored_globals(decode(function_of(source).__code__)) == set(STORES[source])
+    assert decode(function_of(source).__code__).written_names == set(STORES[source])
 
 
 def test_a_hundred_names_in_an_extended_argument() -> None:
@@ -146,7 +145,7 @@ def test_a_hundred_names_in_an_extended_argument() -> None:
     names = [f"k{number}" for number in range(300)]
     source = "def f(a):\n    global k299\n    k299 = 1\n    return " + " + ".join(names[:-1]) + "\n"
     function = function_of(source)
-    assert stored_globals(decode(function.__code__)) == {"k299"}
+    assert decode(function.__code__).written_names == {"k299"}
     function.__globals__.update(dict.fromkeys(names, 1))
     made = build(function_of_last_line(function, names), "int")
     assert {a.name for a in made.assumptions} == set(names)

@@ -21,7 +21,7 @@ import pytest
 from builder_tools import BLOCKS, VERSIONS, build, function_of
 from random_functions import PARAMETERS, random_function
 
-from minijit.build import bytecodes, numbers
+from minijit.build import bytecodes, numbers, sequences
 from minijit.build.builder import Builder
 from minijit.build.state import State
 from minijit.events import ExitReason
@@ -229,11 +229,11 @@ MUTANTS = {
     "unpacking turned round": (
         bytecodes.HANDLERS,
         "UNPACK_SEQUENCE",
-        lambda b, i: b.state.stack.extend(bytecodes.tuple_items(b.state.pop()) or [Const(0)] * i.arg),
+        lambda b, i: b.state.stack.extend(sequences.tuple_items(b.state.pop()) or [Const(0)] * i.arg),
     ),
     "DELETE_FAST forgets": (bytecodes.HANDLERS, "DELETE_FAST", lambda _b, _i: None),
     "the iterator stands still": (
-        vars(bytecodes),
+        vars(sequences),
         "_next_value",
         lambda _b, iterator, done: State(done.locals, [*done.stack, iterator, iterator.start]),
     ),

@@ -163,7 +163,7 @@ _ROWS = (
     Mutant(
         "attribute-of-the-wrong-item",
         "t[-1] is t[0]",
-        "build.bytecodes",
+        "build.sequences",
         "b.state.push(items[index.value])",
         "b.state.push(items[max(index.value, 0)])",
     ),
@@ -222,7 +222,7 @@ _ROWS = (
     Mutant(
         "range-never-ends",
         "a round takes nothing from what is left of a range",
-        "build.bytecodes",
+        "build.sequences",
         'left = b.op("int_sub_wrap", iterator.length, Const(1))',
         'left = b.op("int_sub_wrap", iterator.length, Const(0))',
     ),

@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minijit.build.builder import Builder, Request
+from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
+from minijit.build.request import Request
 from minijit.driver.dumps import show
 from minijit.driver.state import Failure, FunctionState
 from minijit.events import AbortReason, ExitReason
@@ -20,7 +21,7 @@ from minijit.opt.pipeline import optimise
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minijit.build.builder import Assumption, Build
+    from minijit.build.request import Assumption, Build
     from minijit.config import Config
     from minijit.driver.natives import Natives
     from minijit.driver.state import Installed, RootState

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.backend.words import MAX_BOUND
-from minijit.build.builder import has_plain_keys
+from minijit.build.request import has_plain_keys
 from minijit.cpython import frames
 from minijit.ir import codeflags
 from minijit.ir.region import GENERAL, INPUT_RANGES, RANGE_STEPS, EntryKind

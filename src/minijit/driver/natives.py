@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from minijit.backend.lower import Emitter
-    from minijit.build.builder import Build
+    from minijit.build.request import Build
     from minijit.config import Config
     from minijit.driver.state import RootState
     from minijit.ir.region import EntryKind, Region

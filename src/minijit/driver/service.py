@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from minijit.build.builder import has_plain_keys
+from minijit.build.request import has_plain_keys
 from minijit.cpython import hooks
 from minijit.cpython.perf import write_perf_map_entry
 from minijit.driver import compiler
@@ -20,7 +20,7 @@ from minijit.events import AbortReason, Compiled, Event, Hub, Killed, KillReason
 from minijit.runtime.assume import ABSENT, Assumptions
 
 if TYPE_CHECKING:
-    from minijit.build.builder import Assumption
+    from minijit.build.request import Assumption
     from minijit.config import Config
     from minijit.ir.region import EntryKind
 

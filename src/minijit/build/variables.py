@@ -1,0 +1,129 @@
+"""Variables: locals, names in a namespace that a loop has as locals, and names that are assumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minijit.build.handlers import Handlers
+from minijit.events import ExitReason
+from minijit.ir.region import Const, Entry, EntryPoint, Hole, Kind, Slot, Value, const_kind
+
+if TYPE_CHECKING:
+    from minijit.build.builder import Builder
+    from minijit.ir.bytecode import Instruction
+
+HANDLERS = Handlers()
+handles = HANDLERS.handles
+
+
+@handles("LOAD_FAST", "LOAD_FAST_CHECK")
+def _load_fast(b: Builder, i: Instruction) -> None:
+    _load_local(b, i, i.arg, b.request.code.slot_names[i.arg], is_sure=i.name == "LOAD_FAST")
+
+
+def _load_local(b: Builder, i: Instruction, index: int, name: str, *, is_sure: bool) -> None:
+    """`is_sure`: the compiler has seen that the local is bound."""
+    slot = b.state.locals[index]
+    # A loop's entry does not look into slots that hold objects: they may be empty.
+    is_unchecked = isinstance(slot, Entry) and not is_sure
+    if slot is Hole.UNBOUND or is_unchecked:
+        b.unsupported(name, ExitReason.UNBOUND)
+    elif isinstance(slot, Value) and slot.kind is Kind.ANY:
+        _load_any(b, i, index, name)
+    else:
+        b.state.push(slot)
+
+
+_ANY_KINDS = ("int", "float", "bool", "none")
+
+
+def _load_any(b: Builder, i: Instruction, index: int, local: str) -> None:
+    """Finds out of which kind the value is, and goes on in a version for each.
+
+    There the local has its kind: to ask again at its next use would double the versions with each use.
+    """
+    value = b.state.locals[index]
+    assert isinstance(value, Value)
+    if b.is_full:
+        b.unsupported("", ExitReason.TOO_MANY_BLOCKS)
+        return
+    before = b.state
+    for name in _ANY_KINDS:
+        yes, no = b.split(b.op(f"is_{name}", value))
+        b.resume(yes)
+        found = Const(None) if name == "none" else b.op(f"unpack_{name}", value, reason=ExitReason.KIND)
+        state = before.copy()
+        state.locals[index] = found
+        state.push(found)
+        b.later(yes, i.next, state)
+        b.resume(no)
+    b.unsupported(local, ExitReason.UNBOUND)
+
+
+@handles("STORE_FAST")
+def _store_fast(b: Builder, i: Instruction) -> None:
+    _store_local(b, i.arg)
+
+
+def _store_local(b: Builder, index: int) -> None:
+    old = b.state.locals[index]
+    if isinstance(old, Entry) and b.request.root.point is EntryPoint.LOOP:
+        # The interpreter gives an object back when it is overwritten; a region does when it is left. (The arguments of
+        # a call are its caller's as long as it runs.)
+        b.effect("guard_quiet", Const(old.slot), reason=ExitReason.OVERWRITTEN)
+    b.state.locals[index] = b.state.pop()
+
+
+@handles("DELETE_FAST")
+def _delete_fast(b: Builder, i: Instruction) -> None:
+    slot = b.state.locals[i.arg]
+    if slot is Hole.UNBOUND or isinstance(slot, Entry) or (isinstance(slot, Value) and slot.kind is Kind.ANY):
+        b.unsupported(i.name)
+        return
+    b.state.locals[i.arg] = Hole.UNBOUND
+
+
+@handles("LOAD_GLOBAL", "LOAD_NAME")
+def _load_name(b: Builder, i: Instruction) -> None:
+    """Code whose locals are in a namespace runs compiled only where that is the globals."""
+    name = b.request.code.name(i)
+    if i.name == "LOAD_GLOBAL" and i.arg & 1:
+        b.state.push(Hole.NULL)
+    variable = b.request.variable(name)
+    if variable is not None:
+        _load_local(b, i, variable, name, is_sure=True)
+        return
+    slot = _global(b, name)
+    if slot is None:
+        b.unsupported(f"{i.name} {name}")
+        return
+    b.state.push(slot)
+
+
+@handles("STORE_GLOBAL", "STORE_NAME")
+def _store_name(b: Builder, i: Instruction) -> None:
+    """A name that is bound already: a new key has its place among the others, which the order of stores decides."""
+    name = b.request.code.name(i)
+    variable = b.request.variable(name)
+    if variable is None:
+        b.unsupported(f"{i.name} {name}")
+    elif b.state.locals[variable] is Hole.UNBOUND:
+        b.unsupported(name, ExitReason.UNBOUND)
+    else:
+        _store_local(b, variable)
+
+
+def _global(b: Builder, name: str) -> Slot | None:
+    request = b.request
+    if (id(request.globals), name) in request.volatile:
+        return _volatile_global(b, name)
+    found = b.assume(request.globals, name)
+    return found if found is not None else b.assume(request.builtins, name)
+
+
+def _volatile_global(b: Builder, name: str) -> Slot | None:
+    """A global that changes often: looked up each time, and of the kind that it has now."""
+    kind = const_kind(b.request.globals.get(name))
+    if kind is None:
+        return None
+    return b.op("load_global", Const(b.request.globals), Const(name), reason=ExitReason.GLOBAL, kind=kind)
