@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from told import STATS
+from told import SAID, STATS
 
 PROGRAMS = sorted(Path(__file__).with_name("programs").glob("*.txt"))
 MODES = {
@@ -79,7 +79,7 @@ def run(arguments: list[str], directory: Path, env: dict[str, str]) -> tuple[int
         check=False,
     )
     compiled = sum("compilations=" in line for line in STATS.findall(done.stderr))
-    return done.returncode, done.stdout, STATS.sub("", done.stderr), compiled
+    return done.returncode, done.stdout, SAID.sub("", done.stderr), compiled
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from told import STATS
+from told import SAID, STATS
 
 from conftest import Completed, RunPython
 from minijit.__main__ import main
@@ -42,7 +42,7 @@ def compiled(done: Completed) -> int:
 
 
 def without_stats(done: Completed) -> tuple[int, str, str]:
-    return done.returncode, done.stdout, STATS.sub("", done.stderr)
+    return done.returncode, done.stdout, SAID.sub("", done.stderr)
 
 
 PROGRAMS = {
@@ -118,7 +118,7 @@ def test_how_a_program_is_run(tmp_path: Path, run_python: RunPython) -> None:
                 text=True,
                 check=True,
             )
-            results.append(STATS.sub("", done.stderr))
+            results.append(SAID.sub("", done.stderr))
             results.append(done.stdout)
             if first:
                 assert compiled(done), way
@@ -300,3 +300,29 @@ print(["budget of machine code" in str(minijit.explain(functions[f"f{k}"])) for 
 """
     done = run_python(program, env={"MINIJIT": "1", "MINIJIT_THRESHOLD": "20", "MINIJIT_CODE_BYTES": "30000"})
     assert done.stdout == "True True\n[False, True]\n", done.stdout + done.stderr
+
+
+def test_places_are_told_in_the_end(run_python: RunPython) -> None:
+    """The most entered first; those of functions that are gone by then, too."""
+    program = """
+for i in range(40_000):
+    total = i & 7
+def f(x):
+    return x + 1
+def work():
+    def inner(n):
+        s = 0
+        for i in range(n):
+            s += i
+        return s
+    return inner(40_000)
+for k in range(40_000):
+    f(k)
+work()
+del f
+"""
+    done = run_python(program, env=SOON)
+    places = [line.split()[2:4] for line in done.stderr.splitlines() if line.startswith("minijit: place")]
+    assert places[0] == ["f", "(<string>:4)"]
+    assert sorted(places[1:]) == [["<module>", "(<string>:2)"], ["work.<locals>.inner", "(<string>:9)"]]
+    assert without_stats(done) == (0, "", "")

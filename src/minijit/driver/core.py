@@ -156,6 +156,11 @@ class Driver:
             exits=counters["exits"] + sum(map(exits_of, regions)),
         )
 
+    def told(self) -> list[str]:
+        """What is said of everything in the end, as lines of the log."""
+        service = self.registry.in_service
+        return [self.stats().line(), *(service.place_lines(self.registry.roots()) if service is not None else ())]
+
     def close(self) -> None:
         """Takes everything back: code, vectorcalls, events, watchers. To be called in the driver's turn."""
         self._is_closed = True

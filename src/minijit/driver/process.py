@@ -148,7 +148,8 @@ class Process:
         """The interpreter ends."""
         self._is_over = "the interpreter is about to end"
         if self.driver is not None and self.driver.config.stats:
-            say("minijit: " + self.driver.stats().line())
+            for line in self.driver.told():
+                say(f"minijit: {line}")
         self.switch_off()
 
     def _stop(self) -> None:

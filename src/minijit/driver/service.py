@@ -7,6 +7,7 @@ all regions consistent, and emits an event for each region that comes or goes.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,16 +21,21 @@ from minijit.events import AbortReason, Compiled, Event, Hub, Killed, KillReason
 from minijit.runtime.assume import ABSENT, Assumptions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from minijit.build.request import Assumption
     from minijit.config import Config
     from minijit.ir.region import EntryKind
 
 _NOTHING = object()
+PLACES, SHOWN = 1000, 20
+"""Of how many places there are counters, and how many are shown in the end."""
 
 
 @dataclass(slots=True)
 class Service:
-    """All regions in service. `compile_seconds` is what their making has cost so far, `begun` how many were begun."""
+    """All regions in service. `compile_seconds` is what their making has cost so far, `begun` how many were begun.
+    `places` are the counters of each place in the source where there ever was one, if they are wanted in the end."""
 
     config: Config
     natives: Natives
@@ -37,6 +43,7 @@ class Service:
     assumptions: Assumptions[Installed] = field(init=False)
     compile_seconds: float = 0.0
     begun: int = 0
+    places: dict[str, Counter[str]] = field(default_factory=dict)
     _records: dict[int, tuple[Installed, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -163,7 +170,7 @@ class Service:
                 self.natives.watch.unwatch_dict_key(*key)
         for address in installed.records.addresses:
             self._records.pop(address, None)
-        for counters in (state.counters, self.hub.counters):
+        for counters in (state.counters, self.hub.counters, *self._place_counters(state)):
             counters["entries"] += installed.entries
             counters["exits"] += exits_of(installed)
         installed.close()
@@ -185,7 +192,26 @@ class Service:
     def emit(self, state: RootState, event: Event) -> None:
         """Notes an event in the root's history and hands it on."""
         state.history.append(event)
-        self.hub.emit(event, state.counters)
+        self.hub.emit(event, state.counters, *self._place_counters(state))
+
+    def _place_counters(self, state: RootState) -> tuple[Counter[str], ...]:
+        if not self.config.stats:
+            return ()
+        place = f"{state.name} ({_place(state)})"
+        if place not in self.places and len(self.places) >= PLACES:
+            return ()
+        return (self.places.setdefault(place, Counter()),)
+
+    def place_lines(self, roots: Iterable[RootState]) -> Iterator[str]:
+        """The places that were entered most, as lines of the log; `roots` are those that there are still."""
+        for state in roots:
+            for counters in self._place_counters(state):
+                counters["entries"] += sum(version.entries for version in state.versions)
+        found = sorted(self.places.items(), key=lambda item: item[1]["entries"], reverse=True)
+        for place, counters in found[:SHOWN]:
+            if counters["entries"]:
+                shown = ("compilations", "bridges", "kills", "given_up", "entries")
+                yield " ".join(["place     ", place, *(f"{name}={counters[name]}" for name in shown if counters[name])])
 
 
 def _obstacle(state: RootState, namespaces: tuple[dict[str, object], dict[str, object]]) -> Failure | None:
