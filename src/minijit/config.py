@@ -123,6 +123,7 @@ class Config:
     trace_steps: int = row(4000, "distinct steps of one recording", least=1)
     trace_rounds: int = row(4, "times round the root without a new step before a recording ends", least=1)
     region_blocks: int = row(600, "blocks of one region", least=1)
+    inlined_instructions: int = row(100, "instructions of a function that is inlined where it is called", least=0)
     block_versions: int = row(4, "type versions of one bytecode offset before its types are widened", least=1)
     patience: int = row(2, "times that a global may break code before it is read each time", least=1)
     threshold: int = row(
@@ -141,7 +142,7 @@ class Config:
         words="trace region passes llvm llvm-opt asm all",
     )
     perf_map: bool = row(False, "name compiled regions in a map file for Linux perf")
-    stats: bool = row(False, "say on standard error, when the process ends, what was done")
+    stats: bool = row(False, "say on standard error, when the process ends, what was done, and where most")
     check: bool = row(False, "verify every region after every pass")
     stress: str = row(
         "", "stress modes, comma-separated: exits:K, kill:P, bridges, hot, osr, check", parse=parse_stress

@@ -22,7 +22,7 @@ import pytest
 from minijit.backend.engine import function_at
 from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
-from minijit.build.request import Request
+from minijit.build.request import Request, Scope
 from minijit.cpython import raw
 from minijit.ir.bytecode import decode
 from minijit.ir.region import EntryKind, EntryPoint
@@ -74,12 +74,10 @@ def region_of(expression: str, kinds: list[str], top: str) -> Region:
     exec(f"def f({', '.join('abc'[: len(kinds)])}):\n    return {expression}", namespace)
     code = decode(namespace["f"].__code__)
     request = Request(
-        code=code,
+        scope=Scope(code, namespace, vars(builtins)),
         profile=Profile(set(code.instructions), dict.fromkeys(code.instructions, top)),
         root=Root(EntryPoint.CALL, 0),
         entry_kinds=tuple(map(EntryKind, kinds)),
-        globals=namespace,
-        builtins=vars(builtins),
         compile_unseen=True,
         max_blocks=100,
         max_versions=4,

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
-from minijit.build.request import Build, Request
+from minijit.build.request import Build, Request, Scope
 from minijit.ir.bytecode import Code, decode
 from minijit.ir.check import check_region
 from minijit.ir.eval import Left, Outcome, Returned, evaluate
@@ -80,6 +80,7 @@ def build(
     blocks: int = BLOCKS,
     versions: int = VERSIONS,
     tops: str = "",
+    inlined: int = 0,
 ) -> Build:
     """The build of a function, or of one of its loops, for entry kinds.
 
@@ -91,17 +92,16 @@ def build(
     root = Root(EntryPoint.CALL, 0) if header is None else Root(EntryPoint.LOOP, header)
     namespace = function.__globals__
     request = Request(
-        code=code,
+        scope=Scope(code, namespace, vars(builtins), () if header is None else code.loop_names(header)),
         profile=profile,
         root=root,
         entry_kinds=tuple(map(EntryKind, kinds)),
-        globals=namespace,
-        builtins=vars(builtins),
         compile_unseen=seen is None,
         max_blocks=blocks,
         max_versions=versions,
-        names=() if header is None else code.loop_names(header),
         volatile=frozenset((id(namespace), name) for name in volatile),
+        inlines=lambda _: True,
+        max_inlined=inlined,
     )
     made = Builder(request, HANDLERS).build()
     assert check_region(made.region) == ()
@@ -145,7 +145,7 @@ class BuildCase:
         options = dict(option.split("=") for option in match[3].split())
         volatile = options.pop("volatile", "").split(",")
         seen = [int(line) for line in options.pop("seen").split(",")] if "seen" in options else None
-        budgets = {name: int(options.pop(name)) for name in ("blocks", "versions") if name in options}
+        budgets = {name: int(options.pop(name)) for name in ("blocks", "versions", "inlined") if name in options}
         assert not options, f"{self.name}: {options}"
         kinds = [kind.strip() for kind in match[2].split(",") if kind]
         function = function_of(self.source)

@@ -177,7 +177,6 @@ WITHOUT_A_HANDLER = {
     "GET_LEN": "case (x, y)",
     "IMPORT_FROM": "from math import sin",
     "IMPORT_NAME": "import",
-    "KW_NAMES": "f(a, key=b)",
     "LIST_APPEND": "[f(a) for a in b]",
     "LIST_EXTEND": "[*a, b]",
     "LOAD_ASSERTION_ERROR": "assert",

@@ -44,7 +44,8 @@ class CallEntry:
 
     `positional` is how many arguments a plain call has; `next` the address of the word that holds the next link of the
     chain; `entries` that of a counter; `bind`, `watched` and `changed` those of stubs; `monitoring_version` that of the
-    interpreter's word. `modules` are those that must be plain modules still. `strikes`: see `_strike`.
+    interpreter's word. `modules` are those that must be plain modules still; `codes` are inlined, `depth` within each
+    other, and nobody else may watch them. `strikes`: see `_strike`.
     """
 
     code: int
@@ -58,6 +59,8 @@ class CallEntry:
     monitoring_version: int
     changes: Changes
     modules: tuple[int, ...]
+    codes: tuple[int, ...]
+    depth: int
     strikes: bool
 
 
@@ -67,7 +70,7 @@ class LoopEntry:
 
     `globals` and `builtins` are the namespaces that the frame must have; `in_namespace`: its locals must be the
     globals. `placement` says where the frame has the region's slots; `next` is the address of the word that holds the
-    next link of the chain, and `entries` that of a counter. `modules` are those that must be plain modules still.
+    next link of the chain, and `entries` that of a counter. `modules`, `codes` and `depth` are as above.
     `strikes`: where the changes are that come up by `_strike`, if it is wanted.
     """
 
@@ -78,6 +81,8 @@ class LoopEntry:
     next: int
     entries: int
     modules: tuple[int, ...]
+    codes: tuple[int, ...]
+    depth: int
     strikes: Changes | None
 
 
@@ -115,6 +120,8 @@ def call_prologue(entry: CallEntry) -> Callable[[Emitter], None]:
             _strike(e, entry.changes)
         _check_changes(e, entry.changes)
         _check_modules(e, entry.modules, _goes_to(e, "miss"))
+        # The frame of the function itself is not there yet.
+        _check_inlined(e, entry.codes, entry.depth + 1)
         _bind(e, entry)
         for slot, kind in enumerate(e.region.entry_kinds):
             if kind is EntryKind.OBJECT:
@@ -183,6 +190,23 @@ def _check_modules(e: Emitter, modules: tuple[int, ...], check: Callable[[str], 
     for module in modules:
         kind = e.let(f"load i64, ptr {pointer(module + abi.OBJECT.ob_type)}")
         check(e.let(f"icmp eq i64 {kind}, {id(ModuleType)}"))
+
+
+def _check_inlined(e: Emitter, codes: tuple[int, ...], depth: int) -> None:
+    """Nobody watches the functions that are inlined, and the recursion limit has room for their frames."""
+    check = _goes_to(e, "miss")
+    for code in codes:
+        monitoring = e.let(f"load ptr, ptr {pointer(code + abi.CODE.monitoring)}")
+        some, none = e.fresh_label(), e.fresh_label()
+        e.line(f"br i1 {e.let(f'icmp eq ptr {monitoring}, null')}, label %{none}, label %{some}")
+        e.start(some)
+        check(_unwatched(e, monitoring))
+        e.line(f"br label %{none}")
+        e.start(none)
+    if codes:
+        thread = e.let(f"call ptr {e.function('PyThreadState_Get')}()")
+        left = _field(e, thread, abi.THREAD.py_recursion_remaining, "i32")
+        check(e.let(f"icmp sge i32 {left}, {depth}"))
 
 
 def _unwatched(e: Emitter, monitoring: str) -> str:
@@ -273,6 +297,7 @@ def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
         check = _goes_to(e, "miss")
         _check_namespaces(e, entry, check)
         _check_modules(e, entry.modules, check)
+        _check_inlined(e, entry.codes, entry.depth)
         for slot, kind in enumerate(e.region.entry_kinds):
             # A local may be empty. A name that is written must be there: a new key has its place among others.
             if kind is EntryKind.OBJECT and entry.placement.name(slot) is None:

@@ -261,9 +261,14 @@ class Records:
         self.memory.close()
 
 
-def make_records(region: Region, placement: Placement, code: object, first_instruction: int, hot_at: int) -> Records:
-    """The records of a region whose slots a frame has. `first_instruction` is the address of the code object's offset
-    0; the names are strs of that code object."""
+def make_records(
+    region: Region, placement: Placement, kept: tuple[object, ...], code: int, first_instruction: int, hot_at: int
+) -> Records:
+    """The records of a region whose slots a frame has.
+
+    `code` is the address of the code object, and `first_instruction` that of its offset 0. `kept` is whatever the
+    region's names and constants are part of: the records keep it alive.
+    """
     points = list(leave_points(region))
     encoded = [encode(region, point, placement) for point in points]
     memory = raw.Buffer(max(sum(RECORD_BYTES + 8 * len(each.words) for each in encoded), 8))
@@ -274,7 +279,7 @@ def make_records(region: Region, placement: Placement, code: object, first_instr
         words = (
             0,
             hot,
-            id(code),
+            code,
             first_instruction + point.frame.offset,
             len(each.places),
             each.boxes,
@@ -288,13 +293,13 @@ def make_records(region: Region, placement: Placement, code: object, first_instr
             address += 8
         addresses.append(body - RECORD_BYTES)
     constants = tuple(operand.value for operand in _constants(region) if operand.kind is not None)
-    return Records(memory, tuple(addresses), (code, *constants))
+    return Records(memory, tuple(addresses), (*kept, *constants))
 
 
 def _constants(region: Region) -> Iterator[Const]:
     """All constants of a region.
 
-    The records keep the numbers among them alive. Others come from the code object, which is kept, or from a namespace,
+    The records keep the numbers among them alive. Others come from a code object, which is kept, or from a namespace,
     where the region's assumptions hold them; keeping those would make cycles through machine code.
     """
     operands: list[Operand] = [arg for block in region.blocks for op in block.ops for arg in op.args]

@@ -1,7 +1,7 @@
 """The builder: abstract interpretation of the recorded bytecode, from the root's entry on, into a region.
 
-In: a decoded code object, its profile (which offsets a recording has seen), a root with its entry kinds, and the
-namespaces for globals. Out: a `Build`: the region, and the assumptions it rests on.
+In: a code object with the namespaces of its globals, its profile (which offsets a recording has seen), and a root with
+its entry kinds. Out: a `Build`: the region, and the assumptions it rests on.
 
 The walk makes block versions on demand (see `state`): a straight run of instructions is interpreted with the kinds it
 was reached with; at a join, the state's shape decides whether an existing version serves or a new one is made. An
@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minijit.build.identity import few_identities, with_few_identities
-from minijit.build.request import Assumption, Build, has_plain_keys
-from minijit.build.state import Shape, State, arguments, parameters, shape_of
+from minijit.build.request import Assumption, Build, Inlined, Scope, has_plain_keys, namespaces_of
+from minijit.build.state import Caller, Shape, State, arguments, parameters, shape_of
 from minijit.events import ExitReason
+from minijit.ir.bytecode import decode
 from minijit.ir.ops import TABLE
 from minijit.ir.region import (
     RANGE_STEPS,
@@ -49,10 +50,10 @@ from minijit.ir.region import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import ModuleType
+    from types import CodeType, FunctionType, ModuleType
 
     from minijit.build.request import Request
-    from minijit.ir.bytecode import Instruction
+    from minijit.ir.bytecode import Code, Instruction
 
 
 _ABSENT = object()
@@ -80,23 +81,27 @@ class Builder:
 
     def __init__(self, request: Request, handlers: Mapping[str, Callable[[Builder, Instruction], None]]) -> None:
         self.request = request
-        self.state = State([])
+        self.state = State(request.scope, [])
         self._handlers = handlers
         self._drafts: list[_Draft] = []
         self._exits: list[Exit] = []
         self._values = 0
         self._objects = 0
-        self._versions: dict[int, dict[Shape, _Version]] = {}
+        self._versions: dict[tuple[object, int, int], dict[Shape, _Version]] = {}
         self._latches: dict[int, int] = {}
         self._work: list[tuple[int, int, State]] = []
         self._visited: set[int] = set()
         self._assumptions: dict[tuple[int, str], Assumption] = {}
         self._modules: dict[int, ModuleType] = {}
+        self._inlined: dict[int, Inlined] = {}
+        self._codes: dict[int, Code] = {}
+        self._depth = 0
+        self.keywords: tuple[str, ...] = ()
         self._block = 0
         self._postponed = False
         self._before: FrameState | None = None
         self._statement_exits: dict[tuple[ExitReason, str], int] = {}
-        loop = request.code.loops.get(request.root.offset)
+        loop = request.scope.code.loops.get(request.root.offset)
         self._inside = loop.body if loop is not None and request.root.point is EntryPoint.LOOP else None
 
     def build(self) -> Build:
@@ -108,9 +113,10 @@ class Builder:
         blocks = tuple(self._finished(draft) for draft in self._drafts)
         exits = tuple(with_few_identities(exit) for exit in self._exits)
         request = self.request
-        region = Region(request.code.code.co_name, request.root.point, request.entry_kinds, blocks, exits)
+        region = Region(request.scope.code.code.co_name, request.root.point, request.entry_kinds, blocks, exits)
         assumptions, modules = tuple(self._assumptions.values()), tuple(self._modules.values())
-        return Build(region, assumptions, request.names, modules, frozenset(self._visited))
+        inlined, offsets = tuple(self._inlined.values()), frozenset(self._visited)
+        return Build(region, assumptions, request.scope.names, modules, inlined, self._depth, offsets)
 
     def _finished(self, draft: _Draft) -> Block:
         end = draft.end
@@ -126,9 +132,9 @@ class Builder:
         self._drafts.append(_Draft(()))
         slots = [self._entry_slot(index, kind, params) for index, kind in enumerate(self.request.entry_kinds)]
         self._drafts[0].params = tuple(params)
-        count = self.request.locals_count
+        count = self.request.scope.locals_count
         slots.extend([Hole.UNBOUND] * (count - len(slots)))
-        self.state = State(slots[:count], slots[count:])
+        self.state = State(self.request.scope, slots[:count], slots[count:])
         self._before = FrameState(self.request.root.offset, tuple(self.state.locals), tuple(self.state.stack))
         self.end(Jump(self.edge(self.request.root.offset, join=True)))
 
@@ -162,18 +168,19 @@ class Builder:
     def _run(self, block: int, offset: int, state: State) -> None:
         """Interprets instructions into a block until it ends."""
         self._block, self.state, self._before = block, state, None
-        code = self.request.code
+        code = state.scope.code
         first, self._postponed = True, False
         while self._drafts[self._block].end is None and not self._postponed:
             if not first and offset in code.joins:
                 self.end(Jump(self.edge(offset)))
                 return
             first = False
-            if self._inside is not None and offset not in self._inside:
+            if self._is_outside(offset):
                 self._leave_at(offset, ExitReason.LEFT_LOOP)
                 return
             instruction = code.instructions[offset]
-            self._visited.add(offset)
+            if not state.callers:
+                self._visited.add(offset)
             self._snapshot(offset)
             handler = self._handlers.get(instruction.name)
             if handler is None:
@@ -186,18 +193,33 @@ class Builder:
         """Takes the snapshot for the exits to come, where a statement begins: the stack holds nothing but iterators.
 
         A statement's exits share it: nothing that compiled code does before them has an effect, so that the interpreter
-        can do the whole statement again. Fewer snapshots mean less code and fewer values that must be kept.
+        can do the whole statement again. Fewer snapshots mean less code and fewer values that must be kept. So do those
+        of the calls that are inlined in it.
         """
+        if self.state.before is not None:
+            if self._before is not self.state.before:
+                self._before, self._statement_exits = self.state.before, {}
+            return
         if self._before is None or all(isinstance(slot, RangeIterator) for slot in self.state.stack):
             self._before = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))
             self._statement_exits = {}
 
     def _leave_at(self, offset: int, reason: ExitReason, detail: str = "") -> None:
-        frame = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))
-        self._exits.append(Exit(reason, frame, detail))
+        state = self.state
+        frame = state.before or FrameState(offset, tuple(state.locals), tuple(state.stack))
+        self._exits.append(Exit(reason, frame, self._detailed(detail)))
         self.end(Leave(len(self._exits) - 1))
 
+    def _detailed(self, detail: str) -> str:
+        """What is told of an exit: in which inlined function it is."""
+        return f"{detail} in {self.code.code.co_qualname}".strip() if self.state.callers else detail
+
     # ---- what instructions use
+
+    @property
+    def code(self) -> Code:
+        """The code object of the instruction at hand."""
+        return self.state.scope.code
 
     def fresh(self, kind: Kind) -> Value:
         """A new machine value."""
@@ -214,7 +236,7 @@ class Builder:
         key = (reason, detail)
         if key not in self._statement_exits:
             assert self._before is not None
-            self._exits.append(Exit(reason, self._before, detail))
+            self._exits.append(Exit(reason, self._before, self._detailed(detail)))
             self._statement_exits[key] = len(self._exits) - 1
         return self._statement_exits[key]
 
@@ -268,7 +290,7 @@ class Builder:
     def later(self, block: int, offset: int, state: State) -> None:
         """A block made by `split` goes on at an offset; the present walk ends with this instruction."""
         self._postponed = True
-        if offset not in self.request.code.joins:
+        if offset not in state.scope.code.joins:
             self._work.append((block, offset, state))
             return
         self._block, self.state = block, state
@@ -278,9 +300,9 @@ class Builder:
         """An edge from the current block and state to a bytecode offset."""
         if conditional and not self._is_known(offset):
             return self._exit_edge(offset, ExitReason.UNTAKEN)
-        if self._inside is not None and offset not in self._inside:
+        if self._is_outside(offset):
             return self._exit_edge(offset, ExitReason.LEFT_LOOP)
-        if not join and offset not in self.request.code.joins:
+        if not join and offset not in self.code.joins:
             if self.is_full:
                 return self._exit_edge(offset, ExitReason.TOO_MANY_BLOCKS)
             block = self._new_block(())
@@ -293,7 +315,7 @@ class Builder:
 
     def back_edge(self, header: int) -> Edge:
         """An edge back to a loop header, by way of its latch, which polls: one for all back edges of a version."""
-        if self._inside is not None and header not in self._inside:
+        if self._is_outside(header):
             return self._exit_edge(header, ExitReason.LEFT_LOOP)
         version = self._version(header)
         if version is None:
@@ -318,12 +340,48 @@ class Builder:
             self._assumptions[key] = Assumption(namespace, name, None if found is _ABSENT else Const(found))
         return self._assumptions[key].value
 
+    # ---- inlined calls
+
+    def call_into(self, scope: Scope, arguments: list[Slot], next: int) -> None:
+        """Goes on at the beginning of a function that is called, whose locals are these; the call's operands are off
+        the stack, and its result is wanted at `next`."""
+        state = self.state
+        caller = Caller(state.scope, next, tuple(state.locals), tuple(state.stack))
+        assert self._before is not None
+        callers = (*state.callers, caller)
+        self._depth = max(self._depth, len(callers))
+        self.later(self._block, 0, State(scope, arguments, [], callers, self._before))
+
+    def return_from(self, value: Slot) -> None:
+        """Goes on in the caller of an inlined function."""
+        *around, caller = self.state.callers
+        before = self.state.before if around else None
+        state = State(caller.scope, list(caller.locals), [*caller.stack, value], tuple(around), before)
+        self.later(self._block, caller.next, state)
+
+    def scope_of(self, function: FunctionType) -> Scope:
+        """What the instructions of a function mean; the region assumes that it stays as it is."""
+        code = function.__code__
+        self._inlined.setdefault(id(function), Inlined(function, code, function.__defaults__))
+        return Scope(self.decoded(code), *namespaces_of(function))
+
+    def decoded(self, code: CodeType) -> Code:
+        """A code object, decoded once."""
+        if id(code) not in self._codes:
+            self._codes[id(code)] = decode(code)
+        return self._codes[id(code)]
+
     # ---- blocks and versions
 
+    def _is_outside(self, offset: int) -> bool:
+        """Whether an offset of the region's own frame is not in the loop that is compiled."""
+        return self._inside is not None and not self.state.callers and offset not in self._inside
+
     def _is_known(self, offset: int) -> bool:
-        if self.request.compile_unseen or offset in self.request.profile.seen:
+        # What inlined functions do is in no profile of ours.
+        if self.request.compile_unseen or self.state.callers or offset in self.request.profile.seen:
             return True
-        return self._inside is not None and offset not in self._inside
+        return self._is_outside(offset)
 
     def _new_block(self, params: tuple[Value, ...]) -> int:
         self._drafts.append(_Draft(params))
@@ -339,8 +397,9 @@ class Builder:
 
     def _version(self, offset: int) -> _Version | None:
         """The version of an offset that the current state goes on in; None if that would be one too many."""
-        versions = self._versions.setdefault(offset, {})
-        live = self.request.code.live[offset] | self._live_names()
+        key = (self.state.path, id(self.code.code), offset)
+        versions = self._versions.setdefault(key, {})
+        live = self.code.live[offset] | self._live_names()
         shape = shape_of(self.state, lambda index: not live >> index & 1)
         if shape not in versions and len(versions) >= self.request.max_versions:
             shape = shape_of(self.state, lambda index: not self._is_unbound_name(index))
@@ -350,12 +409,12 @@ class Builder:
 
     def _live_names(self) -> int:
         """The bits of the names among the locals: anybody may read them once the region is left."""
-        count = self.request.code.locals_count
-        return (1 << self.request.locals_count) - (1 << count)
+        scope = self.state.scope
+        return (1 << scope.locals_count) - (1 << scope.code.locals_count)
 
     def _is_unbound_name(self, index: int) -> bool:
         """A name that no namespace has: it stays so while the region runs, and no exit can write it."""
-        return index >= self.request.code.locals_count and self.state.locals[index] is Hole.UNBOUND
+        return index >= self.code.locals_count and self.state.locals[index] is Hole.UNBOUND
 
     def _new_version(self, offset: int, shape: Shape) -> _Version:
         params, state = self._parameters(shape)
@@ -379,16 +438,14 @@ class Builder:
             params.append(self.fresh(kind))
             return params[-1]
 
-        count = len(self.state.locals)
-        old = self.state.locals + self.state.stack
         made: dict[int, Slot] = {}
-        slots = [parameters(slot, part, fresh, made) for slot, part in zip(old, shape, strict=True)]
-        return tuple(params), State(slots[:count], slots[count:])
+        slots = [parameters(slot, part, fresh, made) for slot, part in zip(self.state.slots(), shape, strict=True)]
+        return tuple(params), self.state.with_slots(slots)
 
     def _arguments(self, version: _Version) -> tuple[Operand, ...]:
         """What the current state passes to a version."""
         passed: list[Operand] = []
-        for slot, shape in zip(self.state.locals + self.state.stack, version.shape, strict=True):
+        for slot, shape in zip(self.state.slots(), version.shape, strict=True):
             passed.extend(arguments(slot, shape, self._pack))
         return tuple(passed)
 

@@ -6,12 +6,13 @@ and `sequences` have the others.
 
 from __future__ import annotations
 
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 from minijit.build import numbers, sequences, variables
 from minijit.build.calls import call
 from minijit.build.handlers import Handlers
+from minijit.build.inline import inline
 from minijit.ir.ops import PYTHON_TYPES
 from minijit.ir.region import (
     Const,
@@ -42,7 +43,7 @@ def _nothing(b: Builder, i: Instruction) -> None:
 
 @handles("LOAD_CONST")
 def _load_const(b: Builder, i: Instruction) -> None:
-    b.state.push(Const(b.request.code.code.co_consts[i.arg]))
+    b.state.push(Const(b.code.code.co_consts[i.arg]))
 
 
 @handles("PUSH_NULL")
@@ -181,12 +182,19 @@ def _jump_backward(b: Builder, i: Instruction) -> None:
 
 @handles("RETURN_VALUE")
 def _return_value(b: Builder, i: Instruction) -> None:
-    b.end(Return(b.state.pop()))
+    _return(b, b.state.pop())
 
 
 @handles("RETURN_CONST")
 def _return_const(b: Builder, i: Instruction) -> None:
-    b.end(Return(Const(b.request.code.code.co_consts[i.arg])))
+    _return(b, Const(b.code.code.co_consts[i.arg]))
+
+
+def _return(b: Builder, value: Slot) -> None:
+    if b.state.callers:
+        b.return_from(value)
+    else:
+        b.end(Return(value))
 
 
 # Attributes and calls
@@ -195,7 +203,7 @@ def _return_const(b: Builder, i: Instruction) -> None:
 @handles("LOAD_ATTR")
 def _load_attr(b: Builder, i: Instruction) -> None:
     owner = b.state.pop()
-    name = b.request.code.code.co_names[i.arg >> 1]
+    name = b.code.code.co_names[i.arg >> 1]
     found = None
     if isinstance(owner, Const) and type(owner.value) is ModuleType:
         found = b.assume_attribute(owner.value, name)
@@ -207,14 +215,24 @@ def _load_attr(b: Builder, i: Instruction) -> None:
     b.state.push(found)
 
 
+@handles("KW_NAMES")
+def _kw_names(b: Builder, i: Instruction) -> None:
+    """The next instruction is CALL."""
+    b.keywords = b.code.code.co_consts[i.arg]
+
+
 @handles("CALL")
 def _call(b: Builder, i: Instruction) -> None:
     arguments = b.state.pop_many(i.arg)
     receiver, method = b.state.pop(), b.state.pop()
+    keywords, b.keywords = b.keywords, ()
     if method is not Hole.NULL or not isinstance(receiver, Const):
         b.unsupported(i.name)
         return
-    result = call(b, receiver.value, arguments, observed_kind(b, i.next))
+    if isinstance(receiver.value, FunctionType):
+        inline(b, receiver.value, arguments, keywords, i.next)
+        return
+    result = None if keywords else call(b, receiver.value, arguments, observed_kind(b, i.next))
     if result is None:
         b.unsupported(f"{i.name} {getattr(receiver.value, '__qualname__', '')}")
         return
@@ -225,5 +243,5 @@ _OBSERVED = {python_type.__name__: kind for kind, python_type in PYTHON_TYPES.it
 
 
 def observed_kind(b: Builder, offset: int) -> Kind | None:
-    """The kind that recordings saw on top of the stack at an offset."""
-    return _OBSERVED.get(b.request.profile.tops.get(offset, ""))
+    """The kind that recordings saw on top of the stack at an offset of the region's own frame."""
+    return None if b.state.callers else _OBSERVED.get(b.request.profile.tops.get(offset, ""))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from collections.abc import Callable
+    from types import CodeType, FunctionType, ModuleType
 
     from minijit.ir.bytecode import Code
     from minijit.ir.region import Const, EntryKind, Region
@@ -27,34 +28,64 @@ class Assumption:
     value: Const | None
 
 
+def namespaces_of(function: Any) -> tuple[dict[str, object], dict[str, object]]:
+    """The globals and builtins that a function's frames have."""
+    return function.__globals__, function.__builtins__
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the instructions of a frame mean: their code object, and where its names stand.
+
+    `names` are those of the globals that the loop has as locals, behind those of the frame.
+    """
+
+    code: Code
+    globals: dict[str, object]
+    builtins: dict[str, object]
+    names: tuple[str, ...] = ()
+
+    @property
+    def locals_count(self) -> int:
+        """How many locals a frame has to the region."""
+        return self.code.locals_count + len(self.names)
+
+    def variable(self, name: str) -> int | None:
+        """Which local a name of the globals is; None if it is none."""
+        return self.code.locals_count + self.names.index(name) if name in self.names else None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to build.
 
-    `names` are those of a namespace that the loop has as variables: their entry kinds stand behind those of the frame's
-    locals. `volatile` are globals that change too often to be assumed, as (id of the namespace, name).
+    `volatile` are globals that change too often to be assumed, as (id of the namespace, name). `inlines` tells whether
+    a function may be inlined where it is called; `max_inlined` is how many instructions such a function may have.
     """
 
-    code: Code
+    scope: Scope
     profile: Profile
     root: Root
     entry_kinds: tuple[EntryKind, ...]
-    globals: dict[str, object]
-    builtins: dict[str, object]
     compile_unseen: bool
     max_blocks: int
     max_versions: int
-    names: tuple[str, ...] = ()
     volatile: frozenset[tuple[int, str]] = frozenset()
+    inlines: Callable[[FunctionType], bool] = lambda _: False
+    max_inlined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inlined:
+    """A function that was inlined: it must have this code and these defaults still."""
+
+    function: FunctionType
+    code: CodeType
+    defaults: tuple[object, ...] | None
 
     @property
-    def locals_count(self) -> int:
-        """How many locals the region has."""
-        return self.code.locals_count + len(self.names)
-
-    def variable(self, name: str) -> int | None:
-        """Which local of the region a name of the namespace is; None if it is none."""
-        return self.code.locals_count + self.names.index(name) if name in self.names else None
+    def holds(self) -> bool:
+        return self.function.__code__ is self.code and self.function.__defaults__ is self.defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +95,11 @@ class Build:
     region: Region
     assumptions: tuple[Assumption, ...]
     names: tuple[str, ...] = ()
-    """What the request has of names."""
+    """What the loop has of names."""
     modules: tuple[ModuleType, ...] = ()
     """Modules of which an attribute was assumed: their dicts have nothing to say once they are of another class."""
+    inlined: tuple[Inlined, ...] = ()
+    depth: int = 0
+    """How many inlined calls are within each other."""
     offsets: frozenset[int] = frozenset()
-    """The instructions that the region was made from."""
+    """The instructions that the region was made from; those of inlined functions are not among them."""

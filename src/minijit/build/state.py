@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 from minijit.ir.region import (
     Const,
     Entry,
+    FrameState,
     Hole,
     Kind,
     Operand,
@@ -27,18 +28,66 @@ from minijit.ir.region import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from minijit.build.request import Scope
+
 Shape = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A frame that waits for the result of an inlined call: it goes on at `next`, with the result on its stack."""
+
+    scope: Scope
+    next: int
+    locals: tuple[Slot, ...]
+    stack: tuple[Slot, ...]
 
 
 @dataclass(slots=True)
 class State:
-    """A frame while it is interpreted abstractly. Mutable; `copy` before branching."""
+    """A frame while it is interpreted abstractly. Mutable; `copy` before branching.
 
+    In an inlined call, `callers` are the frames around it, the region's own first, and `before` is how that was at the
+    beginning of its statement: there the interpreter goes on wherever the call is left.
+    """
+
+    scope: Scope
     locals: list[Slot]
     stack: list[Slot] = field(default_factory=list)
+    callers: tuple[Caller, ...] = ()
+    before: FrameState | None = None
 
     def copy(self) -> State:
-        return State(list(self.locals), list(self.stack))
+        return State(self.scope, list(self.locals), list(self.stack), self.callers, self.before)
+
+    @property
+    def path(self) -> tuple[object, ...]:
+        """Where the frame is among those around it: states are compared only if this is the same."""
+        statement = self.before.offset if self.before is not None else None
+        return (statement, *[(id(caller.scope.code.code), caller.next) for caller in self.callers])
+
+    def slots(self) -> list[Slot]:
+        """All slots, those of the frame first."""
+        found = self.locals + self.stack
+        for caller in self.callers:
+            found += caller.locals + caller.stack
+        if self.before is not None:
+            found += self.before.slots()
+        return found
+
+    def with_slots(self, slots: list[Slot]) -> State:
+        """The same with other slots, in the order of `slots()`."""
+        rest = iter(slots)
+
+        def take(part: list[Slot] | tuple[Slot, ...]) -> list[Slot]:
+            return [next(rest) for _ in part]
+
+        own = take(self.locals), take(self.stack)
+        callers = tuple(Caller(c.scope, c.next, tuple(take(c.locals)), tuple(take(c.stack))) for c in self.callers)
+        before = self.before
+        if before is not None:
+            before = FrameState(before.offset, tuple(take(before.locals)), tuple(take(before.stack)))
+        return State(self.scope, *own, callers, before)
 
     def push(self, slot: Slot) -> None:
         self.stack.append(slot)
@@ -78,9 +127,9 @@ def shape_of(state: State, widens: Callable[[int], bool]) -> Shape:
     """The key under which a state's version is kept. `widens(index)` tells which locals lose their kind."""
     parts: list[object] = []
     seen: dict[int, tuple[Slot, Same]] = {}
-    for index, slot in enumerate(state.locals):
-        parts.append(ANY if widens(index) and can_be_any(slot) else _shape(slot, seen))
-    parts.extend(_shape(slot, seen) for slot in state.stack)
+    own = len(state.locals)
+    for index, slot in enumerate(state.slots()):
+        parts.append(ANY if index < own and widens(index) and can_be_any(slot) else _shape(slot, seen))
     return tuple(parts)
 
 

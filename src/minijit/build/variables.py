@@ -18,7 +18,7 @@ handles = HANDLERS.handles
 
 @handles("LOAD_FAST", "LOAD_FAST_CHECK")
 def _load_fast(b: Builder, i: Instruction) -> None:
-    _load_local(b, i, i.arg, b.request.code.slot_names[i.arg], is_sure=i.name == "LOAD_FAST")
+    _load_local(b, i, i.arg, b.code.slot_names[i.arg], is_sure=i.name == "LOAD_FAST")
 
 
 def _load_local(b: Builder, i: Instruction, index: int, name: str, *, is_sure: bool) -> None:
@@ -67,9 +67,9 @@ def _store_fast(b: Builder, i: Instruction) -> None:
 
 def _store_local(b: Builder, index: int) -> None:
     old = b.state.locals[index]
-    if isinstance(old, Entry) and b.request.root.point is EntryPoint.LOOP:
+    if isinstance(old, Entry) and b.request.root.point is EntryPoint.LOOP and not b.state.callers:
         # The interpreter gives an object back when it is overwritten; a region does when it is left. (The arguments of
-        # a call are its caller's as long as it runs.)
+        # a call are its caller's as long as it runs, inlined or not.)
         b.effect("guard_quiet", Const(old.slot), reason=ExitReason.OVERWRITTEN)
     b.state.locals[index] = b.state.pop()
 
@@ -86,10 +86,10 @@ def _delete_fast(b: Builder, i: Instruction) -> None:
 @handles("LOAD_GLOBAL", "LOAD_NAME")
 def _load_name(b: Builder, i: Instruction) -> None:
     """Code whose locals are in a namespace runs compiled only where that is the globals."""
-    name = b.request.code.name(i)
+    name = b.code.name(i)
     if i.name == "LOAD_GLOBAL" and i.arg & 1:
         b.state.push(Hole.NULL)
-    variable = b.request.variable(name)
+    variable = b.state.scope.variable(name)
     if variable is not None:
         _load_local(b, i, variable, name, is_sure=True)
         return
@@ -103,8 +103,8 @@ def _load_name(b: Builder, i: Instruction) -> None:
 @handles("STORE_GLOBAL", "STORE_NAME")
 def _store_name(b: Builder, i: Instruction) -> None:
     """A name that is bound already: a new key has its place among the others, which the order of stores decides."""
-    name = b.request.code.name(i)
-    variable = b.request.variable(name)
+    name = b.code.name(i)
+    variable = b.state.scope.variable(name)
     if variable is None:
         b.unsupported(f"{i.name} {name}")
     elif b.state.locals[variable] is Hole.UNBOUND:
@@ -114,16 +114,27 @@ def _store_name(b: Builder, i: Instruction) -> None:
 
 
 def _global(b: Builder, name: str) -> Slot | None:
-    request = b.request
-    if (id(request.globals), name) in request.volatile:
+    scope = b.state.scope
+    if b.state.callers and scope.globals is b.request.scope.globals:
+        variable = b.request.scope.variable(name)
+        if variable is not None:
+            return _outer_variable(b, variable)
+    if (id(scope.globals), name) in b.request.volatile:
         return _volatile_global(b, name)
-    found = b.assume(request.globals, name)
-    return found if found is not None else b.assume(request.builtins, name)
+    found = b.assume(scope.globals, name)
+    return found if found is not None else b.assume(scope.builtins, name)
+
+
+def _outer_variable(b: Builder, index: int) -> Slot | None:
+    """A global that the loop has as a local, read in a function that it calls: the namespace is behind."""
+    slot = b.state.callers[0].locals[index]
+    is_unknown = slot is Hole.UNBOUND or (isinstance(slot, Value) and slot.kind is Kind.ANY)
+    return None if is_unknown else slot
 
 
 def _volatile_global(b: Builder, name: str) -> Slot | None:
     """A global that changes often: looked up each time, and of the kind that it has now."""
-    kind = const_kind(b.request.globals.get(name))
+    kind = const_kind(b.state.scope.globals.get(name))
     if kind is None:
         return None
-    return b.op("load_global", Const(b.request.globals), Const(name), reason=ExitReason.GLOBAL, kind=kind)
+    return b.op("load_global", Const(b.state.scope.globals), Const(name), reason=ExitReason.GLOBAL, kind=kind)

@@ -92,12 +92,12 @@ class Broken:
             work, roots = partial(self._namespace_gone, regions), [region.owner for region in regions]
         elif kind == Watched.FUNCTION:
             state, change = self.registry.functions.get(subject), FunctionEvent(event)
-            if state is None:
-                return
-            if change is FunctionEvent.DESTROY:
+            if state is not None and change is FunctionEvent.DESTROY:
                 # Weak references are gone by now; nothing may touch it after this.
                 state.reference = None
-            work, roots = partial(self._function_changed, change, state, new), [state]
+            regions = self.registry.in_service.inlining(subject, ends=change is FunctionEvent.DESTROY)
+            roots = [region.owner for region in regions] + ([state] if state is not None else [])
+            work = partial(self._function_changed, change, state, new, regions)
         else:
             return
         if self.turn.take():
@@ -126,9 +126,13 @@ class Broken:
         for installed in regions:
             self.decisions.kill(installed, KillReason.GLOBAL, "the namespace is gone")
 
-    def _function_changed(self, event: FunctionEvent, state: FunctionState, new: Any) -> None:
-        current = self.registry.functions.get(state.address)
-        if current is None:
+    def _function_changed(
+        self, event: FunctionEvent, state: FunctionState | None, new: Any, regions: list[Installed]
+    ) -> None:
+        for installed in regions:
+            self.decisions.kill(installed, KillReason.CODE, "of a function that is inlined")
+        current = self.registry.functions.get(state.address) if state is not None else None
+        if state is None or current is None:
             return
         if event is FunctionEvent.DESTROY and current is state:
             self.registry.gone(state)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
-from minijit.build.request import Request
+from minijit.build.request import Request, Scope, namespaces_of
 from minijit.driver.dumps import show
 from minijit.driver.state import Failure, FunctionState
 from minijit.events import AbortReason, ExitReason
@@ -20,8 +20,9 @@ from minijit.opt.pipeline import optimise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FunctionType
 
-    from minijit.build.request import Assumption, Build
+    from minijit.build.request import Assumption, Build, Inlined
     from minijit.config import Config
     from minijit.driver.natives import Natives
     from minijit.driver.state import Installed, RootState
@@ -35,6 +36,7 @@ class Success:
 
     installed: Installed
     assumptions: tuple[Assumption, ...]
+    inlined: tuple[Inlined, ...]
     build_seconds: float
     llvm_seconds: float
 
@@ -60,15 +62,16 @@ def compile_root(
     namespaces: tuple[dict[str, object], dict[str, object]],
     *,
     compile_unseen: bool,
+    inlines: Callable[[FunctionType], bool],
     number: int,
 ) -> Success | Failure:
     """Compiles a root for these entry kinds.
 
-    `namespaces` are the globals and builtins that its frames have; `number` is that of the compilation. Nothing is in
-    service afterwards.
+    `namespaces` are the globals and builtins that its frames have; `inlines` tells which functions may be inlined;
+    `number` is that of the compilation. Nothing is in service afterwards.
     """
     started = time.perf_counter()
-    build = _build(state, kinds, config, volatile, namespaces, compile_unseen)
+    build = _build(state, kinds, config, volatile, namespaces, compile_unseen, inlines)
     region = build.region
     if config.dumps("region"):
         show("region", print_region(region))
@@ -79,7 +82,7 @@ def compile_root(
     region = _optimised(region, state, config, number)
     built = time.perf_counter()
     installed = natives.install(state, kinds, build, region, namespaces, _dumper(config))
-    return Success(installed, build.assumptions, built - started, time.perf_counter() - built)
+    return Success(installed, build.assumptions, build.inlined, built - started, time.perf_counter() - built)
 
 
 def _optimised(region: Region, state: RootState, config: Config, number: int) -> Region:
@@ -107,22 +110,23 @@ def _build(
     volatile: frozenset[Key],
     namespaces: tuple[dict[str, object], dict[str, object]],
     compile_unseen: bool,
+    inlines: Callable[[FunctionType], bool],
 ) -> Build:
     code, profile = state.code.code, state.code.profile
     is_loop = state.root.point is EntryPoint.LOOP
     own = frozenset() if is_loop else frozenset((id(namespaces[0]), name) for name in code.written_names)
+    names = code.loop_names(state.root.offset) if is_loop else ()
     request = Request(
-        code=code,
+        scope=Scope(code, *namespaces, names),
         profile=profile,
         root=state.root,
         entry_kinds=kinds,
-        globals=namespaces[0],
-        builtins=namespaces[1],
         compile_unseen=compile_unseen,
         max_blocks=config.region_blocks,
         max_versions=config.block_versions,
-        names=code.loop_names(state.root.offset) if is_loop else (),
         volatile=volatile | own,
+        inlines=inlines,
+        max_inlined=config.inlined_instructions,
     )
     return Builder(request, HANDLERS).build()
 
@@ -144,14 +148,8 @@ def _nothing(region: Region) -> Failure:
     return Failure(AbortReason.NOTHING, f"{exit.reason.label} {exit.detail}".strip(), exit.frame.offset)
 
 
-def namespaces_of(state: RootState) -> tuple[dict[str, object], dict[str, object]] | None:
+def root_namespaces(state: RootState) -> tuple[dict[str, object], dict[str, object]] | None:
     """The globals and builtins that a root's frames have; None if its function is gone."""
-    if not isinstance(state, FunctionState):
-        states = list(state.code.functions.values())
-        if not states:
-            return None
-        return namespaces_of(states[0])
-    function = state.function
-    if function is None:
-        return None
-    return function.__globals__, function.__builtins__
+    states = [state] if isinstance(state, FunctionState) else list(state.code.functions.values())
+    function = states[0].function if states else None
+    return None if function is None else namespaces_of(function)

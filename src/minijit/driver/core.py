@@ -29,7 +29,7 @@ from minijit.cpython.scout import Scout
 from minijit.driver.broken import Broken
 from minijit.driver.decisions import Decisions, ask_again
 from minijit.driver.hot import HotPlaces
-from minijit.driver.offers import Offers
+from minijit.driver.offers import Offers, is_ours
 from minijit.driver.recordings import Recordings
 from minijit.driver.registry import Registry
 from minijit.driver.state import exits_of
@@ -230,8 +230,15 @@ class Driver:
             return
         if self._scout is not None:
             self._scout.weight = sampler.weight(sampler.mask(self.config.threshold))
-        self.registry.go_native(Service(self.config, natives, self.hub))
+        self.registry.go_native(Service(self.config, natives, self.hub, self._may_inline))
         self._broken.begin()
+
+    def _may_inline(self, function: FunctionType) -> bool:
+        """Not what is never to be compiled."""
+        known = self.known(function)
+        if known is not None and known.suppressed:
+            return False
+        return self._offers.allows(function) if self._offers is not None else not is_ours(function)
 
     def found(self, code: CodeType, header: int | None) -> bool:
         """The scout has found a place that is hot; whether nothing is to be made of it."""

@@ -206,8 +206,9 @@ class Natives:
         words = Words(VERSION_WORDS)
         placement = Placement(owner.code.code.locals_count, build.names)
         start = id(code) + abi.CODE.co_code_adaptive
-        records = make_records(region, placement, code, start, self.config.exit_threshold)
-        prologue = self._prologue(owner, placement, words, namespaces, tuple(map(id, build.modules)))
+        kept = code, *(part for each in build.inlined for part in (each.code, each.defaults))
+        records = make_records(region, placement, kept, id(code), start, self.config.exit_threshold)
+        prologue = self._prologue(owner, placement, words, namespaces, build)
         text = lower(region, self.target[region.point], records.addresses, prologue)
         machine = self.machinery.engine.compile(text, name=f"minijit:{owner.name}", dump=dump)
         return Installed(
@@ -229,9 +230,10 @@ class Natives:
         placement: Placement,
         words: Words,
         namespaces: tuple[dict[str, object], dict[str, object]],
-        modules: tuple[int, ...],
+        build: Build,
     ) -> Callable[[Emitter], None]:
         code = owner.code.code.code
+        modules, codes = tuple(map(id, build.modules)), tuple(id(each.code) for each in build.inlined)
         strikes = self.config.stressed.kill > 0
         if owner.root.point is EntryPoint.LOOP:
             return loop_prologue(
@@ -243,6 +245,8 @@ class Natives:
                     next=words.place("next"),
                     entries=words.place("entries"),
                     modules=modules,
+                    codes=codes,
+                    depth=build.depth,
                     strikes=self.changes if strikes else None,
                 )
             )
@@ -259,6 +263,8 @@ class Natives:
                 monitoring_version=self.interpreter.monitoring_version,
                 changes=self.changes,
                 modules=modules,
+                codes=codes,
+                depth=build.depth,
                 strikes=strikes,
             )
         )

@@ -32,18 +32,24 @@ class Offers:
     def take_on(self, frame: Frame) -> bool:
         """Takes the function of a frame on, unless it is refused; whether it is known now."""
         function = raw.borrow(frame.function)
-        if not isinstance(function, FunctionType) or not self._is_allowed(function):
+        if not isinstance(function, FunctionType) or not self.allows(function):
             return False
         if id(function) not in self.registry.functions:
             self.registry.add(function, Policy(self.registry.config))
         return True
 
-    def _is_allowed(self, function: FunctionType) -> bool:
-        if function.__code__.co_filename.startswith(OURS):
+    def allows(self, function: FunctionType) -> bool:
+        """Whether a function is none of ours, and not left out by the settings."""
+        if is_ours(function):
             return False
         config = self.registry.config
         name = f"{function.__globals__.get('__name__')}.{function.__code__.co_qualname}"
         return (not config.allowed or _matches(name, config.allowed)) and not _matches(name, config.denied)
+
+
+def is_ours(function: FunctionType) -> bool:
+    """Whether a function is one of minijit's."""
+    return function.__code__.co_filename.startswith(OURS)
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

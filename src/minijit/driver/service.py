@@ -18,12 +18,13 @@ from minijit.driver import compiler
 from minijit.driver.natives import Natives, RegionTooLarge
 from minijit.driver.state import Failure, FunctionState, Installed, RootState, exits_of
 from minijit.events import AbortReason, Compiled, Event, Hub, Killed, KillReason
-from minijit.runtime.assume import ABSENT, Assumptions
+from minijit.runtime.assume import ABSENT, UNKNOWN, Assumptions, Key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from types import FunctionType
 
-    from minijit.build.request import Assumption
+    from minijit.build.request import Assumption, Inlined
     from minijit.config import Config
     from minijit.ir.region import EntryKind
 
@@ -34,13 +35,19 @@ PLACES, SHOWN = 1000, 20
 
 @dataclass(slots=True)
 class Service:
-    """All regions in service. `compile_seconds` is what their making has cost so far, `begun` how many were begun.
-    `places` are the counters of each place in the source where there ever was one, if they are wanted in the end."""
+    """All regions in service.
+
+    `inlines` tells which functions may be inlined. `compile_seconds` is what the making of regions has cost so far,
+    `begun` how many were begun. `places` are the counters of each place in the source where there ever was one, if they
+    are wanted in the end.
+    """
 
     config: Config
     natives: Natives
     hub: Hub
+    inlines: Callable[[FunctionType], bool]
     assumptions: Assumptions[Installed] = field(init=False)
+    inlined: Assumptions[Installed] = field(init=False)
     compile_seconds: float = 0.0
     begun: int = 0
     places: dict[str, Counter[str]] = field(default_factory=dict)
@@ -48,6 +55,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.assumptions = Assumptions(self.config.patience)
+        self.inlined = Assumptions(self.config.patience)
 
     def exit_at(self, record: int) -> tuple[Installed, int] | None:
         """The region and the number of the exit that a native record belongs to."""
@@ -55,7 +63,7 @@ class Service:
 
     def compile(self, state: RootState, kinds: tuple[EntryKind, ...], *, compile_unseen: bool) -> Installed | Failure:
         """Compiles a root for these entry kinds and puts the region into service, last in its chain."""
-        namespaces = compiler.namespaces_of(state)
+        namespaces = compiler.root_namespaces(state)
         if namespaces is None:
             return Failure(AbortReason.STALE, "the function is gone")
         obstacle = _obstacle(state, namespaces)
@@ -75,6 +83,7 @@ class Service:
                 volatile,
                 namespaces,
                 compile_unseen=compile_unseen,
+                inlines=self._may_inline,
                 number=self.begun,
             )
         except RegionTooLarge:
@@ -93,7 +102,7 @@ class Service:
         if isinstance(result, Failure):
             return result
         installed = result.installed
-        stale = self._put_in_service(installed, result.assumptions)
+        stale = self._put_in_service(installed, result.assumptions, result.inlined)
         if stale is not None:
             return Failure(AbortReason.STALE, stale)
         if self.config.perf_map:
@@ -111,11 +120,17 @@ class Service:
         self.emit(state, event)
         return installed
 
-    def _put_in_service(self, installed: Installed, assumptions: tuple[Assumption, ...]) -> str | None:
+    def _put_in_service(
+        self, installed: Installed, assumptions: tuple[Assumption, ...], inlined: tuple[Inlined, ...]
+    ) -> str | None:
         """Links a region into its root's chain; or the name of what has changed while it was compiled."""
         state = installed.owner
         state.versions.append(installed)
-        self._rely(installed, assumptions)
+        self._rely(installed, assumptions, inlined)
+        for f in inlined:
+            if not f.holds:
+                self.retire(installed)
+                return f.function.__qualname__
         for a in assumptions:
             # Compiling runs Python code, so other threads may have run as well.
             if a.namespace.get(a.name, _NOTHING) is not (_NOTHING if a.value is None else a.value.value):
@@ -134,7 +149,11 @@ class Service:
         except OSError as error:
             self.hub.complain(str(error))
 
-    def _rely(self, installed: Installed, assumptions: tuple[Assumption, ...]) -> None:
+    def _rely(self, installed: Installed, assumptions: tuple[Assumption, ...], inlined: tuple[Inlined, ...]) -> None:
+        installed.inlined = tuple(_key(f.function) for f in inlined)
+        for f, key in zip(inlined, installed.inlined, strict=True):
+            self.inlined.add(key, installed, id(f.code))
+            self.natives.watch.watch_function(f.function)
         installed.assumptions = tuple((id(a.namespace), a.name) for a in assumptions)
         for a in assumptions:
             assumed = ABSENT if a.value is None else id(a.value.value)
@@ -168,6 +187,9 @@ class Service:
         for key in installed.assumptions:
             if self.assumptions.remove(key, installed):
                 self.natives.watch.unwatch_dict_key(*key)
+        for key in installed.inlined:
+            self.inlined.remove(key, installed)
+            self.natives.watch.unwatch_function(key[0])
         for address in installed.records.addresses:
             self._records.pop(address, None)
         for counters in (state.counters, self.hub.counters, *self._place_counters(state)):
@@ -176,6 +198,16 @@ class Service:
         installed.close()
         if reason is not None:
             self.emit(state, Killed(function=state.name, offset=state.root.offset, reason=reason, detail=detail))
+
+    def inlining(self, function: int, *, ends: bool) -> list[Installed]:
+        """The regions that a function is inlined in, which is known by address and has changed, or `ends`."""
+        if ends:
+            return self.inlined.forget(function)[1]
+        return [region for key in self.inlined.keys_of(function) for region in self.inlined.broken_by(key, UNKNOWN)]
+
+    def _may_inline(self, function: FunctionType) -> bool:
+        """Not what has changed too often."""
+        return _key(function) not in self.inlined.volatile() and self.inlines(function)
 
     def forget_namespace(self, namespace: int) -> list[Installed]:
         """A namespace is being destroyed: nothing refers to its address any more. The regions that relied on it."""
@@ -225,6 +257,11 @@ def _obstacle(state: RootState, namespaces: tuple[dict[str, object], dict[str, o
     if isinstance(state, FunctionState) and state.other_code is not None:
         return Failure(AbortReason.STALE, "the function has got other code")
     return None
+
+
+def _key(function: FunctionType) -> Key:
+    """A function that is relied on, as `Assumptions` has it."""
+    return id(function), function.__qualname__
 
 
 def _place(state: RootState) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from minijit.backend.words import CHAIN_WORDS, NEVER, SITE_WORDS
+from minijit.build.request import namespaces_of
 from minijit.cpython import hooks, raw
 from minijit.ir.region import EntryPoint
 from minijit.ir.trace import Profile, Root
@@ -92,6 +93,7 @@ class Installed:
     words: Words
     assumptions: tuple[Key, ...]
     since: float
+    inlined: tuple[Key, ...] = ()  # functions by address, with their names
     asked: dict[int, tuple[float, int]] = field(
         default_factory=dict
     )  # exit -> when and at which count the policy was asked
@@ -330,4 +332,5 @@ def function_state(code: CodeState, function: FunctionType, policy: Policy, miss
 
 def home_of(function: Any) -> tuple[int, int]:
     """The addresses of a function's globals and builtins."""
-    return id(function.__globals__), id(function.__builtins__)
+    globals, builtins = namespaces_of(function)
+    return id(globals), id(builtins)

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 Key = tuple[int, str]
-"""The address of a namespace's dict, and a name in it."""
+"""The address of a namespace's dict, and a name in it; or that of a function, and its own name."""
 
 ABSENT = 0
 """What a region assumed of a name that was not there: the address of no object."""
