@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from minijit import events
     from minijit.config import Config, ConfigError
+    from minijit.config import __version__ as __version__
     from minijit.driver.api import (
         Session,
         compile,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from minijit.runtime.policy import Policy
 
 _HOMES = {
-    "minijit.config": ("Config", "ConfigError"),
+    "minijit.config": ("Config", "ConfigError", "__version__"),
     "minijit.driver.api": (
         "Session",
         "compile",
@@ -88,7 +89,6 @@ __all__ = [
     "suppress",
     "unload_ipython_extension",
 ]
-__version__ = "0.1.0"
 
 
 def _with_builtins_of_our_own() -> None:
@@ -114,7 +114,7 @@ if isinstance(getattr(__spec__, "loader", None), sys.modules["_frozen_importlib_
 
 def __getattr__(name: str) -> Any:
     """Loads a public name from its home, once."""
-    if name not in __all__:
+    if name not in _MODULES and name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
@@ -124,4 +124,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOME, *_MODULES})

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+__version__ = "0.1.0"
+"""minijit's; here, since our own modules may not import the package of public names."""
 _PREFIX = "MINIJIT_"
 
 
@@ -132,6 +134,7 @@ class Config:
     allow: str = row("", f"{_PATTERNS}: the only functions of a whole program to be taken on", parse=parse_patterns)
     deny: str = row("", f"{_PATTERNS}: those not to be taken on", parse=parse_patterns)
     cache: bool = row(True, "keep on disk what every start with MINIJIT=1 needs of machine code")
+    guard: bool = row(False, "keep on disk what is in its first runs, and do not compile again what a process died of")
     compile_seconds: float = row(20.0, "seconds of compilation since minijit was enabled", least=0)
     code_bytes: int = row(2**26, "bytes of machine code that are in service at most", least=0)
     optimise: int = row(2, "LLVM optimisation level, 0 to 3", least=0, most=3)

@@ -97,6 +97,10 @@ class GiveUpReason(Reason):
     EXITS = ("its machine code was left too often to pay",)
     MISSES = ("it is called with types that are not compiled", "call it with int, float, bool or None only")
     KILLS = ("what it relies on keeps changing", "pass what changes as an argument")
+    CRASHED = (
+        "an earlier process died while this was compiled, or in the midst of one of its first runs",
+        "please report it, with a program that dies; to try again, remove minijit/suspects-1 in your cache directory",
+    )
     UNSUITABLE = (
         "the function has *args, **kwargs, a closure or too many parameters, or can be suspended",
         "loops in it may be compiled all the same; move other hot code into a plain function",

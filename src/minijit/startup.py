@@ -15,7 +15,7 @@ import os
 import sys
 import time
 
-from minijit.cpython import scout
+from minijit.cpython import cache_files, scout
 
 _FORMAT = 1
 """Of the sampler's file."""
@@ -68,12 +68,9 @@ def begin(value: str, environment: Mapping[str, str]) -> None:
 
 
 def _sampler_path(environment: Mapping[str, str]) -> str:
-    """Where the sampler's file is, by the rules of the XDG base directories."""
-    cache = environment.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(cache):
-        cache = os.path.join(os.path.expanduser("~"), ".cache")
+    """Where the sampler's file is."""
     name = f"sampler-{_FORMAT}-{sys.implementation.cache_tag}-{os.uname().machine}"
-    return os.path.join(cache, "minijit", name)
+    return os.path.join(cache_files.directory(environment), name)
 
 
 def _with_sampler(plain: scout.Scout, path: str) -> scout.Scout | Sampler:

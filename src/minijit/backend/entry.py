@@ -39,13 +39,28 @@ _SCALARS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """A region of which it is kept that it runs, while that is new: in its first `RUNS` runs its `key` stands in the
+    word at `running`, until it is left. Each of them ends, by a poll, after `ROUNDS` back edges at the latest: a loop
+    that goes on for hours is no longer new."""
+
+    running: int
+    key: int
+
+
+RUNS = 16
+ROUNDS = 2**20
+
+
+@dataclass(frozen=True, slots=True)
 class CallEntry:
     """What a call entry needs to know.
 
     `positional` is how many arguments a plain call has; `next` the address of the word that holds the next link of the
     chain; `entries` that of a counter; `bind`, `watched` and `changed` those of stubs; `monitoring_version` that of the
     interpreter's word. `modules` are those that must be plain modules still; `codes` are inlined, `depth` within each
-    other, and nobody else may watch them. `strikes`: see `_strike`.
+    other, and nobody else may watch them. `strikes`: see `_strike`. `trial` is None where nobody wants to know what
+    runs.
     """
 
     code: int
@@ -62,6 +77,7 @@ class CallEntry:
     codes: tuple[int, ...]
     depth: int
     strikes: bool
+    trial: Trial | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +87,7 @@ class LoopEntry:
     `globals` and `builtins` are the namespaces that the frame must have; `in_namespace`: its locals must be the
     globals. `placement` says where the frame has the region's slots; `next` is the address of the word that holds the
     next link of the chain, and `entries` that of a counter. `modules`, `codes` and `depth` are as above.
-    `strikes`: where the changes are that come up by `_strike`, if it is wanted.
+    `strikes`: where the changes are that come up by `_strike`, if it is wanted. `trial` as for a call.
     """
 
     globals: int
@@ -84,11 +100,31 @@ class LoopEntry:
     codes: tuple[int, ...]
     depth: int
     strikes: Changes | None
+    trial: Trial | None
 
 
-def _count(e: Emitter, address: int) -> None:
-    old = e.let(f"load i64, ptr {pointer(address)}")
-    e.line(f"store i64 {e.let(f'add i64 {old}, 1')}, ptr {pointer(address)}")
+def _begin_run(e: Emitter, entries: int, trial: Trial | None) -> str:
+    """Everything is as the region wants it: the run is counted, and told of while that is new. The label of what comes
+    next."""
+    number = e.let(f"add i64 {e.let(f'load i64, ptr {pointer(entries)}')}, 1")
+    e.line(f"store i64 {number}, ptr {pointer(entries)}")
+    body = e.fresh_label()
+    if trial is not None:
+        told = e.fresh_label()
+        is_new = e.let(f"icmp ule i64 {number}, {RUNS}")
+        # Counted down from 0, it comes to no end.
+        e.line(f"store i64 {e.let(f'select i1 {is_new}, i64 {ROUNDS}, i64 0')}, ptr {e.rounds}")
+        e.line(f"br i1 {is_new}, label %{told}, label %{body}")
+        e.start(told)
+        e.line(f"store volatile i64 {trial.key}, ptr {pointer(trial.running)}")
+    e.line(f"br label %{body}")
+    return body
+
+
+def _count_rounds(e: Emitter, trial: Trial | None) -> None:
+    """At the very beginning, where LLVM makes a register of it."""
+    if trial is not None:
+        e.rounds = e.let("alloca i64")
 
 
 def _field(e: Emitter, base: str, offset: int, llvm_type: str) -> str:
@@ -115,6 +151,7 @@ def call_prologue(entry: CallEntry) -> Callable[[Emitter], None]:
     """The prologue of a vectorcall."""
 
     def prologue(e: Emitter) -> None:
+        _count_rounds(e, entry.trial)
         _check_watched(e, entry)
         if entry.strikes:
             _strike(e, entry.changes)
@@ -128,9 +165,7 @@ def call_prologue(entry: CallEntry) -> Callable[[Emitter], None]:
                 continue
             place = e.let(f"getelementptr ptr, ptr {e.args}, i64 {slot}")
             _input(e, slot, kind, e.let(f"load ptr, ptr {place}"), _goes_to(e, "miss"))
-        _count(e, entry.entries)
-        body = e.fresh_label()
-        e.line(f"br label %{body}")
+        body = _begin_run(e, entry.entries, entry.trial)
         _call_asides(e, entry)
         e.start(body)
 
@@ -291,6 +326,7 @@ def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
     """The prologue of a region that is entered in a live frame: %a is the frame."""
 
     def prologue(e: Emitter) -> None:
+        _count_rounds(e, entry.trial)
         if entry.strikes is not None:
             _strike(e, entry.strikes)
         e.placement = entry.placement
@@ -306,9 +342,7 @@ def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
             if kind is not EntryKind.UNBOUND:
                 check(e.let(f"icmp ne ptr {object}, null"))
             _input(e, slot, kind, object, check)
-        _count(e, entry.entries)
-        body = e.fresh_label()
-        e.line(f"br label %{body}")
+        body = _begin_run(e, entry.entries, entry.trial)
         _loop_miss(e, entry)
         e.start(body)
 

@@ -5,6 +5,8 @@ filled from the snapshot, and given to `_PyEval_EvalFrameDefault`, which goes on
 names and pops the frame when it is done. No event is needed and nothing runs in between. See docs/decisions/0002.
 
 **Leaving a loop**: the live frame gets what the snapshot says, and the jump that is under way ends elsewhere.
+
+A run of the region ends (`end_run`) when its values are objects: from there on it is the interpreter's work.
 """
 
 from __future__ import annotations
@@ -125,6 +127,7 @@ entry:
   %stack = call ptr @llvm.stacksave.p0()
   %objects = alloca ptr, i64 %boxes
   %made = call i1 @make(ptr %record, ptr %arguments, ptr %objects)
+  call void @end_run()
   br i1 %made, label %frame, label %fail
 frame:
   %thread = call ptr @thread()
@@ -266,6 +269,7 @@ entry:
   %objects = alloca ptr, i64 %boxes
   %first = call ptr @at(ptr %frame, i64 {abi.FRAME.localsplus})
   %made = call i1 @make(ptr %record, ptr %first, ptr %objects)
+  call void @end_run()
   br i1 %made, label %write, label %fail
 fail:
   call void @drop(ptr %objects, i64 %boxes)
@@ -338,6 +342,7 @@ entry:
 {load}
   %objects = alloca ptr, i64 %boxes
   %made = call i1 @make(ptr %record, ptr %arguments, ptr %objects)
+  call void @end_run()
   br i1 %made, label %give, label %fail
 fail:
   call void @drop(ptr %objects, i64 %boxes)

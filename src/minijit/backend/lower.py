@@ -68,6 +68,7 @@ class Target:
     symbol: Callable[[str], int]
     countdown: int = 0
     every: int = 0
+    running: int = 0
 
 
 @dataclass(slots=True)
@@ -83,6 +84,7 @@ class Emitter:
     return_records: dict[int, int] = field(default_factory=dict)  # block -> index into records
     args: str = "%b"  # what is handed on as the second argument; the prologue may change it
     placement: Placement = field(default_factory=Placement)  # where a loop's frame has the slots; likewise
+    rounds: str = ""  # a variable with the polls until the run ends, if anybody counts them; likewise
     temporaries: int = 0
     used_exits: dict[int, None] = field(default_factory=dict)
     late: Mapping[Value, Op] = field(default_factory=dict)  # ops that are left to the exits
@@ -176,6 +178,28 @@ class Emitter:
         some = self.let(f"icmp ne i64 {left}, 0")
         self.line(f"store i64 {self.let(f'select i1 {some}, i64 {left}, i64 {self.target.every}')}, ptr {countdown}")
         return self.let(f"and i1 {condition}, {some}")
+
+    def another_round(self, condition: str) -> str:
+        """The condition of a poll; of one that ends the run, if it has gone on for long enough."""
+        if not self.rounds:
+            return condition
+        left = self.let(f"add i64 {self.let(f'load i64, ptr {self.rounds}')}, -1")
+        self.line(f"store i64 {left}, ptr {self.rounds}")
+        return self.let(f"and i1 {condition}, {self.let(f'icmp ne i64 {left}, 0')}")
+
+    def end_run(self) -> None:
+        """Says that the region is left, if anybody was told that it runs. (Stubs do so on the other ways out.)"""
+        if not self.target.running:
+            return
+        running = pointer(self.target.running)
+        told, done = self.fresh_label(), self.fresh_label()
+        # Volatile, since nobody in this process will ever read what stands there.
+        trusted = self.let(f"icmp eq i64 {self.let(f'load volatile i64, ptr {running}')}, 0")
+        self.line(f"br i1 {trusted}, label %{done}, label %{told}, !prof !0")
+        self.start(told)
+        self.line(f"store volatile i64 0, ptr {running}")
+        self.line(f"br label %{done}")
+        self.start(done)
 
     def edge(self, edge: Edge) -> None:
         """Notes that the LLVM block being written passes the edge's arguments."""
@@ -394,6 +418,7 @@ def _return(emitter: Emitter, value: Slot, number: int) -> None:
             result = _box(emitter, machine)
         case _:
             raise AssertionError(value)
+    emitter.end_run()
     emitter.line(f"ret ptr {result}")
 
 

@@ -108,7 +108,7 @@ def _guard_quiet(e: Emitter, op: Op) -> None:
 @lowers("poll")
 def _poll(e: Emitter, op: Op) -> None:
     flag = e.let(f"load volatile i32, ptr {e.constant_pointer(e.target.eval_breaker)}")
-    e.leave_unless(e.let(f"icmp eq i32 {flag}, 0"), op)
+    e.leave_unless(e.another_round(e.let(f"icmp eq i32 {flag}, 0")), op)
 
 
 def _unbox_int(e: Emitter, address: str, fail: Callable[[str], None]) -> str:

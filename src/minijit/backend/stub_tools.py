@@ -2,7 +2,8 @@
 
 `common_text` has, among small ways to read and write: `count`, which calls the driver at a threshold; `ask`, which
 puts that off while the interpreter has other things to do; `call_python`, which does it now; `settle`, which has
-changes dealt with; and `relieve` and `spare`, which look after the C stack.
+changes dealt with; `end_run`, which says that a region is left; and `relieve` and `spare`, which look after the C
+stack.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class StubAddresses:
     near: int  # a word: see `is_near`
     monitoring_version: int
     eval_breaker: int
+    running: int  # the word that names the region in one of its first runs; 0 if there is none
     changes: Changes
     symbol: Callable[[str], int]
 
@@ -59,7 +61,7 @@ def common_text(at: StubAddresses) -> str:
     """The functions that the stubs share."""
     asking = (handler_text(at.symbol), _count(), _ask(at), _call_python(at))
     changes = (_offset(), _changes_are_due(at), _settle(at), _site(at))
-    return "".join((_small(at), *asking, *changes, _is_shallow(), _is_near(at), _relieve()))
+    return "".join((_small(at), *asking, *changes, _end_run(at), _is_shallow(), _is_near(at), _relieve()))
 
 
 def _small(at: StubAddresses) -> str:
@@ -212,6 +214,25 @@ define internal ptr @site(ptr %code, i64 %offset) alwaysinline {{
   %found = call i64 @map_find(ptr inttoptr (i64 {at.sites} to ptr), i64 %key)
   %site = inttoptr i64 %found to ptr
   ret ptr %site
+}}
+"""
+
+
+def _end_run(at: StubAddresses) -> str:
+    if not at.running:
+        return "define internal void @end_run() alwaysinline {\n  ret void\n}\n"
+    return f"""
+; Says that the region is left, if anybody was told that it runs (see `entry.Trial`).
+define internal void @end_run() alwaysinline {{
+entry:
+  %key = load volatile i64, ptr inttoptr (i64 {at.running} to ptr)
+  %trusted = icmp eq i64 %key, 0
+  br i1 %trusted, label %done, label %told
+told:
+  store volatile i64 0, ptr inttoptr (i64 {at.running} to ptr)
+  br label %done
+done:
+  ret void
 }}
 """
 

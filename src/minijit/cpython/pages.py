@@ -9,6 +9,9 @@ thread, a signal handler, a finaliser, a native monitoring callback), and if its
 the process dies. So the new pages are prepared aside and moved over the old ones by one system call. Other
 threads see the old pages or the new ones: the kernel makes a page fault wait until the move is done.
 
+`share` puts a file's pages in the place of others: what is written to them outlives the process. `unshare` takes them
+away again, and machine code that writes there need not know.
+
 Left out: who owns which bytes (`backend.arena`).
 """
 
@@ -18,6 +21,7 @@ import os
 
 PAGE_SIZE = mmap.PAGESIZE
 
+_MAP_FIXED = 16
 _MREMAP_MAYMOVE = 1
 _MREMAP_FIXED = 2
 _FAILED = ctypes.c_void_p(-1).value  # what mmap and mremap return instead of an address
@@ -86,6 +90,20 @@ def replace(address: int, content: bytes) -> None:
     except OSError:
         unmap(fresh, size)
         raise
+
+
+def share(address: int, size: int, file: int) -> None:
+    """Put a file's pages, readable and writable, in the place of those at `address`. They stay when it is closed."""
+    access, how = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | _MAP_FIXED
+    if _libc.mmap(address, size, access, how, file, 0) != address:
+        raise _error(f"mmap of {size} bytes of a file")
+
+
+def unshare(address: int, size: int) -> None:
+    """Put new pages, all zero and writable, in the place of those at `address`; they belong to this process alone."""
+    access, how = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED
+    if _libc.mmap(address, size, access, how, -1, 0) != address:
+        raise _error(f"mmap of {size} bytes")
 
 
 def write(address: int, data: bytes) -> None:

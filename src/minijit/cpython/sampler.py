@@ -4,8 +4,8 @@ In: a file with two functions that `backend.sampling` has made, which refer to n
 for `sys.monitoring` that answer None to most events, in some nanoseconds, and hand one in 32 or so, at random, on to
 the scout. Where there is no such file, or it is none that this user has written, the scout gets all events itself.
 
-The file is mapped as it is: nobody but this user (or root) may be able to write it, or its directory. It is written
-aside and put in place at once, so what is mapped never changes. It is a matter of speed alone: it may be deleted.
+The file is mapped as it is: nobody but this user (or root) may be able to write it, or its directory. It is put in
+place at once (`cache_files`), so what is mapped never changes. It is a matter of speed alone: it may be deleted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import ctypes
 import os
 import zlib
 
+from minijit.cpython import cache_files
 from minijit.cpython.builtin import builtin
 
 TYPE_CHECKING = False  # part of the start of every program under MINIJIT=1
@@ -69,14 +70,9 @@ class Sampler:
 
 def _mapped(path: str) -> tuple[int, tuple[int, int]]:
     """Where the file's code is in memory now, and where in it the two functions begin."""
-    directory = os.stat(os.path.dirname(path))
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    file = cache_files.open_own(path)
     try:
-        status = os.fstat(file)
-        for found in (directory, status):
-            if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-                raise ValueError("another user could have written it")
-        size = status.st_size - _FOOTER
+        size = os.fstat(file).st_size - _FOOTER
         if size <= 0 or size % PAGE:
             raise ValueError("it has another size")
         address = _mmap(None, size, _READ | _EXECUTE, _PRIVATE, file, 0)
@@ -106,13 +102,4 @@ def _footer(code: bytes, on_start: int, on_jump: int) -> bytes:
 def save(path: str, code: bytes, on_start: int, on_jump: int) -> None:
     """Writes the file, for this user alone. Raises `OSError`."""
     padded = code.ljust(-(-len(code) // PAGE) * PAGE, b"\0")
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    aside = f"{path}.{os.getpid()}"
-    file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(file, "wb") as stream:
-            stream.write(padded + _footer(padded, on_start, on_jump))
-        os.replace(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
+    cache_files.put(path, padded + _footer(padded, on_start, on_jump))

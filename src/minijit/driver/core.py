@@ -180,6 +180,12 @@ class Driver:
             state.abandon()
         if self.registry.in_service is not None:
             self.registry.natives.silence()
+            self.registry.natives.guard.let_go()
+
+    def after_fork(self) -> None:
+        """In a child process, in which minijit stays in service."""
+        if self.registry.in_service is not None:
+            self.registry.natives.guard.after_fork()
 
     # ---- turns
 

@@ -84,6 +84,9 @@ class Decisions:
         replaces: Installed | None = None,
     ) -> Installed | None:
         """As above, with the policy's answer given."""
+        if self.registry.service.natives.guard.is_suspect(state):
+            self.give_up(state, GiveUpReason.CRASHED)
+            return None
         result = self.registry.service.compile(state, kinds, compile_unseen=compile_unseen)
         if isinstance(result, Failure):
             self.abort(state, result.reason, state.root.offset if result.at is None else result.at, result.detail)

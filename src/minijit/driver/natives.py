@@ -21,8 +21,10 @@ from minijit.backend.watch_stubs import WatchAddresses, watcher_text
 from minijit.backend.words import MAX_BOUND
 from minijit.cpython import abi, hooks, raw, sampler
 from minijit.cpython.changes import Changes
+from minijit.cpython.marks import Marks
 from minijit.cpython.native_map import NativeMap
 from minijit.cpython.watch import CALLBACKS, Filters, Watch
+from minijit.driver.crash_guard import CrashGuard
 from minijit.driver.state import VERSION_WORDS, Installed, Way, Words
 from minijit.ir.region import EntryPoint
 
@@ -57,10 +59,13 @@ class Handlers(NamedTuple):
 
 @dataclass(slots=True)
 class Machinery:
-    """What stays as long as the process: engine, stubs, watcher callbacks, and the memory that they refer to."""
+    """What stays as long as the process: engine, stubs, watcher callbacks, and the memory that they refer to. If it is
+    guarded, that has the marks of the crash guard."""
 
     optimise: int
     interpreter: abi.Interpreter
+    is_guarded: bool
+    marks: Marks | None = field(init=False)
     engine: Engine = field(init=False)
     sites: NativeMap = field(default_factory=NativeMap)
     functions: NativeMap = field(default_factory=NativeMap)
@@ -76,6 +81,7 @@ class Machinery:
     _raw: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * RAW_WORDS))
 
     def __post_init__(self) -> None:
+        self.marks = Marks() if self.is_guarded else None
         self.engine = Engine(self.optimise)
         self.handlers.set("raw", self._raw.address)
         stubs = self.engine.compile(stub_text(self._stub_addresses()), name="minijit stubs", simplify=False)
@@ -93,9 +99,15 @@ class Machinery:
                 eval_breaker=self.interpreter.eval_breaker,
                 helpers=self.stubs,
                 symbol=raw.symbol,
+                running=self.running,
             )
             for point, leave in leaves.items()
         }
+
+    @property
+    def running(self) -> int:
+        """The word that names the region in one of its first runs, 0 if there is none."""
+        return 0 if self.marks is None else self.marks.place("running")
 
     def _stub_addresses(self) -> StubAddresses:
         return StubAddresses(
@@ -111,6 +123,7 @@ class Machinery:
             near=self.handlers.place("near"),
             monitoring_version=self.interpreter.monitoring_version,
             eval_breaker=self.interpreter.eval_breaker,
+            running=self.running,
             changes=self.changes,
             symbol=raw.symbol,
         )
@@ -127,9 +140,9 @@ class Machinery:
 
 
 @cache
-def machinery(optimise: int, interpreter: abi.Interpreter) -> Machinery:
+def machinery(optimise: int, interpreter: abi.Interpreter, is_guarded: bool) -> Machinery:
     """The process's machinery, made at first use."""
-    return Machinery(optimise, interpreter)
+    return Machinery(optimise, interpreter, is_guarded)
 
 
 @dataclass(slots=True)
@@ -141,13 +154,17 @@ class Natives:
     handlers: Handlers
     machinery: Machinery = field(init=False)
     watch: Watch = field(init=False)
+    guard: CrashGuard = field(init=False)
     target: dict[EntryPoint, Target] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.machinery = machinery(self.config.optimise, self.interpreter)
+        self.machinery = machinery(self.config.optimise, self.interpreter, self.config.guard)
         self.target = {point: self._under_stress(target) for point, target in self.machinery.target.items()}
         self.watch = Watch(self.machinery.filters, self.machinery.callbacks)
         self.connect()
+        # The last that could fail, since it leaves something behind.
+        self.guard = CrashGuard(self.machinery.marks)
+        self.guard.open()
 
     def _under_stress(self, target: Target) -> Target:
         """What regions refer to, with what the stress modes want: guards that are counted, and polls that see a word
@@ -232,7 +249,7 @@ class Natives:
         namespaces: tuple[dict[str, object], dict[str, object]],
         build: Build,
     ) -> Callable[[Emitter], None]:
-        code = owner.code.code.code
+        code, trial = owner.code.code.code, self.guard.trial(owner)
         modules, codes = tuple(map(id, build.modules)), tuple(id(each.code) for each in build.inlined)
         strikes = self.config.stressed.kill > 0
         if owner.root.point is EntryPoint.LOOP:
@@ -248,6 +265,7 @@ class Natives:
                     codes=codes,
                     depth=build.depth,
                     strikes=self.changes if strikes else None,
+                    trial=trial,
                 )
             )
         return call_prologue(
@@ -266,6 +284,7 @@ class Natives:
                 codes=codes,
                 depth=build.depth,
                 strikes=strikes,
+                trial=trial,
             )
         )
 
@@ -276,6 +295,7 @@ class Natives:
 
     def close(self) -> None:
         """Cuts all ties; the stubs themselves stay, since a thread may be in one."""
+        self.guard.close()
         # While its handler is there to be told which dicts and classes have ended.
         self.watch.close()
         for word in Handlers._fields:

@@ -170,6 +170,8 @@ class Process:
         """In a child process. What another thread was at when it was forked stays half done, and locks of that thread
         are never opened, LLVM's among them: so minijit is off for good then, which is said to whoever asks for it."""
         if not any(turn.after_fork() for turn in self._turns):
+            if self.driver is not None:
+                self.driver.after_fork()
             return
         driver, self.driver, self.is_on = self.driver, None, False
         self._is_over = self.refusal = "this process was forked while another thread was compiling"

@@ -75,17 +75,18 @@ class Service:
         started = time.perf_counter()
         volatile = self.assumptions.volatile()
         try:
-            result = compiler.compile_root(
-                state,
-                kinds,
-                self.natives,
-                self.config,
-                volatile,
-                namespaces,
-                compile_unseen=compile_unseen,
-                inlines=self._may_inline,
-                number=self.begun,
-            )
+            with self.natives.guard.compiling(state):
+                result = compiler.compile_root(
+                    state,
+                    kinds,
+                    self.natives,
+                    self.config,
+                    volatile,
+                    namespaces,
+                    compile_unseen=compile_unseen,
+                    inlines=self._may_inline,
+                    number=self.begun,
+                )
         except RegionTooLarge:
             return Failure(AbortReason.TOO_LARGE)
         except Exception as error:

@@ -14,7 +14,7 @@ from minijit.driver import api, core, natives, service, turn  # noqa: F401 - to 
 
 
 def warm() -> None:
-    """Makes what is native, for LLVM's level as the environment has it."""
-    found = support.find()
+    """Makes what is native, as the environment wants it."""
+    found, config = support.find(), from_environment()
     if not isinstance(found, support.Unsupported):
-        natives.machinery(from_environment().optimise, found)
+        natives.machinery(config.optimise, found, config.guard)
