@@ -303,6 +303,24 @@ print(explain(f))
 """,
         "given up: what it relies on keeps changing",
     ),
+    GiveUpReason.CRASHED: (
+        """
+import os
+from minijit.cpython import cache_files
+from minijit.ir.region import EntryPoint
+from minijit.ir.trace import Root
+from minijit.runtime.suspects import key_of
+@jit
+def f(a):
+    return a + 1
+died_of = key_of(f.__code__, Root(EntryPoint.CALL, 0))
+cache_files.put(os.path.join(os.environ["XDG_CACHE_HOME"], "minijit", "suspects-1"), b"%016x" % died_of)
+enable(Config(guard=True))
+for a in range(40): f(a)
+print(explain(f))
+""",
+        "given up: an earlier process died while this was compiled, or in the midst of one of its first runs",
+    ),
     GiveUpReason.UNSUITABLE: (
         """
 @jit
