@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dying import ALL, ENDLESS, FORK, LOOK, NOT_F, NOT_SPIN, ON, SPIN, Processes, compiled, dies
+from dying import ALL, ENDLESS, FORK, LOOK, NOT_F, NOT_G, NOT_SPIN, ON, SPIN, Processes, compiled, dies
 
 
 @pytest.fixture
@@ -77,6 +77,33 @@ def test_a_forked_child_lives_on(processes: Processes) -> None:
         processes.until(process, "alive")
         assert processes.looks() == NOT_F
         assert processes.files() == ["marks-1-", "suspects"]
+    finally:
+        os.kill(number, signal.SIGKILL)
+        process.communicate(timeout=60)
+
+
+COMPILES = """
+import threading
+begun = threading.Event()
+def slow(e, op):
+    begun.set()
+    time.sleep(60)
+lower_ops.LOWER.update(dict.fromkeys(lower_ops.LOWER, slow))
+threading.Thread(target=heat, args=(g, 1), daemon=True).start()
+begun.wait()
+"""
+
+
+def test_a_child_that_minijit_has_left(processes: Processes) -> None:
+    """Which was forked while another thread was compiling: it does not keep its parent among the living."""
+    child = "child = os.fork()\nif not child:\n    print(os.getpid(), flush=True); time.sleep(60); os._exit(0)"
+    process = processes.begin(ON, COMPILES, child, "time.sleep(0.3); os.kill(os.getpid(), signal.SIGKILL)")
+    assert process.stdout is not None
+    number = int(process.stdout.readline())
+    try:
+        assert process.wait(timeout=60) == -signal.SIGKILL
+        assert processes.looks() == NOT_G
+        assert processes.files() == ["suspects"]
     finally:
         os.kill(number, signal.SIGKILL)
         process.communicate(timeout=60)
