@@ -177,9 +177,8 @@ print(explain(f))
     ),
     KillReason.GONE: (
         """
-@jit
-def f(a):
-    return a + 1
+exec("def f(a):\\n    return a + 1")
+jit(f)
 for a in range(40): f(a)
 del f
 gc.collect()
