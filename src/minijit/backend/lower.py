@@ -35,10 +35,9 @@ from minijit.ir.region import (
     Value,
     edges,
     exit_values,
-    map_exit,
-    map_op,
     slot_operands,
 )
+from minijit.ir.substitute import map_exit, map_op
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -51,8 +51,8 @@ from minijit.ir.region import (
     Value,
     VirtualRange,
     VirtualTuple,
-    substitute,
 )
+from minijit.ir.substitute import substitute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -40,10 +40,8 @@ from minijit.ir.region import (
     Region,
     Terminator,
     Value,
-    map_end,
-    map_exit,
-    map_op,
 )
+from minijit.ir.substitute import map_end, map_exit, map_op
 from minijit.opt.prune import drop_unreachable
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from minijit.ir.region import (
     Terminator,
     Value,
     edges,
-    substitute,
 )
+from minijit.ir.substitute import substitute
 
 
 def params(region: Region) -> Region:
