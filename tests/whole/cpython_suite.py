@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -131,6 +132,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many modules at once")
     parser.add_argument("--out", type=Path, help="a directory for what the tests print")
     chosen = parser.parse_args()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in a shell's background; some of the tests press Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if chosen.out is not None:
         chosen.out.mkdir(parents=True, exist_ok=True)
     count = 0
