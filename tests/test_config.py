@@ -241,6 +241,12 @@ for a in range(100):
     assert not run_python(program).stderr
 
 
+def test_the_mode_that_compares_is_a_setting() -> None:
+    assert from_environment({"MINIJIT": "check"}) == Config(compare=True)
+    assert from_environment({"MINIJIT": "check", "MINIJIT_COMPARE": "0"}) == Config()
+    assert from_environment({"MINIJIT": "1", "MINIJIT_COMPARE": "1"}) == Config(compare=True)
+
+
 def test_stress_modes() -> None:
     assert Config().stressed == Stress()
     assert not Config().stressed.is_on

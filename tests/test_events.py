@@ -20,6 +20,7 @@ from minijit.events import (
     Aborted,
     AbortReason,
     Compiled,
+    Differed,
     Event,
     ExitHot,
     ExitReason,
@@ -120,6 +121,10 @@ LINES: list[tuple[Event, str]] = [
         "killed     f.<locals>.g@12 reason=global detail=k",
     ),
     (
+        Differed(**BASE, types="int", call="g(1)", interpreted="2 (int)", compiled="3 (int)"),
+        "differed   f.<locals>.g@12 types=int call=g(1) interpreted=2 (int) compiled=3 (int)",
+    ),
+    (
         GaveUp(**BASE, reason=GiveUpReason.BUDGET),
         "gaveup     f.<locals>.g@12 reason=budget detail=",
     ),
@@ -165,7 +170,8 @@ def test_counters_are_fields_of_the_statistics() -> None:
         (LINES[2][0], {"compilations": 1, "compile_us": 21_260}),
         (LINES[3][0], {"hot_exits": 1}),
         (LINES[4][0], {"kills": 1}),
-        (LINES[5][0], {"given_up": 1}),
+        (LINES[5][0], {"differences": 1}),
+        (LINES[6][0], {"given_up": 1}),
     ],
 )
 def test_count(event: Event, wanted: dict[str, int]) -> None:

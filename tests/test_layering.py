@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "opt": STAGE,
     "backend": STAGE | {"cpython"},
     "runtime": STAGE | {"cpython"},
-    "oracle": STAGE | {"cpython", "opt", "backend"},
+    "oracle": STAGE | {"cpython", "build", "opt", "backend"},
     "startup": BASE | {"cpython", "backend", "driver"},  # as `__main__` and `__init__`: where the outside comes in
     "driver": PIPELINE | {"report", "oracle"},  # explanations are made of what it knows; the mode `check`
     "report": STAGE,

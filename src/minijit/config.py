@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 """minijit's; here, since our own modules may not import the package of public names."""
 _PREFIX = "MINIJIT_"
+CHECK = "check"
+"""What the variable MINIJIT has where calls are to be compared."""
 
 
 class ConfigError(ValueError):
@@ -150,7 +152,8 @@ class Config:
     stress: str = row(
         "", "stress modes, comma-separated: exits:K, kill:P, bridges, hot, osr, check", parse=parse_stress
     )
-    seed: int = row(0, "what the random choices of `stress` begin with", least=0)
+    compare: bool = row(False, "do some calls both ways, compiled and interpreted, and compare: as MINIJIT=check does")
+    seed: int = row(0, "what the random choices of `stress` and `compare` begin with", least=0)
     limit: str = row(
         "",
         "REGIONS or REGIONS:PASSES: compile only so many, and the last of them with so many passes",
@@ -239,6 +242,8 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
         source = {} if sys.flags.ignore_environment else os.environ
     rows = {f"{_PREFIX}{item.name.upper()}": item for item in dataclasses.fields(Config)}
     values: dict[str, Any] = {}
+    if source.get("MINIJIT") == CHECK:
+        values["compare"] = True
     for name in source:
         if not name.startswith(_PREFIX):
             continue

@@ -95,6 +95,10 @@ class GiveUpReason(Reason):
     MEMORY = ("minijit reached its budget of machine code", "raise `code_bytes`")
     ABORTS = ("attempts to compile it keep failing",)
     EXITS = ("its machine code was left too often to pay",)
+    DIFFERS = (
+        "it gave something else than the interpreter: this is a bug in minijit",
+        "please report it, with what `python -m minijit bisect` says",
+    )
     MISSES = ("it is called with types that are not compiled", "call it with int, float, bool or None only")
     KILLS = ("what it relies on keeps changing", "pass what changes as an argument")
     CRASHED = (
@@ -184,6 +188,16 @@ class GaveUp(Event):
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differed(Event):
+    """A call that was done both ways, entered with these types, gave different results."""
+
+    types: str
+    call: str
+    interpreted: str
+    compiled: str
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Stats:
     """Counters, derived from events; `entries` and `exits` are read from native counters when asked for.
@@ -206,6 +220,9 @@ class Stats:
     compile_ms: float = 0.0  # time spent on all compilations that gave a region
     entries: int = 0  # times that the interpreter went over into machine code
     exits: int = 0  # times that machine code was left before it was done
+    checks: int = 0  # calls that were done both ways, since MINIJIT=check or `compare` asked for it
+    differences: int = 0  # those whose results were different
+    unchecked: int = 0  # functions whose calls cannot be done twice
 
     def line(self) -> str:
         """The counters as one line of the log, without what is zero."""
@@ -234,6 +251,7 @@ class Hub:
         ExitHot: "hot_exits",
         Killed: "kills",
         GaveUp: "given_up",
+        Differed: "differences",
     }
 
     log: bool = False

@@ -1,4 +1,4 @@
-"""minijit for a whole program, from its first line on: `MINIJIT=1`.
+"""minijit for a whole program, from its first line on: `MINIJIT=1`, or `MINIJIT=check`.
 
 `minijit.pth`, which the interpreter reads when it starts, comes here if the variable is set. In: the environment. Out:
 a scout that looks at the program, with machine code in front of it that is kept on disk, and nothing else of minijit,
@@ -41,8 +41,8 @@ def begin(value: str, environment: Mapping[str, str]) -> None:
     if len(_calls) > 1:
         # In a virtual environment `site` reads each .pth file twice.
         return
-    if value != "1":
-        _say(f"MINIJIT takes 0 or 1, not {value!r}")
+    if value not in ("1", "check"):
+        _say(f"MINIJIT takes 0, 1 or check, not {value!r}")
         return
     threshold, at_once, tells, keeps = scout.THRESHOLD, False, False, True
     if any(name.startswith("MINIJIT_") for name in environment):

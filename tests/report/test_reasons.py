@@ -218,6 +218,20 @@ print(explain(f))
 """,
         "times: a stress mode took it out of service, at random",
     ),
+    GiveUpReason.DIFFERS: (
+        """
+from minijit.backend.lower_ops import LOWER
+for name in ("int_add", "int_add_wrap"): LOWER[name] = LOWER[name.replace("add", "sub")]
+sys.stderr = None  # where the difference is told, too
+enable(Config(compare=True))
+@jit
+def f(a):
+    return a + 1
+for a in range(40): f(a)
+print(explain(f))
+""",
+        "given up: it gave something else than the interpreter: this is a bug in minijit",
+    ),
     GiveUpReason.BUDGET: (
         """
 enable(Config(compilations=2))

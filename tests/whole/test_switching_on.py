@@ -160,7 +160,7 @@ def test_little_is_loaded_before_something_is_hot(run_python: RunPython) -> None
 @pytest.mark.parametrize(
     ("env", "said"),
     [
-        ({"MINIJIT": "yes"}, "MINIJIT takes 0 or 1, not 'yes'"),
+        ({"MINIJIT": "yes"}, "MINIJIT takes 0, 1 or check, not 'yes'"),
         ({"MINIJIT": "1", "MINIJIT_THRESHOLD": "soon"}, "MINIJIT_THRESHOLD takes an int, not 'soon'"),
         ({"MINIJIT": "1", "MINIJIT_TRESHOLD": "3"}, "MINIJIT_TRESHOLD is no setting; did you mean MINIJIT_THRESHOLD?"),
     ],

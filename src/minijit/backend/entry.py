@@ -53,6 +53,17 @@ ROUNDS = 2**20
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """Where calls are done twice (see `check_stub`): the word that counts down to the next of these, and its stub; the
+    word that says that calls are to be left to the interpreter, and the stub for those."""
+
+    countdown: int
+    checked: int
+    interpreting: int
+    plainly: int
+
+
+@dataclass(frozen=True, slots=True)
 class CallEntry:
     """What a call entry needs to know.
 
@@ -60,7 +71,7 @@ class CallEntry:
     chain; `entries` that of a counter; `bind`, `watched` and `changed` those of stubs; `monitoring_version` that of the
     interpreter's word. `modules` are those that must be plain modules still; `codes` are inlined, `depth` within each
     other, and nobody else may watch them. `strikes`: see `_strike`. `trial` is None where nobody wants to know what
-    runs.
+    runs. `check` is None where no calls are done twice.
     """
 
     code: int
@@ -78,6 +89,7 @@ class CallEntry:
     depth: int
     strikes: bool
     trial: Trial | None
+    check: Check | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +177,8 @@ def call_prologue(entry: CallEntry) -> Callable[[Emitter], None]:
                 continue
             place = e.let(f"getelementptr ptr, ptr {e.args}, i64 {slot}")
             _input(e, slot, kind, e.let(f"load ptr, ptr {place}"), _goes_to(e, "miss"))
+        if entry.check is not None:
+            _check(e, entry.check)
         body = _begin_run(e, entry.entries, entry.trial)
         _call_asides(e, entry)
         e.start(body)
@@ -178,7 +192,10 @@ def _call_asides(e: Emitter, entry: CallEntry) -> None:
     onward = e.let(f"load ptr, ptr {pointer(entry.next)}")
     result = e.let(f"musttail call ptr {onward}(ptr %a, ptr %b, i64 %c, ptr %d)")
     e.line(f"ret ptr {result}")
-    for label, stub in (("watched", entry.watched), ("changed", entry.changed)):
+    stubs = {"watched": entry.watched, "changed": entry.changed}
+    if entry.check is not None:
+        stubs |= {"checked": entry.check.checked, "plainly": entry.check.plainly}
+    for label, stub in stubs.items():
         e.start(label)
         result = e.let(f"musttail call ptr {pointer(stub)}(ptr %a, ptr %b, i64 %c, ptr %d)")
         e.line(f"ret ptr {result}")
@@ -218,6 +235,16 @@ def _strike(e: Emitter, changes: Changes) -> None:
     e.line(f"store [4 x i64] zeroinitializer, ptr {place}")
     e.line(f"br label %{onward}")
     e.start(onward)
+
+
+def _check(e: Emitter, check: Check) -> None:
+    """Goes to a stub if this call is part of one that the interpreter does for the second time; and if this call, of
+    those that the region takes, is to be done twice: the countdown is at its end."""
+    interpreting = e.let(f"load i64, ptr {pointer(check.interpreting)}")
+    _goes_to(e, "plainly")(e.let(f"icmp eq i64 {interpreting}, 0"))
+    left = e.let(f"add i64 {e.let(f'load i64, ptr {pointer(check.countdown)}')}, -1")
+    e.line(f"store i64 {left}, ptr {pointer(check.countdown)}")
+    _goes_to(e, "checked")(e.let(f"icmp ne i64 {left}, 0"))
 
 
 def _check_modules(e: Emitter, modules: tuple[int, ...], check: Callable[[str], None]) -> None:

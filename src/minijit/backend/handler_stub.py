@@ -4,16 +4,18 @@ In: the address lookup for C functions. Out: LLVM text that defines `@call_handl
 `arguments` has a free word before it, as vectorcalls like it. While the handler runs, the program's signal handlers
 are held back (see `cpython.signals`: one that raised would leave undone what the handler is there for), monitoring
 and tracing are off in this thread, so that no debugger steps into it, it may go deeper than the program, and the
-garbage collector is off and does not count the objects that it makes, so that collections are where they would be. The
-handler's answer is returned, as a new reference; NULL if it raised, which is reported as unraisable. An exception that
-is pending must have been set aside.
+garbage collector is off and does not count the objects that it makes, so that collections are where they would be.
+Handlers run in several threads at a time: the first that begins switches the collector off, the last that ends puts it
+back. The handler's answer is returned, as a new reference; NULL if it raised, which is reported as unraisable. An
+exception that is pending must have been set aside.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
-from minijit.cpython import abi, signals
+from minijit.cpython import abi, raw, signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,13 +24,19 @@ HEADROOM = 500
 """How many frames more than the program's limit allows a handler of ours may have."""
 
 
+@cache
+def _quiet() -> raw.Buffer:
+    """Two words of the process's: how many handlers are under way, and whether garbage was collected before them."""
+    return raw.Buffer(16)
+
+
 def handler_text(symbol: Callable[[str], int]) -> str:
     """The text of `call_handler` and of what it consists of."""
 
     def function(name: str) -> str:
         return f"inttoptr (i64 {symbol(name)} to ptr)"
 
-    return f"""{_hold_back(function)}{_lift_limit()}
+    return f"""{_hold_back(function)}{_lift_limit()}{_collect_nothing(function)}
 define internal ptr @call_handler(ptr %handler, ptr %arguments, i64 %count) noinline {{
 entry:
   ; It may be replaced while it runs.
@@ -40,16 +48,14 @@ entry:
   %deeper = add i32 %depth, 1
   store i32 %deeper, ptr %tracing
   call void @lift_limit(ptr %thread, i32 {HEADROOM})
+  call void @collect_nothing()
   %interpreter = call ptr {function("PyInterpreterState_Main")}()
-  %collects_place = getelementptr i8, ptr %interpreter, i64 {abi.INTERPRETER.gc_enabled}
-  %collects = load i32, ptr %collects_place
-  store i32 0, ptr %collects_place
   %young_place = getelementptr i8, ptr %interpreter, i64 {abi.INTERPRETER.gc_count}
   %young = load i32, ptr %young_place
   %how = or i64 %count, {-(2**63)}
   %result = call ptr {function("PyObject_Vectorcall")}(ptr %handler, ptr %arguments, i64 %how, ptr null)
   store i32 %young, ptr %young_place
-  store i32 %collects, ptr %collects_place
+  call void @collect_again()
   call void @lift_limit(ptr %thread, i32 {-HEADROOM})
   store i32 %depth, ptr %tracing
   %raised = icmp eq ptr %result, null
@@ -107,6 +113,51 @@ define internal void @lift_limit(ptr %thread, i32 %by) alwaysinline {{
   %c_old = load i32, ptr %c_place
   %c_new = add i32 %c_old, %by
   store i32 %c_new, ptr %c_place
+  ret void
+}}
+"""
+
+
+def _collect_nothing(function: Callable[[str], str]) -> str:
+    """Two functions that switch the garbage collector off, and back to what it was."""
+    running, before = (f"inttoptr (i64 {_quiet().address + at} to ptr)" for at in (0, 8))
+    return f"""
+define internal ptr @collects() {{
+  %interpreter = call ptr {function("PyInterpreterState_Main")}()
+  %place = getelementptr i8, ptr %interpreter, i64 {abi.INTERPRETER.gc_enabled}
+  ret ptr %place
+}}
+
+define internal void @collect_nothing() {{
+entry:
+  %others = load i64, ptr {running}
+  %more = add i64 %others, 1
+  store i64 %more, ptr {running}
+  %first = icmp eq i64 %others, 0
+  br i1 %first, label %off, label %done
+off:
+  %place = call ptr @collects()
+  %collects = load i32, ptr %place
+  store i32 %collects, ptr {before}
+  store i32 0, ptr %place
+  br label %done
+done:
+  ret void
+}}
+
+define internal void @collect_again() {{
+entry:
+  %all = load i64, ptr {running}
+  %others = sub i64 %all, 1
+  store i64 %others, ptr {running}
+  %last = icmp eq i64 %others, 0
+  br i1 %last, label %back, label %done
+back:
+  %place = call ptr @collects()
+  %collects = load i32, ptr {before}
+  store i32 %collects, ptr %place
+  br label %done
+done:
   ret void
 }}
 """

@@ -30,8 +30,10 @@ class StubAddresses:
 
     handler: int  # a word that holds the handler object, or NULL
     on_instruction: int  # the same of the handler for a recording's steps
+    checks: int  # the same of those for calls that are done both ways (`CHECK_WORDS`)
     scout_start: int  # the same of those for events of code that is not known
     scout_jump: int
+    interpreting: int  # a word: how many calls are done by the interpreter alone, to be compared
     sampling: int  # the words that say which of those
     sites: int
     functions: int

@@ -8,16 +8,18 @@
 | `changed` | a call entry | has noted changes dealt with, calls again |
 | `reach` | `cpython.hooks`, once | gives the C stack between the interpreter's loop and an entry |
 | `bind` | a call entry | makes a positional argument array of keywords and defaults |
+| `checked` | a call entry whose turn it is to be checked | does the call twice |
+| `plainly` | a call entry in what the interpreter does for the second time | interprets |
 | `leave_call` | an exit of a region entered by a call | builds the interpreter frame and lets the interpreter run it |
 | `leave_loop` | an exit of a region entered in a live frame | rewrites that frame |
 | `leave_return` | a return of an object that must be made | makes it |
 
 The helpers of `prelude`, which regions call, are compiled along with them.
 
-**Python is called** at a recording's steps, and otherwise through one handler, `handler(kind, a, b)`, at thresholds
-only (`Call` lists the kinds). A handler never raises into the program, and the program's signal handlers do not run
-inside of it (see `handler_stub`): they are held back for the time, and while one is waiting to be handled, a threshold
-is put off by one.
+**Python is called** at a recording's steps, for calls that are checked (`check_stub`), and otherwise through one
+handler, `handler(kind, a, b)`, at thresholds only (`Call` lists the kinds). A handler never raises into the program,
+and the program's signal handlers do not run inside of it (see `handler_stub`): they are held back for the time, and
+while one is waiting to be handled, a threshold is put off by one.
 
 What Python writes and the stubs read, and why they call, stands in `words`.
 """
@@ -27,6 +29,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.backend.call_stubs import call_text
+from minijit.backend.check_stub import check_text
 from minijit.backend.event_stubs import event_text
 from minijit.backend.leave_stubs import leave_text
 from minijit.backend.make_stubs import make_text
@@ -37,7 +40,18 @@ from minijit.backend.stub_tools import common_text
 if TYPE_CHECKING:
     from minijit.backend.stub_tools import StubAddresses
 
-_ENTRIES = ("on_start", "on_jump", "on_instruction", "miss", "watched", "changed", "reach", "bind")
+_ENTRIES = (
+    "on_start",
+    "on_jump",
+    "on_instruction",
+    "miss",
+    "watched",
+    "changed",
+    "reach",
+    "bind",
+    "checked",
+    "plainly",
+)
 STUBS = (*HELPERS, *_ENTRIES, "leave_call", "leave_loop", "leave_return")
 
 
@@ -49,6 +63,7 @@ def stub_text(at: StubAddresses) -> str:
         common_text(at),
         event_text(at),
         call_text(at),
+        check_text(at),
         make_text(at),
         leave_text(at),
     )

@@ -27,6 +27,8 @@ class Call(enum.IntEnum):
 SITE_WORDS = ("count", "hot_at", "entry", "misses", "miss_hot_at", "silent")
 """`silent`: the place is not to be heard of again, though all code has events."""
 CHAIN_WORDS = ("misses", "miss_hot_at")
+CHECK_WORDS = ("check_begin", "check_again", "check_verdict")
+"""The handlers of a call that is done both ways (see `check_stub`), in a row; NULL where no calls are."""
 SHALLOW = 3000
 """Up to this recursion depth a frame below one of our stubs counts no C recursion, as it would not without us: the C
 stack has room for it. A function that is called deeper is left to the interpreter, whose calls take no C stack, until

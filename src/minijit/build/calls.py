@@ -56,6 +56,11 @@ def call(b: Builder, function: object, arguments: Sequence[Slot], observed: Kind
     return result
 
 
+def is_known(function: object) -> bool:
+    """Whether it is a function that has no effect but its result, on numbers, and raises only builtin exceptions."""
+    return id(function) in RULES or id(function) in _PURE
+
+
 def _call_pure(b: Builder, function: object, arguments: Sequence[Slot], observed: Kind | None) -> Slot | None:
     given = [s for s in map(scalar, arguments) if s is not None]
     if observed is None or len(given) != len(arguments):

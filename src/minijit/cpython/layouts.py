@@ -169,8 +169,9 @@ class Interpreter:
 
 @dataclass(frozen=True, slots=True)
 class Dict:
-    """PyDictObject."""
+    """PyDictObject: the version is another after each change, but for its lowest byte, which is the watchers'."""
 
+    ma_version_tag: int = 24
     ma_keys: int = 32
 
 

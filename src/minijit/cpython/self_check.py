@@ -102,6 +102,7 @@ def _objects(at: Layouts) -> Iterator[Row]:
     hashed = hash(text)
     yield "hash of a string", "unicode.hash", raw.read_i64(id(text) + at.unicode.hash), hashed
     yield "kinds of keys", "dict.ma_keys dict_keys.dk_kind", _kinds_of_keys(at), [1, 0, 1, 0]
+    yield "versions of a dict", "dict.ma_version_tag", _versions(at), [False, True]
     iterator = iter(range(5, 50, 7))
     next(iterator)
     words = [raw.read_i64(id(iterator) + x) for x in _values(at.range_iterator)]
@@ -118,6 +119,15 @@ def _kinds_of_keys(at: Layouts) -> list[int | None]:
     ]
     words = [_word(raw.read_u64(id(sample) + at.dict.ma_keys) + at.dict_keys.dk_kind) for sample in samples]
     return [None if word is None else word & 255 for word in words]
+
+
+def _versions(at: Layouts) -> list[bool]:
+    """Whether a dict's version moves on, by little, when nothing happens, and when a value changes."""
+    sample = {"name": 1}
+    place = id(sample) + at.dict.ma_version_tag
+    before, again = raw.read_u64(place), raw.read_u64(place)
+    sample["name"] = 2
+    return [0 < later - before < 2**32 for later in (again, raw.read_u64(place))]
 
 
 def _values(struct: Any) -> list[int]:

@@ -14,6 +14,7 @@ and carried out by `Decisions`; an event tells of everything that happens.
 | `hot` | what thresholds mean |
 | `offers` | what of a whole program is taken on |
 | `broken` | what changes mean |
+| `checks` | which calls are done both ways, and what comes of it |
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minijit.backend.words import Call
 from minijit.cpython import frames, hooks, raw, sampler
@@ -148,7 +149,7 @@ class Driver:
             roots, counters = self.registry.roots(), self.hub.counters
         regions = [version for root in roots for version in root.versions]
         return Stats(
-            **{name: counters[name] for name in (*Hub.NAMES.values(), "bridges")},
+            **{name: counters[name] for name in (*Hub.NAMES.values(), "bridges", "checks", "unchecked")},
             live_regions=len(regions),
             code_bytes=sum(region.machine.size for region in regions),
             compile_ms=counters["compile_us"] / 1000,
@@ -227,6 +228,7 @@ class Driver:
                     self._broken.on_watch,
                     None if self._scout is None else self._scout.on_start,
                     None if self._scout is None else self._scout.on_jump,
+                    *self._checks(),
                 ),
             )
         except Exception as error:  # noqa: BLE001 - whatever is missing: it is said once, and the program goes on
@@ -245,6 +247,15 @@ class Driver:
         if known is not None and known.suppressed:
             return False
         return self._offers.allows(function) if self._offers is not None else not is_ours(function)
+
+    def _checks(self) -> tuple[Callable[..., Any] | None, ...]:
+        """Who checks calls, if anybody is to."""
+        if not self.config.compare:
+            return None, None, None
+        from minijit.driver.checks import Checks
+
+        checks = Checks(self.registry, self._decisions, self.turn, self._do)
+        return checks.begin, checks.again, checks.verdict
 
     def found(self, code: CodeType, header: int | None) -> bool:
         """The scout has found a place that is hot; whether nothing is to be made of it."""

@@ -12,13 +12,13 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from minijit.backend.engine import Engine
-from minijit.backend.entry import CallEntry, LoopEntry, call_prologue, loop_prologue
+from minijit.backend.entry import CallEntry, Check, LoopEntry, call_prologue, loop_prologue
 from minijit.backend.lower import Target, lower
 from minijit.backend.snapshots import RAW_WORDS, Placement, leave_points, make_records, raw_words
 from minijit.backend.stub_tools import StubAddresses
 from minijit.backend.stubs import STUBS, stub_text
 from minijit.backend.watch_stubs import WatchAddresses, watcher_text
-from minijit.backend.words import MAX_BOUND
+from minijit.backend.words import CHECK_WORDS, MAX_BOUND
 from minijit.cpython import abi, hooks, raw, sampler
 from minijit.cpython.changes import Changes
 from minijit.cpython.marks import Marks
@@ -30,11 +30,12 @@ from minijit.ir.region import EntryPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType
+    from types import CodeType, FunctionType
 
     from minijit.backend.lower import Emitter
     from minijit.build.request import Build
     from minijit.config import Config
+    from minijit.driver.checks import Ticket
     from minijit.driver.state import RootState
     from minijit.ir.region import EntryKind, Region
 
@@ -47,14 +48,17 @@ class RegionTooLarge(Exception):
 
 
 class Handlers(NamedTuple):
-    """What machine code calls: the driver at thresholds, the recordings at their steps, who deals with changes, and
-    the scout, if there is one, at events of code that is not known."""
+    """What machine code calls: the driver at thresholds, the recordings at their steps, who deals with changes, the
+    scout, if there is one, at events of code that is not known, and who checks calls, if anybody does."""
 
     dispatch: Callable[[int, int, int], None]
     on_instruction: Callable[[CodeType, int], object]
     on_watch: Callable[[int, int, int, object], None]
     scout_start: Callable[[CodeType, int], object] | None
     scout_jump: Callable[[CodeType, int, int], object] | None
+    check_begin: Callable[[FunctionType, int, int, tuple[str, ...] | None], Ticket | None] | None
+    check_again: Callable[[Ticket, object], bool] | None
+    check_verdict: Callable[[Ticket, object, object], bool] | None
 
 
 @dataclass(slots=True)
@@ -71,7 +75,7 @@ class Machinery:
     functions: NativeMap = field(default_factory=NativeMap)
     filters: Filters = field(default_factory=Filters)
     changes: Changes = field(default_factory=Changes)
-    handlers: Words = field(default_factory=lambda: Words((*Handlers._fields, "raw", "near")))
+    handlers: Words = field(default_factory=lambda: Words((*Handlers._fields, "raw", "near", "interpreting")))
     sampling: Words = field(default_factory=lambda: Words(sampler.WORDS[:3]))
     stress: Words = field(default_factory=lambda: Words(("countdown", "asked")))
     stubs: dict[str, int] = field(init=False)
@@ -113,6 +117,8 @@ class Machinery:
         return StubAddresses(
             handler=self.handlers.place("dispatch"),
             on_instruction=self.handlers.place("on_instruction"),
+            checks=self.handlers.place(CHECK_WORDS[0]),
+            interpreting=self.handlers.place("interpreting"),
             scout_start=self.handlers.place("scout_start"),
             scout_jump=self.handlers.place("scout_jump"),
             sampling=self.sampling.address,
@@ -221,6 +227,7 @@ class Natives:
             raise RegionTooLarge
         code = owner.code.code.code
         words = Words(VERSION_WORDS)
+        words.set("check_in", 1)
         placement = Placement(owner.code.code.locals_count, build.names)
         start = id(code) + abi.CODE.co_code_adaptive
         kept = code, *(part for each in build.inlined for part in (each.code, each.defaults))
@@ -285,8 +292,15 @@ class Natives:
                 depth=build.depth,
                 strikes=strikes,
                 trial=trial,
+                check=self._check(words),
             )
         )
+
+    def _check(self, words: Words) -> Check | None:
+        if not self.config.compare:
+            return None
+        interpreting = self.machinery.handlers.place("interpreting")
+        return Check(words.place("check_in"), self.stubs["checked"], interpreting, self.stubs["plainly"])
 
     def silence(self) -> None:
         """No machine code calls Python any more."""

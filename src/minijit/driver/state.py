@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from minijit.events import AbortReason, Event, ExitReason, GiveUpReason
     from minijit.ir.bytecode import Code
     from minijit.ir.region import EntryKind
+    from minijit.oracle.repeatable import Names
     from minijit.record.recorder import Recording
     from minijit.runtime.assume import Key
     from minijit.runtime.policy import Policy
@@ -63,7 +64,7 @@ class Words:
         self.memory.close()
 
 
-VERSION_WORDS = ("next", "entries")
+VERSION_WORDS = ("next", "entries", "check_in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,16 @@ class Way:
     reason: ExitReason
     offset: int
     detail: str
+
+
+@dataclass(slots=True)
+class Sample:
+    """The calls of a region that are checked: how many were chosen, how many times slower than the region the
+    interpreter was, and what the code looks up that runs in them."""
+
+    chosen: int = 0
+    slower: float = 100.0
+    names: dict[CodeType, Names | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +108,7 @@ class Installed:
     asked: dict[int, tuple[float, int]] = field(
         default_factory=dict
     )  # exit -> when and at which count the policy was asked
+    sample: Sample = field(default_factory=Sample)
 
     @property
     def address(self) -> int:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from minijit.config import set_environment
-from minijit.oracle.runs import INTERPRETED, Run, difference, text_of
+from minijit.oracle.runs import INTERPRETED, PLAINLY, Run, difference, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,7 +112,7 @@ def _become(text: str, settings: Mapping[str, str], output: int, errors: int) ->
         _limit(resource.RLIMIT_AS, MEMORY)
         _limit(resource.RLIMIT_FSIZE, WRITTEN)
         _limit(resource.RLIMIT_CORE, 0)
-        set_environment(settings)
+        set_environment({**PLAINLY, **settings})
         os.dup2(output, 1)
         os.dup2(errors, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 INTERPRETED = {"MINIJIT_LIMIT": "0"}
 """The settings with which nothing is compiled."""
+PLAINLY = {"MINIJIT_CACHE": "0", "MINIJIT_COMPARE": "0"}
+"""The settings with which the same is compiled in each run, not what a sampler finds that begins at random; and with
+which a wrong result is not put right by MINIJIT=check."""
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
 _TRACEBACK = "Traceback (most recent call last):\n"
 _OURS = "minijit: "
@@ -49,7 +52,7 @@ class Run:
 def run_command(command: Sequence[str], settings: Mapping[str, str], timeout: float | None = None) -> Run:
     """Runs a command to its end, or for so many seconds."""
     # Names are hashed in the same way in all runs, unless it was said how.
-    environment = {"PYTHONHASHSEED": "0", **environment_with(settings)}
+    environment = {"PYTHONHASHSEED": "0", **environment_with({**PLAINLY, **settings})}
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         started = time.monotonic()
         process = subprocess.Popen(
