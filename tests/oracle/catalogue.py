@@ -230,8 +230,23 @@ _ROWS = (
         "left-loop-early",
         "an exit for a way out of the loop goes on with the locals of before",
         "build.builder",
-        "frame = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))",
-        "frame = FrameState(\n            offset, self._before.locals if self._before else tuple(self.state.locals), tuple(self.state.stack)\n        )",
+        "frame = state.before or FrameState(offset, tuple(state.locals), tuple(state.stack))",
+        "before = self._before.locals if self._before else tuple(state.locals)\n"
+        "        frame = state.before or FrameState(offset, before, tuple(state.stack))",
+    ),
+    Mutant(
+        "inlined-call-never-over",
+        "an exit behind an inlined call goes on at the beginning of the call's statement",
+        "build.builder",
+        "before = self.state.before if around else None",
+        "before = self.state.before",
+    ),
+    Mutant(
+        "name-behind-the-loop",
+        "an inlined function reads a global that the loop has as a local from the namespace",
+        "build.variables",
+        "    if b.state.callers and scope.globals is b.request.scope.globals:",
+        "    if not name:",
     ),
     Mutant(
         "any-as-int",

@@ -83,10 +83,11 @@ class Scope:
 
 @dataclass(slots=True)
 class Expressions:
-    """Writes expressions. Those of a `pure` function call no other."""
+    """Writes expressions. Those of a `pure` function call no other, but for `helpers`."""
 
     random: Random
     functions: list[Function] = field(default_factory=list)
+    helpers: set[str] = field(default_factory=set)
     globals: dict[str, str] = field(default_factory=dict)
     fresh: int = 0
     pure: bool = False
@@ -256,8 +257,9 @@ class Expressions:
 
     def call(self, sort: str, scope: Scope, depth: int) -> str | None:
         """A call of a function that was written before: there is no recursion here."""
-        known = [f for f in self.functions if f.result == sort]
-        if not known or scope.loops > 1 or self.pure:
+        only_helpers = scope.loops > 1 or self.pure
+        known = [f for f in self.functions if f.result == sort and (f.name in self.helpers or not only_helpers)]
+        if not known:
             return None
         f = self.pick(known)
         arguments = [self.of(s, scope, min(depth - 1, 1)) if s != "object" else "probe" for _, s in f.parameters]

@@ -58,6 +58,22 @@ class Writer(Statements):
             self.cells = []
         self.functions.append(Function(name, parameters, self.result))
 
+    def helper(self) -> None:
+        """A small function without loops, which all others may call, anywhere: to be inlined."""
+        name = self.new("h")
+        parameters = tuple((self.new("p"), self.pick(SORTS)) for _ in range(self.random.randrange(1, 4)))
+        self.result, self.pure, self.flat = self.pick(("int", "float")), True, True
+        self.room = self.random.randrange(0, 6)
+        named = ", ".join(name for name, _ in parameters)
+        self.lines += ["@jit"] * self.chance(30) + [f"def {name}({named}):"]
+        scope = Scope(dict(parameters))
+        self.line(scope, f"global {', '.join(self.globals)}")
+        self.body(scope, 2)
+        self.line(scope, f"return {self.shown(scope)}")
+        self.flat = False
+        self.functions.append(Function(name, parameters, self.result))
+        self.helpers.add(name)
+
     def table(self) -> None:
         """A function that shows what a few operations give for its arguments, and does nothing else: so that each is
         tried at many edges."""
@@ -96,6 +112,9 @@ class Writer(Statements):
             self.globals[name] = sort
             value = {"int": self.int_constant, "float": lambda: self.pick(FLOATS), "bool": lambda: "True"}[sort]()
             self.lines.append(f"{name} = {value}")
+        for _ in range(self.random.randrange(0, 3)):
+            self.lines += ["", ""]
+            self.helper()
         for write in [self.function] * self.random.randrange(1, 3) + [self.table] * self.random.randrange(1, 5):
             self.lines += ["", ""]
             write()

@@ -39,12 +39,13 @@ STEPS = (1, 2, 3, 16, 17, -1, -5, 10**17, 2**58, 2**60, -(2**59))
 class Statements(Expressions):
     """Writes statements, line by line. `result` is the sort that the function at hand returns, or `tuple`, or empty where
     nothing is returned; `room` for how many statements it has room, `cells` are the variables of the function around
-    it."""
+    it. One that is `flat` has no loops."""
 
     lines: list[str] = field(default_factory=list)
     result: str = "int"
     room: int = 0
     cells: list[str] = field(default_factory=list)
+    flat: bool = False
 
     def line(self, scope: Scope, text: str) -> None:
         self.lines.append("    " * scope.depth + text)
@@ -65,7 +66,8 @@ class Statements(Expressions):
     def statement(self, scope: Scope, nesting: int) -> None:
         deep = bool(nesting)
         ways = [self.assign] * 6 + [self.augment] * 3 + [self.swap, self.retype] + [self.bounded] * 3
-        ways += [self.branch, self.for_loop, self.while_loop, self.branch, self.for_loop] * deep
+        ways += [self.branch] * (2 * deep)
+        ways += [self.for_loop, self.while_loop, self.for_loop] * (deep and not self.flat)
         if not self.pure:
             ways += [self.effect, self.rebind, self.closure] + [self.attempt] * deep
         elif not self.result:

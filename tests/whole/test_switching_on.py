@@ -308,6 +308,7 @@ def test_places_are_told_in_the_end(run_python: RunPython) -> None:
 for i in range(40_000):
     total = i & 7
 def f(x):
+    while x < 0: x += 1
     return x + 1
 def work():
     def inner(n):
@@ -324,5 +325,5 @@ del f
     done = run_python(program, env=SOON)
     places = [line.split()[2:4] for line in done.stderr.splitlines() if line.startswith("minijit: place")]
     assert places[0] == ["f", "(<string>:4)"]
-    assert sorted(places[1:]) == [["<module>", "(<string>:2)"], ["work.<locals>.inner", "(<string>:9)"]]
+    assert sorted(places[1:]) == [["<module>", "(<string>:2)"], ["work.<locals>.inner", "(<string>:10)"]]
     assert without_stats(done) == (0, "", "")
