@@ -106,19 +106,41 @@ def _keep_sampler(path: str) -> None:
 # The first hot place
 
 
-def _found(code: CodeType, header: int | None) -> bool:
-    """The first place that is hot."""
+@scout.uninterrupted
+def _found(code: CodeType, header: int | None) -> object:
+    """The first place that is hot. No signal handler of the program's may run in here: what it raises would go past
+    the program's own handlers of exceptions, and it would see our frames."""
+    import _signal  # type: ignore[import-not-found]
+
+    blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - _FAULTS)
     if _is_importing():
-        return False
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)
+        return None
+    # Blocked signals go to other threads, if there are any, and their handlers are run here: so no longer than needed.
+    from minijit.cpython import signals
+
+    holds_back = signals.hold_back()
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)
     driver = _enable()
-    return driver is None or driver.found(code, header)
+    answer = scout.DISABLE if driver is None else driver.found(code, header)
+    if not holds_back:
+        return answer
+    if driver is not None and driver.is_native:
+        return driver.let_through()
+    signals.let_through()
+    return answer
+
+
+_FAULTS = {4, 5, 6, 7, 8, 11}
+"""SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: nobody could catch them while they are blocked."""
 
 
 def _is_importing() -> bool:
     """Whether a module that minijit needs may be loaded by half."""
     for name, module in list(sys.modules.items()):
         # Other things may stand there, which do what they like when they are asked for an attribute.
-        if type(module) is type(sys) and name.partition(".")[0] in sys.stdlib_module_names:
+        package = name.partition(".")[0]
+        if type(module) is type(sys) and (package in sys.stdlib_module_names or package in ("minijit", "llvmlite")):
             spec = module.__dict__.get("__spec__")
             if spec is not None and getattr(spec, "_initializing", False):
                 return True
@@ -138,18 +160,9 @@ def _enable() -> Driver | None:
             # Which is no matter for the program that has more of them: they are as they were.
             scout.recall()
             return None
-        from minijit.cpython import signals, support
+        from minijit.driver import api
 
-        # Before signals are held back: it looks at what that changes.
-        support.find()
-        holds_back = signals.hold_back()
-        try:
-            from minijit.driver import api
-
-            driver = api.current_driver()
-        finally:
-            if holds_back:
-                signals.let_through()
+        driver = api.current_driver()
     except Exception as error:  # noqa: BLE001 - whatever is missing: it is said, and the program goes on
         _say(f"{type(error).__name__}: {error}")
         driver = None

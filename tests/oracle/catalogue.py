@@ -230,16 +230,16 @@ _ROWS = (
         "left-loop-early",
         "an exit for a way out of the loop goes on with the locals of before",
         "build.builder",
-        "frame = state.before or FrameState(offset, tuple(state.locals), tuple(state.stack))",
+        "frame = state.statement or FrameState(offset, tuple(state.locals), tuple(state.stack))",
         "before = self._before.locals if self._before else tuple(state.locals)\n"
-        "        frame = state.before or FrameState(offset, before, tuple(state.stack))",
+        "        frame = state.statement or FrameState(offset, before, tuple(state.stack))",
     ),
     Mutant(
         "inlined-call-never-over",
         "an exit behind an inlined call goes on at the beginning of the call's statement",
         "build.builder",
-        "before = self.state.before if around else None",
-        "before = self.state.before",
+        "statement = self.state.statement if around else None",
+        "statement = self.state.statement",
     ),
     Mutant(
         "name-behind-the-loop",

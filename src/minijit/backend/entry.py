@@ -170,7 +170,8 @@ def call_prologue(entry: CallEntry) -> Callable[[Emitter], None]:
         _check_changes(e, entry.changes)
         _check_modules(e, entry.modules, _goes_to(e, "miss"))
         # The frame of the function itself is not there yet.
-        _check_inlined(e, entry.codes, entry.depth + 1)
+        _check_depth(e, entry.depth + 1)
+        _check_inlined(e, entry.codes)
         _bind(e, entry)
         for slot, kind in enumerate(e.region.entry_kinds):
             if kind is EntryKind.OBJECT:
@@ -254,8 +255,16 @@ def _check_modules(e: Emitter, modules: tuple[int, ...], check: Callable[[str], 
         check(e.let(f"icmp eq i64 {kind}, {id(ModuleType)}"))
 
 
-def _check_inlined(e: Emitter, codes: tuple[int, ...], depth: int) -> None:
-    """Nobody watches the functions that are inlined, and the recursion limit has room for their frames."""
+def _check_depth(e: Emitter, depth: int) -> None:
+    """The recursion limit has room for the frames of so many calls."""
+    if depth:
+        thread = e.let(f"call ptr {e.function('PyThreadState_Get')}()")
+        left = _field(e, thread, abi.THREAD.py_recursion_remaining, "i32")
+        _goes_to(e, "miss")(e.let(f"icmp sge i32 {left}, {depth}"))
+
+
+def _check_inlined(e: Emitter, codes: tuple[int, ...]) -> None:
+    """Nobody watches the functions that are inlined."""
     check = _goes_to(e, "miss")
     for code in codes:
         monitoring = e.let(f"load ptr, ptr {pointer(code + abi.CODE.monitoring)}")
@@ -265,10 +274,6 @@ def _check_inlined(e: Emitter, codes: tuple[int, ...], depth: int) -> None:
         check(_unwatched(e, monitoring))
         e.line(f"br label %{none}")
         e.start(none)
-    if codes:
-        thread = e.let(f"call ptr {e.function('PyThreadState_Get')}()")
-        left = _field(e, thread, abi.THREAD.py_recursion_remaining, "i32")
-        check(e.let(f"icmp sge i32 {left}, {depth}"))
 
 
 def _unwatched(e: Emitter, monitoring: str) -> str:
@@ -360,7 +365,8 @@ def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
         check = _goes_to(e, "miss")
         _check_namespaces(e, entry, check)
         _check_modules(e, entry.modules, check)
-        _check_inlined(e, entry.codes, entry.depth)
+        _check_depth(e, entry.depth)
+        _check_inlined(e, entry.codes)
         for slot, kind in enumerate(e.region.entry_kinds):
             # A local may be empty. A name that is written must be there: a new key has its place among others.
             if kind is EntryKind.OBJECT and entry.placement.name(slot) is None:

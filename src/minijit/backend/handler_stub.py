@@ -98,6 +98,13 @@ let:
 done:
   ret void
 }}
+
+; The destructor of a capsule whose pointer is what `hold_back` gave.
+define void @release(ptr %capsule) {{
+  %me = call i64 {function("PyCapsule_GetPointer")}(ptr %capsule, ptr null)
+  call void @let_through(i64 %me)
+  ret void
+}}
 """
 
 

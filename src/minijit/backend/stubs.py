@@ -52,7 +52,7 @@ _ENTRIES = (
     "checked",
     "plainly",
 )
-STUBS = (*HELPERS, *_ENTRIES, "leave_call", "leave_loop", "leave_return")
+STUBS = (*HELPERS, *_ENTRIES, "leave_call", "leave_loop", "leave_return", "release")
 
 
 def stub_text(at: StubAddresses) -> str:

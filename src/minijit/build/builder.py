@@ -87,7 +87,7 @@ class Builder:
         self._exits: list[Exit] = []
         self._values = 0
         self._objects = 0
-        self._versions: dict[tuple[object, int, int], dict[Shape, _Version]] = {}
+        self._versions: dict[tuple[object, int], dict[Shape, _Version]] = {}
         self._latches: dict[int, int] = {}
         self._work: list[tuple[int, int, State]] = []
         self._visited: set[int] = set()
@@ -196,9 +196,9 @@ class Builder:
         can do the whole statement again. Fewer snapshots mean less code and fewer values that must be kept. So do those
         of the calls that are inlined in it.
         """
-        if self.state.before is not None:
-            if self._before is not self.state.before:
-                self._before, self._statement_exits = self.state.before, {}
+        if self.state.statement is not None:
+            if self._before is not self.state.statement:
+                self._before, self._statement_exits = self.state.statement, {}
             return
         if self._before is None or all(isinstance(slot, RangeIterator) for slot in self.state.stack):
             self._before = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))
@@ -206,7 +206,7 @@ class Builder:
 
     def _leave_at(self, offset: int, reason: ExitReason, detail: str = "") -> None:
         state = self.state
-        frame = state.before or FrameState(offset, tuple(state.locals), tuple(state.stack))
+        frame = state.statement or FrameState(offset, tuple(state.locals), tuple(state.stack))
         self._exits.append(Exit(reason, frame, self._detailed(detail)))
         self.end(Leave(len(self._exits) - 1))
 
@@ -355,15 +355,19 @@ class Builder:
     def return_from(self, value: Slot) -> None:
         """Goes on in the caller of an inlined function."""
         *around, caller = self.state.callers
-        before = self.state.before if around else None
-        state = State(caller.scope, list(caller.locals), [*caller.stack, value], tuple(around), before)
+        statement = self.state.statement if around else None
+        state = State(caller.scope, list(caller.locals), [*caller.stack, value], tuple(around), statement)
         self.later(self._block, caller.next, state)
 
-    def scope_of(self, function: FunctionType) -> Scope:
+    def as_it_is(self, function: FunctionType) -> Inlined:
+        """A function as the region knows it: it is looked at once, since others may change it meanwhile."""
+        known = self._inlined.get(id(function))
+        return known or Inlined(function, function.__code__, function.__defaults__)
+
+    def rely_on(self, function: Inlined) -> Scope:
         """What the instructions of a function mean; the region assumes that it stays as it is."""
-        code = function.__code__
-        self._inlined.setdefault(id(function), Inlined(function, code, function.__defaults__))
-        return Scope(self.decoded(code), *namespaces_of(function))
+        self._inlined[id(function.function)] = function
+        return Scope(self.decoded(function.code), *namespaces_of(function.function))
 
     def decoded(self, code: CodeType) -> Code:
         """A code object, decoded once."""
@@ -397,8 +401,7 @@ class Builder:
 
     def _version(self, offset: int) -> _Version | None:
         """The version of an offset that the current state goes on in; None if that would be one too many."""
-        key = (self.state.path, id(self.code.code), offset)
-        versions = self._versions.setdefault(key, {})
+        versions = self._versions.setdefault((self.state.path, offset), {})
         live = self.code.live[offset] | self._live_names()
         shape = shape_of(self.state, lambda index: not live >> index & 1)
         if shape not in versions and len(versions) >= self.request.max_versions:

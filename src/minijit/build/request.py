@@ -46,6 +46,11 @@ class Scope:
     names: tuple[str, ...] = ()
 
     @property
+    def identity(self) -> tuple[int, int, int]:
+        """Equal for scopes in which everything means the same."""
+        return id(self.code.code), id(self.globals), id(self.builtins)
+
+    @property
     def locals_count(self) -> int:
         """How many locals a frame has to the region."""
         return self.code.locals_count + len(self.names)

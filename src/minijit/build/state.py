@@ -47,32 +47,33 @@ class Caller:
 class State:
     """A frame while it is interpreted abstractly. Mutable; `copy` before branching.
 
-    In an inlined call, `callers` are the frames around it, the region's own first, and `before` is how that was at the
-    beginning of its statement: there the interpreter goes on wherever the call is left.
+    In an inlined call, `callers` are the frames around it, the region's own first, and `statement` is how that was at
+    the beginning of its statement, or behind the call before this one in it: there the interpreter goes on wherever the
+    call is left.
     """
 
     scope: Scope
     locals: list[Slot]
     stack: list[Slot] = field(default_factory=list)
     callers: tuple[Caller, ...] = ()
-    before: FrameState | None = None
+    statement: FrameState | None = None
 
     def copy(self) -> State:
-        return State(self.scope, list(self.locals), list(self.stack), self.callers, self.before)
+        return State(self.scope, list(self.locals), list(self.stack), self.callers, self.statement)
 
     @property
     def path(self) -> tuple[object, ...]:
         """Where the frame is among those around it: states are compared only if this is the same."""
-        statement = self.before.offset if self.before is not None else None
-        return (statement, *[(id(caller.scope.code.code), caller.next) for caller in self.callers])
+        offset = self.statement.offset if self.statement is not None else None
+        return (offset, self.scope.identity, *[(caller.scope.identity, caller.next) for caller in self.callers])
 
     def slots(self) -> list[Slot]:
         """All slots, those of the frame first."""
         found = self.locals + self.stack
         for caller in self.callers:
             found += caller.locals + caller.stack
-        if self.before is not None:
-            found += self.before.slots()
+        if self.statement is not None:
+            found += self.statement.slots()
         return found
 
     def with_slots(self, slots: list[Slot]) -> State:
@@ -84,10 +85,9 @@ class State:
 
         own = take(self.locals), take(self.stack)
         callers = tuple(Caller(c.scope, c.next, tuple(take(c.locals)), tuple(take(c.stack))) for c in self.callers)
-        before = self.before
-        if before is not None:
-            before = FrameState(before.offset, tuple(take(before.locals)), tuple(take(before.stack)))
-        return State(self.scope, *own, callers, before)
+        old = self.statement
+        new = old and FrameState(old.offset, tuple(take(old.locals)), tuple(take(old.stack)))
+        return State(self.scope, *own, callers, new)
 
     def push(self, slot: Slot) -> None:
         self.stack.append(slot)

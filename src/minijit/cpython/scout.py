@@ -9,7 +9,7 @@ This module imports next to nothing: it is all that a program without numeric ho
 callbacks are Python code, which the interpreter calls in the midst of the program, and must not be noticed by it. As
 long as they only count, nothing can come in between, no signal handler and no other thread: that happens where the
 eval breaker is looked at, in calls, jumps back and RESUME. So they make no call and no loop, and their RESUME has the
-argument that it has behind a `yield from`, where the interpreter does not look (`_uninterrupted`).
+argument that it has behind a `yield from`, where the interpreter does not look (`uninterrupted`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ARITHMETIC = (lambda left, right: left + right).__code__.co_code[6]
 _BEHIND_YIELD_FROM = 2
 
 
-def _uninterrupted(callback: Any) -> Any:
+def uninterrupted(callback: Any) -> Any:
     """The function, in which the interpreter does not look at the eval breaker when it starts."""
     code = callback.__code__
     text = bytearray(code.co_code)
@@ -55,18 +55,18 @@ def _uninterrupted(callback: Any) -> Any:
 
 class Scout:
     """Counts places by name and line: the code objects themselves are not kept alive. `found(code, header)`, with None
-    for a start, says whether the place is settled; if not, it is counted anew. `weight` is how many events each one
+    for a start, gives the answer to the event; the place is counted anew. `weight` is how many events each one
     stands for that comes here (see `sampler`)."""
 
     __slots__ = ("counts", "found", "threshold", "weight")
 
-    def __init__(self, threshold: int, found: Callable[[CodeType, int | None], bool]) -> None:
+    def __init__(self, threshold: int, found: Callable[[CodeType, int | None], object]) -> None:
         self.threshold = threshold
         self.weight = 1
         self.found = found
         self.counts: dict[tuple[object, ...], int] = {}
 
-    @_uninterrupted
+    @uninterrupted
     def on_start(self, code: CodeType, _offset: int) -> object:
         """PY_START."""
         counts = self.counts
@@ -80,7 +80,7 @@ class Scout:
         counts[place] = count
         return None if count < self.threshold else self._reached(place, code, None)
 
-    @_uninterrupted
+    @uninterrupted
     def on_jump(self, code: CodeType, source: int, target: int) -> object:
         """JUMP."""
         if target > source:
@@ -96,11 +96,12 @@ class Scout:
         counts[place] = count
         return None if count < self.threshold else self._reached(place, code, target)
 
+    @uninterrupted
     def _reached(self, place: tuple[object, ...], code: CodeType, header: int | None) -> object:
         self.counts[place] = 0
         if len(self.counts) > MANY:
             self.counts.clear()
-        return DISABLE if self.found(code, header) else None
+        return self.found(code, header)
 
 
 _at_work: list[Scout | Sampler] = []

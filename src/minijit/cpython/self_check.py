@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from minijit.cpython import raw
+from minijit.cpython import raw, signals
 from minijit.cpython.layouts import LAYOUTS, Layouts
 
 if TYPE_CHECKING:
@@ -317,7 +317,8 @@ def _threads(at: Layouts) -> list[Row]:
         # A Python function called by another costs one of the first; called by C also some of the second.
         ("Python recursion left", "thread.py_recursion_remaining", _steps(python), (1, 1)),
         ("C recursion left", "thread.c_recursion_remaining", [0 < n < 9 for n in _steps(native)], [False, True]),
-        ("the main thread", "runtime.main_thread", main_thread in sys._current_frames(), True),
+        # Whoever holds signals back has seen what stood there.
+        ("the main thread", "runtime.main_thread", main_thread in (signals.NOBODY, *sys._current_frames()), True),
     ]
 
 

@@ -39,6 +39,21 @@ def hold_back() -> bool:
     return True
 
 
+def is_held_back() -> bool:
+    """Whether handlers are held back, in whichever thread runs them."""
+    return raw.read_u64(main_thread()) == NOBODY
+
+
+def let_through_with(release: int) -> object:
+    """An object with whose end handlers run again in this thread: when C code drops it, in which none can run.
+
+    `release` is the address of the stub of that name (see `backend.handler_stub`).
+    """
+    new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    capsule: object = new(("PyCapsule_New", ctypes.pythonapi))(_thread.get_ident(), None, release)
+    return capsule
+
+
 def let_through() -> None:
     """Lets handlers run again, in this thread, and looks at once which are due."""
     raw.write_u64(main_thread(), _thread.get_ident())

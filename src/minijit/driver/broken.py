@@ -95,7 +95,9 @@ class Broken:
             if state is not None and change is FunctionEvent.DESTROY:
                 # Weak references are gone by now; nothing may touch it after this.
                 state.reference = None
-            regions = self.registry.in_service.inlining(subject, ends=change is FunctionEvent.DESTROY)
+            regions = []
+            if change is not FunctionEvent.MODIFY_KWDEFAULTS:  # on which nobody relies
+                regions = self.registry.in_service.inlining(subject, ends=change is FunctionEvent.DESTROY)
             roots = [region.owner for region in regions] + ([state] if state is not None else [])
             work = partial(self._function_changed, change, state, new, regions)
         else:
@@ -118,7 +120,7 @@ class Broken:
             work()
         finally:
             for root in roots:
-                root.is_held = False
+                root.holds -= 1
                 if root.versions:
                     self.registry.service.relink(root)
 

@@ -25,8 +25,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from minijit.backend.words import Call
-from minijit.cpython import frames, hooks, raw, sampler
-from minijit.cpython.scout import Scout
+from minijit.cpython import frames, hooks, raw, sampler, signals
+from minijit.cpython.scout import DISABLE, Scout
 from minijit.driver.broken import Broken
 from minijit.driver.decisions import Decisions, ask_again
 from minijit.driver.hot import HotPlaces
@@ -90,6 +90,11 @@ class Driver:
     def _strikes(self) -> Strikes | None:
         chance = self.config.stressed.kill
         return Strikes(chance, self.config.seed) if chance else None
+
+    @property
+    def is_native(self) -> bool:
+        """Whether machine code has taken over."""
+        return self.registry.in_service is not None
 
     # ---- what `api` calls
 
@@ -257,16 +262,21 @@ class Driver:
         checks = Checks(self.registry, self._decisions, self.turn, self._do)
         return checks.begin, checks.again, checks.verdict
 
-    def found(self, code: CodeType, header: int | None) -> bool:
-        """The scout has found a place that is hot; whether nothing is to be made of it."""
+    def found(self, code: CodeType, header: int | None) -> object:
+        """The scout has found a place that is hot; the answer to its event: nothing of it is heard again if nothing is
+        to be made of it."""
         frame = frames.running(code)
         if frame is None or not self.turn.take():
-            return False
+            return None
         try:
             self._answer_or_abandon(partial(self.offer, frame, header))
         finally:
             self.turn.pass_on()
-        return self._site(id(code), header) is None
+        return DISABLE if self._site(id(code), header) is None else None
+
+    def let_through(self) -> object:
+        """What lets signal handlers through that are held back, when the interpreter drops it."""
+        return signals.let_through_with(self.registry.natives.stubs["release"])
 
     def offer(self, frame: frames.Frame, header: int | None) -> None:
         """Takes on the function of a frame that is at a hot place, a loop's header or the start, if it may be; the next

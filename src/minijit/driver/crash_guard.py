@@ -47,11 +47,11 @@ class CrashGuard:
 
     def close(self) -> None:
         """Nobody died here."""
-        path = self.path
-        self.let_go()
-        if path:
+        if self.path:
+            # While it is locked: nobody takes it for that of a dead process.
             with suppress(OSError):
-                os.unlink(path)
+                os.unlink(self.path)
+        self.let_go()
 
     def after_fork(self) -> None:
         """In a child process: what it did so far was in its parent's file, from now on it has its own."""

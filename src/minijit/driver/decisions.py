@@ -171,6 +171,9 @@ class Decisions:
         self.release(state)
         for root in (state, *state.code.loops.values()):
             root.suppressed = True
+        if self.registry.in_service is not None:
+            for installed in self.registry.service.regions_with(state.address):
+                self.kill(installed, KillReason.RELEASED, f"{state.name} is inlined")
         self.registry.update_events(state.code)
 
 

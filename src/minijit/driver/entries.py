@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from minijit.cpython.frames import Frame
     from minijit.ir.bytecode import Code
 
-_UNSUITABLE = codeflags.VARARGS | codeflags.VARKEYWORDS | codeflags.SUSPENDING
-
 _KINDS = {
     "": EntryKind.UNBOUND,
     "float": EntryKind.FLOAT,
@@ -29,9 +27,7 @@ _TOUCHES = {"LOAD_FAST", "LOAD_FAST_CHECK", "STORE_FAST", "DELETE_FAST", "LOAD_F
 
 def can_enter_by_call(code: Code) -> bool:
     """Whether the function is of a sort whose start can be a root."""
-    flags = code.code.co_flags
-    cells = code.code.co_cellvars or code.code.co_freevars
-    return code.is_optimized and not flags & _UNSUITABLE and not cells and parameter_count(code) <= MAX_BOUND
+    return code.is_plain and parameter_count(code) <= MAX_BOUND
 
 
 def parameter_count(code: Code) -> int:

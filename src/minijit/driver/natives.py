@@ -230,7 +230,8 @@ class Natives:
         words.set("check_in", 1)
         placement = Placement(owner.code.code.locals_count, build.names)
         start = id(code) + abi.CODE.co_code_adaptive
-        kept = code, *(part for each in build.inlined for part in (each.code, each.defaults))
+        # Not the defaults, which may lead back to the function.
+        kept = code, *(each.code for each in build.inlined)
         records = make_records(region, placement, kept, id(code), start, self.config.exit_threshold)
         prologue = self._prologue(owner, placement, words, namespaces, build)
         text = lower(region, self.target[region.point], records.addresses, prologue)

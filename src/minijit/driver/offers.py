@@ -8,7 +8,8 @@ out, are refused.
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,14 @@ from minijit.runtime.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import CodeType
 
     from minijit.cpython.frames import Frame
     from minijit.driver.registry import Registry
+
+
+MANY = 10_000
+"""How many places are remembered at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +34,30 @@ class Offers:
     """To a registry."""
 
     registry: Registry
+    _taken: Counter[tuple[object, ...]] = field(default_factory=Counter)
 
     def take_on(self, frame: Frame) -> bool:
         """Takes the function of a frame on, unless it is refused; whether it is known now."""
         function = raw.borrow(frame.function)
         if not isinstance(function, FunctionType) or not self.allows(function):
             return False
-        if id(function) not in self.registry.functions:
-            self.registry.add(function, Policy(self.registry.config))
+        if id(function) in self.registry.functions:
+            return True
+        if self._comes_too_often(function.__code__):
+            return False
+        self.registry.add(function, Policy(self.registry.config))
         return True
+
+    def _comes_too_often(self, code: CodeType) -> bool:
+        """Whether functions of this code come and go: text that is executed again and again, code in one namespace
+        after the other. To compile each anew costs more than it gives; there may be as many as one may be compiled."""
+        if len(self._taken) > MANY:
+            self._taken.clear()
+        place = code.co_filename, code.co_qualname, code.co_firstlineno, hash(code.co_code)
+        state = self.registry.codes.get(id(code))
+        # What has compiled code for the next function of it costs nothing.
+        self._taken[place] += state is None or state.spare is None
+        return self._taken[place] > self.registry.config.compilations
 
     def allows(self, function: FunctionType) -> bool:
         """Whether a function is none of ours, and not left out by the settings."""

@@ -273,16 +273,17 @@ class Registry:
 def _revived(code: CodeState, function: FunctionType, policy: Policy) -> FunctionState | None:
     """The state of a function of the same code that has ended, as that of this one, if that has the same namespaces."""
     state = code.spare
-    if state is None or state.home != home_of(function):
+    if state is None or state.home != home_of(function) or type(state.policy) is not type(policy):
         return None
     code.spare = None
     state.reference, state.address = weakref.ref(function), id(function)
+    state.entry = hooks.PLAIN_VECTORCALL
     state.name, state.policy = function.__qualname__, policy
     return state
 
 
 def _is_worth_keeping(state: FunctionState) -> bool:
-    """Whether the next function of this code is better off for what is known of it. A module's code runs once."""
+    """Whether the next function of this code is better off for what is known of it. Modules mostly run once."""
     code = state.code
     if code.recording is not None or state.suppressed or not code.code.is_optimized:
         return False

@@ -206,6 +206,11 @@ class Service:
             return self.inlined.forget(function)[1]
         return [region for key in self.inlined.keys_of(function) for region in self.inlined.broken_by(key, UNKNOWN)]
 
+    def regions_with(self, function: int) -> list[Installed]:
+        """The regions that a function, known by address, is inlined in."""
+        keys = self.inlined.keys_of(function)
+        return [region for key in keys for region, _ in list(self.inlined.dependents[key].values())]
+
     def _may_inline(self, function: FunctionType) -> bool:
         """Not what has changed too often."""
         return _key(function) not in self.inlined.volatile() and self.inlines(function)
@@ -230,17 +235,18 @@ class Service:
     def _place_counters(self, state: RootState) -> tuple[Counter[str], ...]:
         if not self.config.stats:
             return ()
-        place = f"{state.name} ({_place(state)})"
+        place = _named_place(state)
         if place not in self.places and len(self.places) >= PLACES:
             return ()
         return (self.places.setdefault(place, Counter()),)
 
     def place_lines(self, roots: Iterable[RootState]) -> Iterator[str]:
         """The places that were entered most, as lines of the log; `roots` are those that there are still."""
+        more = Counter[str]()
         for state in roots:
-            for counters in self._place_counters(state):
-                counters["entries"] += sum(version.entries for version in state.versions)
-        found = sorted(self.places.items(), key=lambda item: item[1]["entries"], reverse=True)
+            more[_named_place(state)] += sum(version.entries for version in state.versions)
+        counted = {place: counters + Counter(entries=more[place]) for place, counters in self.places.items()}
+        found = sorted(counted.items(), key=lambda item: item[1]["entries"], reverse=True)
         for place, counters in found[:SHOWN]:
             if counters["entries"]:
                 shown = ("compilations", "bridges", "kills", "given_up", "entries")
@@ -263,6 +269,10 @@ def _obstacle(state: RootState, namespaces: tuple[dict[str, object], dict[str, o
 def _key(function: FunctionType) -> Key:
     """A function that is relied on, as `Assumptions` has it."""
     return id(function), function.__qualname__
+
+
+def _named_place(state: RootState) -> str:
+    return f"{state.name} ({_place(state)})"
 
 
 def _place(state: RootState) -> str:

@@ -150,11 +150,16 @@ class RootState:
     suppressed: bool = False
     last_abort: AbortReason | None = None
     asked: set[Way] = field(default_factory=set)  # the exits about which the policy was asked, of whatever region
-    is_held: bool = False  # not to be entered: something its code relies on has changed, which is yet to be dealt with
+    holds: int = 0  # how many changes of what its code relies on are yet to be dealt with
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is not to be entered."""
+        return self.holds > 0
 
     def hold(self) -> None:
-        """Nothing enters the root's code from now on."""
-        self.is_held = True
+        """Nothing enters the root's code until this change is dealt with."""
+        self.holds += 1
         if self.versions:
             self.words.set("entry", 0)
 
@@ -279,7 +284,7 @@ class FunctionState(RootState):
         self.entry = wanted if is_ours else hooks.PLAIN_VECTORCALL
 
     def hold(self) -> None:
-        self.is_held = True
+        self.holds += 1
         self.abandon()
         self.entry = hooks.PLAIN_VECTORCALL
 

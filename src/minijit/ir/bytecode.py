@@ -75,6 +75,13 @@ class Code:
         """Whether the locals are slots of the frame, as a function's are; a module's stand in its namespace."""
         return bool(self.code.co_flags & codeflags.OPTIMIZED)
 
+    @property
+    def is_plain(self) -> bool:
+        """A function's that takes so many arguments and no others, runs to its end at once, and shares no variables."""
+        code = self.code
+        unsuitable = codeflags.VARARGS | codeflags.VARKEYWORDS | codeflags.SUSPENDING
+        return self.is_optimized and not (code.co_flags & unsuitable or code.co_cellvars or code.co_freevars)
+
     @cached_property
     def written_names(self) -> frozenset[str]:
         """The names that the code binds or deletes in a namespace."""

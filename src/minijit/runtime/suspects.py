@@ -115,7 +115,8 @@ def _gather(directory: str) -> list[int]:
         known = [*known, *fresh][-MOST:]
         cache_files.put(path, b"".join(b"%016x\n" % key for key in known))
     for name in dead:
-        os.unlink(os.path.join(directory, name))
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, name))
     return known
 
 
