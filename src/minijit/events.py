@@ -64,7 +64,7 @@ class AbortReason(Reason):
     """Why a recording came to nothing."""
 
     TOO_LONG = ("the recording reached its step budget", "split the function")
-    TOO_LARGE = ("more values are alive at once than machine code can hand over", "split the function")
+    TOO_LARGE = ("it has too many variables for so many places where it may be left", "split the function")
     LEFT = ("the recorded frame ended by an exception",)
     NOTHING = (
         "machine code would get neither round the loop nor to a return",

@@ -112,15 +112,24 @@ def _found(code: CodeType, header: int | None) -> object:
     the program's own handlers of exceptions, and it would see our frames."""
     import _signal  # type: ignore[import-not-found]
 
-    blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - _FAULTS)
-    if _is_importing():
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)
-        return None
     # Blocked signals go to other threads, if there are any, and their handlers are run here: so no longer than needed.
-    from minijit.cpython import signals
+    blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - _FAULTS)
+    try:
+        if _is_importing():
+            return None
+        if not _is_main_interpreter():
+            # Which is no matter for the program that has more of them: they are as they were.
+            scout.recall()
+            return scout.DISABLE
+        from minijit.cpython import signals
 
-    holds_back = signals.hold_back()
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)
+        holds_back = signals.hold_back()
+    except ImportError as error:
+        _say(f"{type(error).__name__}: {error}")
+        scout.recall()
+        return scout.DISABLE
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)
     driver = _enable()
     answer = scout.DISABLE if driver is None else driver.found(code, header)
     if not holds_back:
@@ -129,6 +138,12 @@ def _found(code: CodeType, header: int | None) -> object:
         return driver.let_through()
     signals.let_through()
     return answer
+
+
+def _is_main_interpreter() -> bool:
+    import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]
+
+    return bool(interpreters.get_current() == interpreters.get_main())
 
 
 _FAULTS = {4, 5, 6, 7, 8, 11}
@@ -154,12 +169,6 @@ def _enable() -> Driver | None:
     collects = gc.isenabled()
     gc.disable()
     try:
-        import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]
-
-        if interpreters.get_current() != interpreters.get_main():
-            # Which is no matter for the program that has more of them: they are as they were.
-            scout.recall()
-            return None
         from minijit.driver import api
 
         driver = api.current_driver()

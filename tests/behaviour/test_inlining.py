@@ -6,13 +6,16 @@ changed, watched, or called too deep.
 
 from __future__ import annotations
 
+import gc
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from twin import LOW, Patient, Twins, compiled_from, enabled
 
 import minijit
+from minijit.build import inline
 from minijit.events import KillReason
 
 if TYPE_CHECKING:
@@ -309,3 +312,75 @@ def f(n, thing="thing"):
     return x, y, out
 """
     twins(source).times(10, 30)
+
+
+def test_functions_of_one_code_object_have_their_own_globals() -> None:
+    """What is compiled for one is not shared with the other, however deep in other calls they are."""
+    source = """
+import types
+def scaled(x):
+    y = K if x > 3 else -K
+    return y + K
+one = types.FunctionType(scaled.__code__, {"K": 1})
+many = types.FunctionType(scaled.__code__, {"K": 1000})
+def apply(c, x):
+    return one(x) if c else many(x)
+def f(n):
+    s = 0
+    for i in range(n):
+        s += apply(i & 1, i) + apply(i & 2, i)
+    return s
+"""
+    twins(source).times(5, 30)
+
+
+def test_suppressed_function_is_taken_out_of_what_it_is_inlined_in() -> None:
+    found = twins(
+        "def helper(x):\n    return x\ndef f(n):\n    s = 0\n    for i in range(n):\n        s += helper(i)\n    return s\n"
+    )
+    assert minijit.is_compiled(found.function)
+    helper = found.function.__globals__["helper"]
+    minijit.jit(helper)
+    minijit.suppress(helper)
+    assert not minijit.stats(found.function).live_regions
+    found.times(40, 30)
+    assert "CALL helper" in str(minijit.explain(found.function))
+
+
+def test_defaults_are_not_kept() -> None:
+    """They may lead back to the function, which no collector would see."""
+
+    class Thing:
+        """Can be referred to weakly."""
+
+    thing = Thing()
+    source = "def helper(x, thing=thing):\n    return x\ndef f(n):\n    s = 0\n    for i in range(n):\n        s += helper(i)\n    return s\n"
+    f = compiled_from(source, thing=thing)
+    thing.function = f.__globals__["helper"]
+    minijit.jit(policy=Patient(LOW))(f)
+    for _ in range(30):
+        f(30)
+    assert minijit.stats(f).entries
+    end = weakref.ref(thing)
+    del f, thing
+    gc.collect()
+    assert end() is None
+
+
+def test_function_that_changes_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may run between any two looks: all that is compiled is of one look."""
+    source = "def helper(x, y=1):\n    return x + y\ndef f(n):\n    s = 0\n    for i in range(n):\n        s += helper(i)\n    return s\n"
+    found = Twins(compiled_from(source), policy=Patient(LOW))
+    helper = found.function.__globals__["helper"]
+    bound = inline._bound
+
+    def changed_then_bound(*arguments: Any) -> Any:
+        helper.__defaults__ = (helper.__defaults__[0] + 1,)
+        return bound(*arguments)
+
+    monkeypatch.setattr(inline, "_bound", changed_then_bound)
+    for _ in range(20):
+        found.function(30)
+    monkeypatch.setattr(inline, "_bound", bound)
+    assert helper.__defaults__ != (1,)
+    found.times(40, 30)

@@ -145,7 +145,7 @@ LOCALS = 400
 WIDE = "\n".join(
     (
         "def f(n):",
-        *(f"    a{k} = n * {k + 3}" for k in range(LOCALS)),
+        *(f"    a{k} = n * {k + 3}.5" for k in range(LOCALS)),
         "    if n == 0:",
         "        return 0",
         f"    return f(n - 1) + {' + '.join(f'a{k}' for k in range(LOCALS))}",
@@ -394,3 +394,28 @@ def test_the_recorded_frame_is_not_looked_for_at_each_call() -> None:
         assert f(5000) == 5000
         assert 1 < len(looks) < 100
         assert f(100) == 100
+
+
+@isolated
+def test_last_call_before_the_limit_is_a_compiled_one() -> None:
+    """It needs no frame, and raises where the interpreter's frame would be one too many."""
+    source = "def leaf(x):\n    return x + 1\ndef f(n):\n    return f(n - 1) if n else leaf(n)\n"
+    plain = compiled_from(source)
+    f = compiled_from(source)
+    leaf = f.__globals__["leaf"]
+    with enabled():
+        minijit.jit(policy=Patient(LOW))(leaf)
+        for x in range(20):
+            leaf(x)
+        assert minijit.stats(leaf).entries
+
+        def ends(function: Any, n: int) -> bool:
+            try:
+                function(n)
+            except RecursionError:
+                return False
+            return True
+
+        limit = sys.getrecursionlimit()
+        depths = range(limit - 60, limit)
+        assert [ends(f, n) for n in depths] == [ends(plain, n) for n in depths]

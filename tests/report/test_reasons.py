@@ -93,7 +93,7 @@ jit(f)
 for _ in range(40): f(3)
 print(explain(f))
 """,
-        "gave no code: more values are alive at once than machine code can hand over",
+        "gave no code: it has too many variables for so many places where it may be left",
     ),
     AbortReason.ENTRY: (
         FOREIGN

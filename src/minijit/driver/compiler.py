@@ -11,6 +11,7 @@ from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
 from minijit.build.request import Request, Scope, namespaces_of
 from minijit.driver.dumps import show
+from minijit.driver.natives import RegionTooLarge
 from minijit.driver.state import Failure, FunctionState
 from minijit.events import AbortReason, ExitReason
 from minijit.ir.check import require_valid
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from minijit.driver.state import Installed, RootState
     from minijit.ir.region import EntryKind, Region
     from minijit.runtime.assume import Key
+
+
+SNAPSHOT_SLOTS = 10_000
+"""How many slots all exits of a region may have: what is done with a region takes as long as these are many, up to a
+second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,8 @@ def compile_root(
         require_valid(region, "build")
     if not is_worthwhile(region):
         return _nothing(region)
+    if sum(len(exit.frame.slots()) for exit in region.exits) > SNAPSHOT_SLOTS:
+        raise RegionTooLarge
     region = _optimised(region, state, config, number)
     built = time.perf_counter()
     installed = natives.install(state, kinds, build, region, namespaces, _dumper(config))

@@ -44,7 +44,7 @@ NEARLY = 32
 
 
 class RegionTooLarge(Exception):
-    """An exit of the region has more values than the raw buffer has room for."""
+    """An exit of the region has more values than the raw buffer has room for, or all of them have too many."""
 
 
 class Handlers(NamedTuple):

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 import warnings
-import weakref
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from minijit.cpython import support
+from minijit.driver.by_function import ByFunction
 from minijit.events import Hub, say
 from minijit.runtime.policy import Policy
 
@@ -52,8 +52,8 @@ class Process:
     driver: Driver | None = None
     refusal: str = ""
     hub: Hub = field(default_factory=Hub)
-    decorated: weakref.WeakKeyDictionary[Any, Options] = field(default_factory=weakref.WeakKeyDictionary)
-    suppressed: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)
+    decorated: ByFunction[Options] = field(default_factory=ByFunction)
+    suppressed: ByFunction[bool] = field(default_factory=ByFunction)
     _starts_by_itself: bool = True
     _began_by_itself: bool = False
     _is_over: str = ""  # why minijit cannot be switched on any more
@@ -130,10 +130,8 @@ class Process:
         self.hub.log = config.logs
         if config.logs and config.stress:
             say(f"minijit: stress     {config.stress} seed={config.seed}")
-        for reference in self.decorated.keyrefs():
-            function = reference()
-            if function is not None:
-                self._take_on(function)
+        for function in self.decorated.functions():
+            self._take_on(function)
 
     # ---- off
 
@@ -187,7 +185,7 @@ class Process:
 
     def suppress(self, function: Any) -> None:
         """The function is never to be compiled, by this driver or a later one."""
-        self.suppressed.add(function)
+        self.suppressed[function] = True
         self.take_on(function)
 
     def _take_on(self, function: Any) -> None:

@@ -1,0 +1,104 @@
+"""The moment at which a whole program's first place is hot, and minijit is loaded in the midst of it.
+
+In: programs in processes of their own, plain and with MINIJIT=1. Out: the same, whatever comes in between.
+"""
+
+from __future__ import annotations
+
+import pytest
+from told import SAID
+
+from conftest import RunPython
+
+ON = {"MINIJIT": "1"}
+
+SIGNALS = """
+import signal, sys
+class Stop(Exception): pass
+seen = []
+def handler(number, frame):
+    seen.append(frame.f_globals is globals())
+    if len(seen) == 4:
+        raise {raised}
+signal.signal(signal.SIGALRM, handler)
+
+def in_while():
+    n = 0
+    while True:
+        n += 1
+
+def in_for():
+    for n in range(10**12):
+        n ^= 1
+
+def in_calls():
+    def h(x): return x & 7
+    while True:
+        sum(map(h, range(5000)))
+
+def guarded(loop):
+    try:
+        loop()
+    except (Stop, KeyboardInterrupt) as error:
+        return f"caught {{type(error).__name__}}"
+    finally:
+        print("finally")
+
+def guarded_in(loop):
+    # The loop and what catches are in one function.
+    n = 0
+    try:
+        while True:
+            n += 1
+    except (Stop, KeyboardInterrupt) as error:
+        return f"caught {{type(error).__name__}}"
+    finally:
+        print("finally")
+
+signal.setitimer(signal.ITIMER_REAL, {first}, {step})
+print({way}({loop}), all(seen))
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+@pytest.mark.parametrize("raised", ["Stop", "KeyboardInterrupt"])
+@pytest.mark.parametrize(
+    ("way", "loop"), [("guarded", "in_while"), ("guarded", "in_for"), ("guarded", "in_calls"), ("guarded_in", "None")]
+)
+def test_signals_find_the_program(run_python: RunPython, way: str, loop: str, raised: str) -> None:
+    """Handlers run before, while and after minijit is loaded; the last raises."""
+    for first, step in ((0.001, 0.004), (0.005, 0.02), (0.01, 0.07), (0.05, 0.12)):
+        text = SIGNALS.format(raised=raised, way=way, loop=loop, first=first, step=step)
+        done = run_python(text, env=ON)
+        assert done.stdout == f"finally\ncaught {raised} True\n", done.stderr
+        assert done.stderr == ""
+
+
+def test_minijit_is_being_imported(run_python: RunPython) -> None:
+    """The hot place may be in what our own import runs."""
+    for threshold in (20, 50, 100, 200):
+        program = "import minijit\nfor i in range(50_000):\n    n = i & 7\nprint(n, minijit.is_enabled())\n"
+        done = run_python(program, env=ON | {"MINIJIT_THRESHOLD": str(threshold), "MINIJIT_STATS": "1"})
+        assert done.stdout == "7 True\n"
+        assert SAID.sub("", done.stderr) == ""
+
+
+AGAIN = {
+    "text": """
+for k in range(300):
+    exec(f"def f(x): return x * {k} + 1\\nt = 0\\nfor j in range(300): t += f(j)", {})
+""",
+    "namespaces": """
+code = compile("def h(a): return a + K\\nt = 0\\nfor i in range(300): t += h(i)", "<text>", "exec")
+for k in range(300):
+    exec(code, {"K": k})
+""",
+}
+
+
+@pytest.mark.parametrize("program", AGAIN)
+def test_code_that_comes_again_and_again_is_not_compiled_for_ever(run_python: RunPython, program: str) -> None:
+    program = "import minijit\n" + AGAIN[program] + "print(minijit.stats().compilations)\n"
+    done = run_python(program, env=ON | {"MINIJIT_THRESHOLD": "50"})
+    # The function and the loop of the module, each as often as one root may be compiled.
+    assert 0 < int(done.stdout) <= 2 * 24 + 2, done.stderr
