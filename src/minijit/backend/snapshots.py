@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 RECORD_WORDS = ("count", "hot_at", "code", "resume", "slots", "boxes", "program", "map", "stores", "names")
 RECORD_BYTES = 8 * len(RECORD_WORDS)
 NULL_SLOT, KEEP_SLOT = -1, -2
-"""A `hot_at` that is not reached."""
+"""In a slot map: no object, and what stands there already."""
 
 RAW_WORDS = 4096
 """Room for the machine values of one exit; a region that needs more is not compiled."""
