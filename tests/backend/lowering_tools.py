@@ -37,7 +37,7 @@ from strategies.regions import NAMESPACE, Case, build_case, reset_namespace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from minijit.backend.lower import Emitter
+    from minijit.backend.emitter import Emitter
     from minijit.ir.region import Edge, Op
 
 FUEL = 20_000

@@ -22,7 +22,7 @@ from minijit.oracle.machine import Machine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from minijit.backend.lower import Emitter
+    from minijit.backend.emitter import Emitter
     from minijit.ir.region import Region
 
 ROUNDS = 1500

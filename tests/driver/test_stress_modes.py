@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import RunPython
-    from minijit.backend.lower import Emitter
+    from minijit.backend.emitter import Emitter
     from minijit.driver.state import RootState
     from minijit.events import Event
     from minijit.ir.region import Op

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from minijit.backend.lower import name, pointer
+from minijit.backend.emitter import name, pointer
 from minijit.backend.lower_objects import has_plain_keys, held, unbox
 from minijit.cpython import abi
 from minijit.cpython.changes import CAPACITY
@@ -22,7 +22,7 @@ from minijit.ir.region import INPUT_RANGES, RANGE_STEPS, EntryKind, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minijit.backend.lower import Emitter
+    from minijit.backend.emitter import Emitter
     from minijit.backend.snapshots import Placement
     from minijit.cpython.changes import Changes
     from minijit.ir.region import Value

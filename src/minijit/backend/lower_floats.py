@@ -17,7 +17,7 @@ from minijit.ir.region import Const, Operand
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minijit.backend.lower import Emitter
+    from minijit.backend.emitter import Emitter
     from minijit.ir.region import Op
 
 ROWS = Rows()

@@ -12,7 +12,7 @@ from minijit.backend.lower_table import Rows
 from minijit.ir.region import Const, Operand
 
 if TYPE_CHECKING:
-    from minijit.backend.lower import Emitter
+    from minijit.backend.emitter import Emitter
     from minijit.ir.region import Op
 
 ROWS = Rows()

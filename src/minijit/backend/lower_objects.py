@@ -16,7 +16,7 @@ from minijit.ir.region import Const, EntryPoint, Kind, Operand
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minijit.backend.lower import Emitter
+    from minijit.backend.emitter import Emitter
     from minijit.ir.region import Op
 
 ROWS = Rows()

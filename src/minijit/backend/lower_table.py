@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minijit.backend.lower import Emitter
+    from minijit.backend.emitter import Emitter
     from minijit.ir.region import Op
 
     Lowering = Callable[[Emitter, Op], None]

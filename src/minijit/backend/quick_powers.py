@@ -21,7 +21,7 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from minijit.backend.lower import Emitter
+    from minijit.backend.emitter import Emitter
 
     Pair = tuple[str, str]
     """A float and what is to be added to it."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from minijit.backend.lower import Emitter
+    from minijit.backend.emitter import Emitter
 
 WHOLE = "0x4340000000000000"
 """2.0**53: below it each whole number is a float."""

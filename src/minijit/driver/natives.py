@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from minijit.backend.emitter import Target
 from minijit.backend.engine import Engine
 from minijit.backend.entry import CallEntry, Check, LoopEntry, call_prologue, loop_prologue
-from minijit.backend.lower import Target, lower
+from minijit.backend.lower import lower
 from minijit.backend.snapshots import RAW_WORDS, Placement, leave_points, make_records, raw_words
 from minijit.backend.stub_tools import StubAddresses
 from minijit.backend.stubs import STUBS, stub_text
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FunctionType
 
-    from minijit.backend.lower import Emitter
+    from minijit.backend.emitter import Emitter
     from minijit.build.request import Build
     from minijit.config import Config
     from minijit.driver.checks import Ticket

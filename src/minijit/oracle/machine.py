@@ -14,8 +14,9 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from minijit.backend.emitter import LLVM_TYPES, Target, name
 from minijit.backend.engine import Engine, function_at
-from minijit.backend.lower import LLVM_TYPES, Target, lower, name
+from minijit.backend.lower import lower
 from minijit.backend.prelude import HELPERS, helper_text
 from minijit.backend.snapshots import (
     RAW_WORDS,
@@ -47,8 +48,8 @@ from minijit.ir.region import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from minijit.backend.emitter import Emitter
     from minijit.backend.engine import Code
-    from minijit.backend.lower import Emitter
 
 ANY_KINDS = {TAGS["int"]: Kind.INT, TAGS["float"]: Kind.FLOAT, TAGS["bool"]: Kind.BOOL}
 

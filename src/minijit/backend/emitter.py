@@ -1,0 +1,191 @@
+"""The text of one LLVM function while it grows: what lowerings and prologues write with."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from minijit.backend.snapshots import Placement
+from minijit.ir.region import Edge, Kind, Op, Operand, Region, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+LLVM_TYPES = {Kind.INT: "i64", Kind.FLOAT: "double", Kind.BOOL: "i1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Addresses that the code of every region refers to.
+
+    `raw` is the buffer through which exits hand over machine values, `raw_cell` a word that holds its address;
+    `leave` and `leave_return` are stubs with the prototype of a region; `eval_breaker` is the interpreter's flag;
+    `symbol` finds C functions by name,
+    `helpers` has the addresses of `prelude.HELPERS`. Under stress, every guard counts down the word at `countdown`; one
+    that makes it zero leaves, and the count begins again at `every`.
+    """
+
+    raw: int
+    raw_cell: int
+    leave: int
+    leave_return: int
+    eval_breaker: int
+    helpers: Mapping[str, int]
+    symbol: Callable[[str], int]
+    countdown: int = 0
+    every: int = 0
+    running: int = 0
+
+
+@dataclass(slots=True)
+class Emitter:
+    """The text of one function while it grows."""
+
+    region: Region
+    target: Target
+    records: Sequence[int]  # the address of each exit's native record
+    lines: list[str] = field(default_factory=list)
+    label: str = ""  # the LLVM block being written
+    incoming: dict[int, list[tuple[str, tuple[Operand, ...]]]] = field(default_factory=dict)
+    return_records: dict[int, int] = field(default_factory=dict)  # block -> index into records
+    args: str = "%b"  # what is handed on as the second argument; the prologue may change it
+    placement: Placement = field(default_factory=Placement)  # where a loop's frame has the slots; likewise
+    rounds: str = ""  # a variable with the polls until the run ends, if anybody counts them; likewise
+    temporaries: int = 0
+    used_exits: dict[int, None] = field(default_factory=dict)
+    late: Mapping[Value, Op] = field(default_factory=dict)  # ops that are left to the exits
+    copies: int = 2**32  # numbers for the results of their copies, beyond those of all values
+
+    # Text
+
+    def temporary(self) -> str:
+        self.temporaries += 1
+        return f"%t{self.temporaries}"
+
+    def line(self, text: str) -> None:
+        self.lines.append(f"  {text}")
+
+    def let(self, text: str) -> str:
+        """A new temporary with the value of an instruction."""
+        name = self.temporary()
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def define(self, op: Op, text: str) -> None:
+        """The op's result is the value of an instruction."""
+        assert op.result is not None
+        self.lines.append(f"  {name(op.result)} = {text}")
+
+    def start(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+        self.label = label
+
+    def fresh_label(self) -> str:
+        self.temporaries += 1
+        return f"c{self.temporaries}"
+
+    # Operands
+
+    def use(self, operand: Operand) -> str:
+        """The operand without its type; not for kind `any`."""
+        return name(operand) if isinstance(operand, Value) else literal(operand.value)
+
+    def typed(self, operand: Operand) -> str:
+        kind = operand.kind
+        assert kind is not None
+        return f"{LLVM_TYPES[kind]} {self.use(operand)}"
+
+    def tag(self, operand: Operand) -> str:
+        """The tag half of a value of kind `any`."""
+        assert isinstance(operand, Value)
+        return f"{name(operand)}.tag"
+
+    def bits(self, operand: Operand) -> str:
+        """The other half."""
+        assert isinstance(operand, Value)
+        return f"{name(operand)}.bits"
+
+    def constant_pointer(self, address: int) -> str:
+        return pointer(address)
+
+    def function(self, symbol: str) -> str:
+        return pointer(self.target.symbol(symbol))
+
+    def helper(self, name: str) -> str:
+        return pointer(self.target.helpers[name])
+
+    def incref(self, address: str) -> None:
+        """A reference more to an object, unless it is immortal (PEP 683: the low 32 bits are all ones)."""
+        more = self.let(f"add i32 {self.let(f'load i32, ptr {address}')}, 1")
+        immortal = self.let(f"icmp eq i32 {more}, 0")
+        count, done = self.fresh_label(), self.fresh_label()
+        self.line(f"br i1 {immortal}, label %{done}, label %{count}")
+        self.start(count)
+        self.line(f"store i32 {more}, ptr {address}")
+        self.line(f"br label %{done}")
+        self.start(done)
+
+    # Control
+
+    def leave_unless(self, condition: str, op: Op) -> None:
+        """Goes on if the condition (an i1) holds, else leaves through the op's exit."""
+        assert op.exit is not None
+        self.used_exits[op.exit] = None
+        if self.target.every:
+            condition = self._unless_forced(condition)
+        label = self.fresh_label()
+        self.line(f"br i1 {condition}, label %{label}, label %x{op.exit}, !prof !0")
+        self.start(label)
+
+    def _unless_forced(self, condition: str) -> str:
+        """The condition of a guard that fails, although it holds, when the countdown is at its end."""
+        countdown = pointer(self.target.countdown)
+        left = self.let(f"add i64 {self.let(f'load i64, ptr {countdown}')}, -1")
+        some = self.let(f"icmp ne i64 {left}, 0")
+        self.line(f"store i64 {self.let(f'select i1 {some}, i64 {left}, i64 {self.target.every}')}, ptr {countdown}")
+        return self.let(f"and i1 {condition}, {some}")
+
+    def another_round(self, condition: str) -> str:
+        """The condition of a poll; of one that ends the run, if it has gone on for long enough."""
+        if not self.rounds:
+            return condition
+        left = self.let(f"add i64 {self.let(f'load i64, ptr {self.rounds}')}, -1")
+        self.line(f"store i64 {left}, ptr {self.rounds}")
+        return self.let(f"and i1 {condition}, {self.let(f'icmp ne i64 {left}, 0')}")
+
+    def end_run(self) -> None:
+        """Says that the region is left, if anybody was told that it runs. (Stubs do so on the other ways out.)"""
+        if not self.target.running:
+            return
+        running = pointer(self.target.running)
+        told, done = self.fresh_label(), self.fresh_label()
+        # Volatile, since nobody in this process will ever read what stands there.
+        trusted = self.let(f"icmp eq i64 {self.let(f'load volatile i64, ptr {running}')}, 0")
+        self.line(f"br i1 {trusted}, label %{done}, label %{told}, !prof !0")
+        self.start(told)
+        self.line(f"store volatile i64 0, ptr {running}")
+        self.line(f"br label %{done}")
+        self.start(done)
+
+    def edge(self, edge: Edge) -> None:
+        """Notes that the LLVM block being written passes the edge's arguments."""
+        self.incoming.setdefault(edge.target, []).append((self.label, edge.args))
+
+
+def name(value: Value) -> str:
+    return f"%v{value.number}"
+
+
+def literal(value: object) -> str:
+    """A Python scalar as an LLVM constant."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    assert isinstance(value, float)
+    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+def pointer(address: int) -> str:
+    return f"inttoptr (i64 {address} to ptr)"
