@@ -145,10 +145,13 @@ class Process:
     def end(self) -> None:
         """The interpreter ends."""
         self._is_over = "the interpreter is about to end"
-        if self.driver is not None and self.driver.config.stats:
-            for line in self.driver.told():
-                say(f"minijit: {line}")
-        self.switch_off()
+        try:
+            if self.driver is not None and self.driver.config.stats:
+                for line in self.driver.told():
+                    say(f"minijit: {line}")
+        finally:
+            # Whatever else: an interpreter that ends with our watchers in it crashes.
+            self.switch_off()
 
     def _stop(self) -> None:
         driver, self.driver, self.is_on = self.driver, None, False

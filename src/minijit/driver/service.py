@@ -242,15 +242,18 @@ class Service:
 
     def place_lines(self, roots: Iterable[RootState]) -> Iterator[str]:
         """The places that were entered most, as lines of the log; `roots` are those that there are still."""
-        more = Counter[str]()
+        # What is called here may be compiled itself, under stress, and become one place more.
+        more: dict[str, int] = {}
         for state in roots:
-            more[_named_place(state)] += sum(version.entries for version in state.versions)
-        counted = {place: counters + Counter(entries=more[place]) for place, counters in self.places.items()}
-        found = sorted(counted.items(), key=lambda item: item[1]["entries"], reverse=True)
-        for place, counters in found[:SHOWN]:
-            if counters["entries"]:
-                shown = ("compilations", "bridges", "kills", "given_up", "entries")
-                yield " ".join(["place     ", place, *(f"{name}={counters[name]}" for name in shown if counters[name])])
+            place = _named_place(state)
+            more[place] = more.get(place, 0) + sum(version.entries for version in state.versions)
+        found = [(counters["entries"] + more.get(place, 0), place) for place, counters in list(self.places.items())]
+        for entries, place in sorted(found, reverse=True)[:SHOWN]:
+            if entries:
+                shown = ("compilations", "bridges", "kills", "given_up")
+                counted = [f"{name}={self.places[place][name]}" for name in shown if self.places[place][name]]
+                yield " ".join(["place     ", place, *counted, f"entries={entries}"])
+
 
 
 def _obstacle(state: RootState, namespaces: tuple[dict[str, object], dict[str, object]]) -> Failure | None:
