@@ -124,7 +124,7 @@ def _found(code: CodeType, header: int | None) -> object:
         from minijit.cpython import signals
 
         holds_back = signals.hold_back()
-    except ImportError as error:
+    except Exception as error:  # noqa: BLE001 - as below
         _say(f"{type(error).__name__}: {error}")
         scout.recall()
         return scout.DISABLE

@@ -235,20 +235,6 @@ _ROWS = (
         "        frame = state.statement or FrameState(offset, before, tuple(state.stack))",
     ),
     Mutant(
-        "inlined-call-never-over",
-        "an exit behind an inlined call goes on at the beginning of the call's statement",
-        "build.builder",
-        "statement = self.state.statement if around else None",
-        "statement = self.state.statement",
-    ),
-    Mutant(
-        "name-behind-the-loop",
-        "an inlined function reads a global that the loop has as a local from the namespace",
-        "build.variables",
-        "    if b.state.callers and scope.globals is b.request.scope.globals:",
-        "    if not name:",
-    ),
-    Mutant(
         "any-as-int",
         "what is not known to be bool goes back as an int",
         "backend.lower_objects",
