@@ -131,7 +131,7 @@ class Config:
     block_versions: int = row(4, "type versions of one bytecode offset before its types are widened", least=1)
     patience: int = row(2, "times that a global may break code before it is read each time", least=1)
     threshold: int = row(
-        10_000, "starts of a code object, or back edges to a loop, before a whole program's is taken on", least=1
+        50_000, "starts of a code object, or back edges to a loop, before a whole program's is taken on", least=1
     )
     allow: str = row("", f"{_PATTERNS}: the only functions of a whole program to be taken on", parse=parse_patterns)
     deny: str = row("", f"{_PATTERNS}: those not to be taken on", parse=parse_patterns)

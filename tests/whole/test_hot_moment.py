@@ -102,3 +102,18 @@ def test_code_that_comes_again_and_again_is_not_compiled_for_ever(run_python: Ru
     done = run_python(program, env=ON | {"MINIJIT_THRESHOLD": "50"})
     # The function and the loop of the module, each as often as one root may be compiled.
     assert 0 < int(done.stdout) <= 2 * 24 + 2, done.stderr
+
+
+def test_strings_are_nothing_to_load_minijit_for(run_python: RunPython) -> None:
+    program = """
+import sys
+def named(text): return "is_%s" % text
+def added(x): return x + 1
+for k in "ab" * 1000: named(k)
+print("minijit.driver" in sys.modules)
+for k in (1, 2) * 1000: added(k)
+print("minijit.driver" in sys.modules)
+"""
+    for cache in "01":
+        done = run_python(program, env=ON | {"MINIJIT_THRESHOLD": "200", "MINIJIT_CACHE": cache})
+        assert done.stdout == "False\nTrue\n", done.stderr

@@ -47,9 +47,9 @@ def without_stats(done: Completed) -> tuple[int, str, str]:
 
 PROGRAMS = {
     "a hot function": ("main()", True),
-    "a function called often": ("def g(x):\n    return x * 3 + 1\nprint(sum(g(k) for k in range(30_000)))", True),
+    "a function called often": ("def g(x):\n    return x * 3 + 1\nprint(sum(g(k) for k in range(150_000)))", True),
     "methods": (
-        "class A:\n    def g(self, x):\n        return x * 3 + 1\na = A()\nfor k in range(30_000): a.g(k)",
+        "class A:\n    def g(self, x):\n        return x * 3 + 1\na = A()\nfor k in range(150_000): a.g(k)",
         True,
     ),
     "functions that come and go": (
@@ -61,20 +61,20 @@ PROGRAMS = {
     ),
     "an exception that nobody catches": ("main()\ndef g(n):\n    return f(n) / 0\ng(10)", True),
     "an exit code": ("main()\nsys.exit(7)", True),
-    "words": ("for k in range(30_000): s = 'a%d' % k + 'b'\nprint(s)", False),
-    "a generator": ("def g():\n    for i in range(30_000):\n        yield i * 2\nprint(sum(g()))", False),
+    "words": ("for k in range(150_000): s = 'a%d' % k + 'b'\nprint(s)", False),
+    "a generator": ("def g():\n    for i in range(150_000):\n        yield i * 2\nprint(sum(g()))", False),
     "a loop in an exception handler": (
         (
             "def g(n):\n    try:\n        1 / 0\n    except ZeroDivisionError:\n"
             "        s = 0\n        for k in range(n): s += k\n        return s\n"
-            "print(g(30_000))"
+            "print(g(150_000))"
         ),
         False,
     ),
     "another interpreter": (
         (
             "import _xxsubinterpreters as interpreters\nother = interpreters.create()\n"
-            "interpreters.run_string(other, 'def g(n):\\n for k in range(n): n += k\\n return n\\nprint(g(30_000), flush=True)')\n"
+            "interpreters.run_string(other, 'def g(n):\\n for k in range(n): n += k\\n return n\\nprint(g(150_000), flush=True)')\n"
             "interpreters.destroy(other)"
         ),
         False,

@@ -33,7 +33,7 @@ NAME = "minijit"
 START = _MONITORING.events.PY_START
 JUMP = _MONITORING.events.JUMP
 DISABLE = _MONITORING.DISABLE
-THRESHOLD = 10_000
+THRESHOLD = 50_000
 """How often a place of a program is come to before minijit is loaded for it: what that takes, some 0.2 s, should not be
 more than what such a place has taken, and will take."""
 MANY = 100_000
