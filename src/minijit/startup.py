@@ -26,7 +26,7 @@ TYPE_CHECKING = False  # `typing` takes longer to load than all of this
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import CodeType, FrameType
+    from types import CodeType
 
     from minijit.cpython.sampler import Sampler
     from minijit.driver.core import Driver
@@ -115,7 +115,7 @@ def _found(code: CodeType, header: int | None) -> object:
     # Blocked signals go to other threads, if there are any, and their handlers are run here: so no longer than needed.
     blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - _FAULTS)
     try:
-        if _is_importing() or (header is None and not _has_numbers(sys._getframe(3), code)):
+        if _is_importing() or (header is None and not scout.has_numbers(code, 4)):
             return None
         if not _is_main_interpreter():
             # Which is no matter for the program that has more of them: they are as they were.
@@ -138,14 +138,6 @@ def _found(code: CodeType, header: int | None) -> object:
         return driver.let_through()
     signals.let_through()
     return answer
-
-
-def _has_numbers(frame: FrameType, code: CodeType) -> bool:
-    """Whether a function that has just been called has a number to compute with: `%` may be about strings. To load
-    minijit for nothing takes longer than most imports. (What a loop computes with is counted at the loop.)"""
-    if frame.f_code is not code:
-        return True
-    return any(type(value) in (int, float, bool) for value in frame.f_locals.values())
 
 
 def _is_main_interpreter() -> bool:

@@ -104,6 +104,16 @@ class Scout:
         return self.found(code, header)
 
 
+def has_numbers(code: CodeType, depth: int) -> bool:
+    """Whether a function that has just been called, `depth` frames above, has a number to compute with: `%` may be
+    about strings. To load minijit for nothing takes longer than most imports. (What a loop computes with is counted at
+    the loop.)"""
+    frame = sys._getframe(depth)
+    if frame.f_code is not code:
+        return True
+    return any(type(value) in (int, float, bool) for value in frame.f_locals.values())
+
+
 _at_work: list[Scout | Sampler] = []
 
 
