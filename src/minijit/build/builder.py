@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minijit.build.identity import few_identities, with_few_identities
-from minijit.build.request import Assumption, Build, Inlined, Scope, has_plain_keys, namespaces_of
+from minijit.build.request import Assumption, Build, Inlined, Scope, is_plain_namespace, namespaces_of
 from minijit.build.state import Caller, Shape, State, arguments, parameters, shape_of
 from minijit.events import ExitReason
 from minijit.ir.bytecode import decode
@@ -327,7 +327,7 @@ class Builder:
     def assume_attribute(self, module: ModuleType, name: str) -> Const | None:
         """What an attribute of a module is now; the region assumes that it stays so. None where it has none, or where
         looking might run Python code."""
-        if not has_plain_keys(vars(module)):
+        if not is_plain_namespace(vars(module)):
             return None
         self._modules[id(module)] = module
         return self.assume(vars(module), name)

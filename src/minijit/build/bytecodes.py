@@ -203,7 +203,7 @@ def _return(b: Builder, value: Slot) -> None:
 @handles("LOAD_ATTR")
 def _load_attr(b: Builder, i: Instruction) -> None:
     owner = b.state.pop()
-    name = b.code.code.co_names[i.arg >> 1]
+    name = b.code.name(i)
     found = None
     if isinstance(owner, Const) and type(owner.value) is ModuleType:
         found = b.assume_attribute(owner.value, name)

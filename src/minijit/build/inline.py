@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.build.request import has_plain_keys, namespaces_of
+from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.ir.region import Const, Hole, Slot
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def _can_be_inlined(b: Builder, function: Inlined) -> bool:
         return False
     if len(function.code.co_code) // 2 > b.request.max_inlined or code.loops:
         return False
-    namespaces = namespaces_of(function.function)
-    are_plain = all(type(each) is dict and has_plain_keys(each) for each in namespaces)
+    are_plain = all(map(is_plain_namespace, namespaces_of(function.function)))
     return are_plain and b.request.inlines(function.function)
 
 

@@ -28,6 +28,11 @@ class Assumption:
     value: Const | None
 
 
+def is_plain_namespace(namespace: object) -> bool:
+    """Whether to look for a name there runs no code of the program's."""
+    return type(namespace) is dict and has_plain_keys(namespace)
+
+
 def namespaces_of(function: Any) -> tuple[dict[str, object], dict[str, object]]:
     """The globals and builtins that a function's frames have."""
     return function.__globals__, function.__builtins__

@@ -39,11 +39,6 @@ def hold_back() -> bool:
     return True
 
 
-def is_held_back() -> bool:
-    """Whether handlers are held back, in whichever thread runs them."""
-    return raw.read_u64(main_thread()) == NOBODY
-
-
 def let_through_with(release: int) -> object:
     """An object with whose end handlers run again in this thread: when C code drops it, in which none can run.
 

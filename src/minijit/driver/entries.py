@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.backend.words import MAX_BOUND
-from minijit.build.request import has_plain_keys
+from minijit.build.request import is_plain_namespace
 from minijit.cpython import frames
 from minijit.ir import codeflags
 from minijit.ir.region import GENERAL, INPUT_RANGES, RANGE_STEPS, EntryKind
@@ -125,9 +125,9 @@ def loop_kinds(code: Code, header: int, frame: Frame) -> tuple[EntryKind, ...] |
 def _name_kinds(names: tuple[str, ...], frame: Frame) -> Iterator[EntryKind]:
     """The kinds of what the globals have under names. Nothing is found among keys that may be anything."""
     namespace, _ = frame.namespaces()
-    is_plain = type(namespace) is dict and has_plain_keys(namespace)
+    can_be_asked = is_plain_namespace(namespace)
     for name in names:
-        found = namespace.get(name, _NOTHING) if is_plain else None
+        found = namespace.get(name, _NOTHING) if can_be_asked else None
         kind = EntryKind.UNBOUND if found is _NOTHING else _kind(id(found))
         yield _without("range_iterator", kind)
 

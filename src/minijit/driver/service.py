@@ -208,8 +208,7 @@ class Service:
 
     def regions_with(self, function: int) -> list[Installed]:
         """The regions that a function, known by address, is inlined in."""
-        keys = self.inlined.keys_of(function)
-        return [region for key in keys for region, _ in list(self.inlined.dependents[key].values())]
+        return [region for key in self.inlined.keys_of(function) for region in self.inlined.relying_on(key)]
 
     def _may_inline(self, function: FunctionType) -> bool:
         """Not what has changed too often."""
@@ -253,7 +252,6 @@ class Service:
                 shown = ("compilations", "bridges", "kills", "given_up")
                 counted = [f"{name}={self.places[place][name]}" for name in shown if self.places[place][name]]
                 yield " ".join(["place     ", place, *counted, f"entries={entries}"])
-
 
 
 def _obstacle(state: RootState, namespaces: tuple[dict[str, object], dict[str, object]]) -> Failure | None:

@@ -26,6 +26,8 @@ _UNCONDITIONAL = {"JUMP_FORWARD", *_BACKWARD}
 _READS = {"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_AND_CLEAR", "DELETE_FAST"}
 _NAME_WRITES = {"STORE_NAME", "STORE_GLOBAL", "DELETE_NAME", "DELETE_GLOBAL"}
 _NAME_READS = {"LOAD_NAME", "LOAD_GLOBAL"}
+_WITH_A_FLAG = {"LOAD_GLOBAL", "LOAD_ATTR"}
+"""Their argument says of a name, in the lowest bit, whether it is for a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ class Code:
         return code.co_varnames + cells + code.co_freevars
 
     def name(self, instruction: Instruction) -> str:
-        """The name that an instruction has to do with, of those that stand in a namespace."""
-        return self.code.co_names[instruction.arg >> (instruction.name == "LOAD_GLOBAL")]
+        """The name that an instruction has to do with: in a namespace, or of an attribute that is read."""
+        return self.code.co_names[instruction.arg >> (instruction.name in _WITH_A_FLAG)]
 
     @property
     def is_optimized(self) -> bool:

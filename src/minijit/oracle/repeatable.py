@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from minijit.build.calls import is_known
 from minijit.build.genuine import Genuine
-from minijit.build.request import has_plain_keys
+from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.cpython import abi, raw
 from minijit.ir import codeflags
 from minijit.ir.bytecode import decode
@@ -101,7 +101,7 @@ def names_of(code: Code) -> Names | None:
         if here.name == "LOAD_ATTR":
             if before.name != "LOAD_GLOBAL":
                 return None
-            found[-1] = (found[-1][0], code.code.co_names[here.arg >> 1])
+            found[-1] = (found[-1][0], code.name(here))
         elif here.name == "LOAD_GLOBAL":
             found.append((code.name(here), None))
     return tuple(dict.fromkeys(found))
@@ -134,14 +134,16 @@ class _Reads:
 def _read(function: FunctionType, names: Names) -> _Reads | None:
     """None if it may read something that is not allowed."""
     keyword_defaults = function.__kwdefaults__ or {}
-    found = [function.__globals__, function.__builtins__, keyword_defaults]  # type: ignore[attr-defined]
-    if not all(map(_is_simple, found)) or not are_plain((*(function.__defaults__ or ()), *keyword_defaults.values())):
+    found = [*namespaces_of(function), keyword_defaults]
+    if not all(map(is_plain_namespace, found)) or not are_plain(
+        (*(function.__defaults__ or ()), *keyword_defaults.values())
+    ):
         return None
     functions = []
     for name, attribute in names:
         value = _look_up(found[:2], name)
         if attribute is not None:
-            if type(value) is not ModuleType or not _is_simple(vars(value)):
+            if type(value) is not ModuleType or not is_plain_namespace(vars(value)):
                 return None
             found.append(vars(value))
             value = _look_up(found[-1:], attribute)
@@ -179,11 +181,6 @@ _ABSENT = object()
 
 def _look_up(namespaces: Iterable[Mapping[str, object]], name: str) -> object:
     return next((namespace[name] for namespace in namespaces if name in namespace), _ABSENT)
-
-
-def _is_simple(namespace: object) -> bool:
-    """Whether to look for a name there runs no code of the program's."""
-    return type(namespace) is dict and has_plain_keys(namespace)
 
 
 def _is_allowed(value: object) -> bool:

@@ -47,11 +47,17 @@ class Assumptions[R]:
 
     def broken_by(self, key: Key, new: int) -> list[R]:
         """The regions that a change of `key` to `new` (or ABSENT, or UNKNOWN) breaks; counts towards its volatility."""
-        regions = list(self.dependents.get(key, {}).values())
-        broken = [region for region, assumed in regions if assumed != new]
+        broken = [region for region, assumed in self._relying(key) if assumed != new]
         if broken:
             self.kills[key] += 1
         return broken
+
+    def relying_on(self, key: Key) -> list[R]:
+        """The regions that rely on a key."""
+        return [region for region, _ in self._relying(key)]
+
+    def _relying(self, key: Key) -> list[tuple[R, int]]:
+        return list(self.dependents.get(key, {}).values())
 
     def keys_of(self, namespace: int) -> list[Key]:
         """The keys of one namespace that someone relies on."""
