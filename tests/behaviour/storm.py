@@ -1,9 +1,9 @@
 """Everything at once, for as long as one likes: results, and what is left when all is quiet again.
 
-    python tests/behaviour/storm.py SECONDS [--seed N] [--stress MODES] [--plain]
+    python tests/behaviour/storm.py SECONDS [--seed N] [--stress MODES] [--each SECONDS] [--plain]
 
 In: seconds, a seed, and stress modes (see `Config.stress`; by default each weather has its own). A storm is a row of
-*weathers* of some seconds each. In each, threads call the functions of `mixture` with arguments of all types, some of
+*weathers* of some seconds each (`--each`). In each, threads call the functions of `mixture` with arguments of all types, some of
 them under a trace or profile function, and compare; the main thread does the same while signals come, whose handler
 does it too, raises at times, and forks; other threads release functions, change what they rely on, make and drop
 others, look, collect; another tool comes and goes; minijit is disabled and enabled; finalisers call what they were made
@@ -69,10 +69,12 @@ def quiet(*, plain: bool) -> Figures:
     return Figures(**{name: getattr(before, name) for name in Figures.__slots__} | {"code_bytes": code})
 
 
-def storm(seconds: float, seed: int, stress: str | None, *, plain: bool) -> tuple[list[str], Counter[str]]:
+def storm(
+    seconds: float, seed: int, stress: str | None, each: float | None, *, plain: bool
+) -> tuple[list[str], Counter[str]]:
     """One weather after the other; what went wrong, and what there was."""
     modes = MODES if stress is None else (stress,) * len(MODES)
-    each = min(5.0, seconds / (3 * len(MODES)))
+    each = each or min(5.0, seconds / (3 * len(MODES)))
     counts: Counter[str] = Counter()
     first = None
     started = time.perf_counter()
@@ -109,6 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("seconds", type=float)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stress", help="stress modes of all weathers, in place of their own")
+    parser.add_argument("--each", type=float, help="seconds of a weather")
     parser.add_argument("--plain", action="store_true", help="without minijit")
     options = parser.parse_args(arguments)
     # The children of a process with threads call nothing that could have been half done, as long as we are right.
@@ -118,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
     sys.monitoring.use_tool_id(TOOL, "storm")
     print(f"seed {options.seed}", flush=True)
-    found, counts = storm(options.seconds, options.seed, options.stress, plain=options.plain)
+    found, counts = storm(options.seconds, options.seed, options.stress, options.each, plain=options.plain)
     print(dict(sorted(counts.items())))
     for failure in found:
         print(failure)
