@@ -45,6 +45,33 @@ assert len(compiled) == len(set(compiled)) >= 1, compiled
 assert any(e.reason is GiveUpReason.BUDGET for e in heard if isinstance(e, GaveUp)), heard
 assert len(asked) > len(compiled)
 """,
+    "what stands in the way twice is not tried again": """
+from minijit.events import Aborted
+minijit.enable(minijit.Config(call_threshold=3, loop_threshold=10))
+f = minijit.jit(made("def f(x, s):\\n    for i in range(5):\\n        s = s + g(x)\\n    return s\\n"))
+f.__globals__["g"] = lambda *x, **k: 1
+for _ in range(20000):
+    f(3, 0)
+aborts = [e.offset for e in heard if isinstance(e, Aborted)]
+gone = [e.offset for e in heard if isinstance(e, GaveUp) and e.reason is GiveUpReason.ABORTS]
+assert gone and all(aborts.count(offset) == 2 for offset in gone), heard
+""",
+    "another obstacle is another matter": """
+from minijit.events import Aborted
+minijit.enable(minijit.Config(call_threshold=3, loop_threshold=10))
+f = minijit.jit(made("def f(a, b, c):\\n    x = K(a, b)\\n    y = L(x, c)\\n    return y\\n"))
+f.__globals__.update(K=lambda *x: x[0] + x[1], L=lambda *x: x[0] * x[1])
+for _ in range(10):
+    assert f(2, 3, 4) == 20
+f.__globals__["K"] = max
+for _ in range(30):
+    assert f(2, 3, 4) == 12
+f.__globals__["L"] = min
+for _ in range(3000):
+    assert f(2, 3, 4) == 3
+assert len({(e.at, e.detail) for e in heard if isinstance(e, Aborted)}) >= 2, heard
+assert minijit.is_compiled(f), heard
+""",
     "the policy taken on last decides for the loops": """
 asked = []
 class Asked(minijit.Policy):

@@ -66,6 +66,10 @@ def test_after_abort(aborts: int, wanted: object) -> None:
     assert POLICY.after_abort(RootStats(aborts=aborts)) == wanted
 
 
+def test_what_stands_in_the_way_twice_is_not_tried_again() -> None:
+    assert POLICY.after_abort(RootStats(aborts=2, is_stuck=True)) == ABORTS
+
+
 # Exits
 
 SLOW = {"count": 60, "recent": 60, "seconds": 1.0}

@@ -97,7 +97,7 @@ class Decisions:
 
     def abort(self, state: RootState, reason: AbortReason, at: int, detail: str = "") -> None:
         """A recording or a compilation came to nothing."""
-        state.last_abort = reason
+        state.note_abort(reason, at, detail)
         self.registry.service.emit(
             state, Aborted(function=state.name, offset=state.root.offset, reason=reason, at=at, detail=detail)
         )
@@ -157,7 +157,7 @@ class Decisions:
         for root in (state, *state.code.loops.values()):
             self.registry.retire_all(root, KillReason.RELEASED)
             root.given_up = None
-            root.last_abort = None
+            root.forget_abort()
             root.counters.clear()
             root.asked.clear()
             self.wait_anew(root)

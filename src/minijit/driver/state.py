@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minijit.backend.words import CHAIN_WORDS, NEVER, SITE_WORDS
 from minijit.build.request import namespaces_of
 from minijit.cpython import hooks, raw
+from minijit.events import AbortReason
 from minijit.ir.region import EntryPoint
 from minijit.ir.trace import Profile, Root
 from minijit.report.facts import ExitFacts, RootFacts, VersionFacts
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from minijit.backend.engine import Code as MachineCode
     from minijit.backend.snapshots import Records
-    from minijit.events import AbortReason, Event, ExitReason, GiveUpReason
+    from minijit.events import Event, ExitReason, GiveUpReason
     from minijit.ir.bytecode import Code
     from minijit.ir.region import EntryKind
     from minijit.oracle.repeatable import Names
@@ -149,6 +150,8 @@ class RootState:
     given_up: GiveUpReason | None = None
     suppressed: bool = False
     last_abort: AbortReason | None = None
+    obstacle: tuple[int, str] | None = None  # what the last attempt ran into, if it came to nothing
+    is_stuck: bool = False  # whether the attempt before that had run into the same
     asked: set[Way] = field(default_factory=set)  # the exits about which the policy was asked, of whatever region
     holds: int = 0  # how many changes of what its code relies on are yet to be dealt with
 
@@ -173,6 +176,16 @@ class RootState:
         """Whether nothing is to be compiled here any more."""
         return self.suppressed or self.given_up is not None
 
+    def note_abort(self, reason: AbortReason, at: int, detail: str) -> None:
+        """An attempt came to nothing."""
+        obstacle = (at, detail) if reason is AbortReason.NOTHING else None
+        self.is_stuck = obstacle is not None and obstacle == self.obstacle
+        self.last_abort, self.obstacle = reason, obstacle
+
+    def forget_abort(self) -> None:
+        """As if there had been none."""
+        self.last_abort, self.obstacle, self.is_stuck = None, None, False
+
     def stats(self, compile_seconds: float, code_bytes: int) -> RootStats:
         count = self.counters
         return RootStats(
@@ -182,6 +195,7 @@ class RootState:
             kills=count["kills"],
             versions=len(self.versions),
             last_abort=self.last_abort,
+            is_stuck=self.is_stuck,
             compile_seconds=compile_seconds,
             code_bytes=code_bytes,
         )

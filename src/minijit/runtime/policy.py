@@ -72,8 +72,9 @@ def _require_times(times: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RootStats:
-    """The history of one root in this process. `compile_seconds` is that of all roots since minijit was enabled, and
-    `code_bytes` the size of all machine code in service."""
+    """The history of one root in this process. `is_stuck`: the last two attempts came to nothing, and for the same
+    obstacle. `compile_seconds` is that of all roots since minijit was enabled, and `code_bytes` the size of all machine
+    code in service."""
 
     compilations: int = 0
     bridges: int = 0
@@ -81,6 +82,7 @@ class RootStats:
     kills: int = 0
     versions: int = 0
     last_abort: AbortReason | None = None
+    is_stuck: bool = False
     compile_seconds: float = 0.0
     code_bytes: int = 0
 
@@ -140,8 +142,8 @@ class Policy:
         return Record()
 
     def after_abort(self, root: RootStats) -> Wait | GiveUp:
-        """A recording came to nothing: wait longer each time."""
-        if root.aborts >= self.ABORTS:
+        """A recording came to nothing: wait longer each time, but no further time for what stands in the way still."""
+        if root.aborts >= self.ABORTS or root.is_stuck:
             return GiveUp(GiveUpReason.ABORTS)
         return Wait(self.config.call_threshold * 4**root.aborts)
 

@@ -104,7 +104,7 @@ def _is_spent(root: RootStats) -> bool:
 def _rested(root: RootStats) -> RootStats:
     """The history of a root of which nothing was spent. Some aborts stay, since one waits longer after each."""
     aborts = min(root.aborts, Policy.ABORTS - 1)
-    return replace(root, compilations=0, aborts=aborts, kills=0, compile_seconds=0.0, code_bytes=0)
+    return replace(root, compilations=0, aborts=aborts, kills=0, is_stuck=False, compile_seconds=0.0, code_bytes=0)
 
 
 def _is_impatient(answer: object) -> bool:
