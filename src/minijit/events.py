@@ -52,12 +52,15 @@ class ExitReason(Reason):
     UNBOUND = ("a variable without a value, or perhaps without one: the interpreter looks",)
     LEFT_LOOP = ("the loop is done: the rest of the function is interpreted",)
     POLL = ("the interpreter has something to do: a signal, another thread, a collection",)
+    ROOM = ("a call was too deep, or the interpreter had something to do before it",)
+    CALLEE = ("a function that it calls has no machine code",)
+    CALLEE_LEFT = ("the machine code of a function that it called was left, or gave no number",)
     TOO_MANY_BLOCKS = ("the region reached its block budget", "split the function")
 
     @property
     def is_failure(self) -> bool:
         """Whether the region failed here, as opposed to being done or being asked to pause."""
-        return self not in (ExitReason.LEFT_LOOP, ExitReason.POLL)
+        return self not in (ExitReason.LEFT_LOOP, ExitReason.POLL, ExitReason.ROOM)
 
 
 class AbortReason(Reason):
@@ -84,6 +87,7 @@ class KillReason(Reason):
     GONE = ("the function was deleted",)
     RELEASED = ("the user released it",)
     DISABLED = ("minijit was disabled",)
+    CALLEE = ("a function that it calls was compiled anew, and relies on more than before",)
     STRESS = ("a stress mode took it out of service, at random",)
 
 

@@ -16,6 +16,7 @@ import pytest
 from minijit.backend.snapshots import TAGS
 from minijit.ir.eval import Left, Returned, evaluate
 from minijit.ir.ops import QUIET_ITEMS, UNBOUND
+from minijit.ir.region import Callee
 from minijit.ir.text import builtin_or_opaque, parse_region
 from minijit.oracle.compare import exact_outcome
 from minijit.oracle.machine import Machine
@@ -116,6 +117,28 @@ def test_poll(machine: Machine) -> None:
             assert isinstance(found, Left)
             assert found.exit == exit, value
     machine.set_breaker(0)
+
+
+# Calls of machine code
+
+
+def test_calls_have_no_room(machine: Machine) -> None:
+    """Neither way calls another region; what such calls do is tried in `tests/behaviour/test_bodies`."""
+    text = """region caller loop(int)
+b0(v0: int):
+  room | e0
+  has_body @callee | e1
+  v1: any = call_body @callee, v0 | e2
+  v2: int = unpack_int v1 | e3
+  leave e3
+e0: room @0 [v0 |]
+e1: callee @0 [v0 |]
+e2: callee_left @2 [v0 |]
+e3: kind @2 [v0 | v1]"""
+    callee = Callee("callee", machine.target.main_stack)
+    region = parse_region(text, lambda _name: callee)
+    with machine.compile(region) as compiled:
+        assert compiled.run((5,), (5,)) == evaluate(region, (5,), objects=(5,)) == Left(0, (5,), ())
 
 
 # Objects that are overwritten

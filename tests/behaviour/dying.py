@@ -31,7 +31,7 @@ def plant(name):
         fatal, onward = e.fresh_label(), e.fresh_label()
         e.line(f"br i1 {{e.let(f'icmp eq i64 {{e.use(op.result)}}, {FATAL}')}}, label %{{fatal}}, label %{{onward}}")
         e.start(fatal)
-        e.let(f"call i32 {{e.function('raise')}}(i32 {{SIGNAL:d}})")
+        e.let(f"call i32 {{e.c_function('raise')}}(i32 {{SIGNAL:d}})")
         e.line(f"br label %{{onward}}")
         e.start(onward)
     lower_ops.LOWER[name] = planted

@@ -93,6 +93,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("region f call(int, float, range_iterator)", "region f call(int, float, range_iterator, bool)"),
         ("region f call(int, float, range_iterator)", "region f call(float, int, range_iterator)"),
     ],
+    "body": [("region f call(int, float, range_iterator)", "region f body(int, float, range_iterator)")],
     "reachable": [("  branch v6 b1(v5) b2()", "  jump b1(v5)")],
     "returns": [("f call(", "f loop("), ("  return (v8, None)", "  return null"), ("(v8, None)", "unbound")],
     "entry_slots": [

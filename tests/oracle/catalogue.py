@@ -253,8 +253,8 @@ _ROWS = (
         "reference-kept",
         "leaving a call keeps a reference to each object made",
         "backend.leave_stubs",
-        "filled:\n  call void @drop(ptr %objects, i64 %boxes)\n",
-        "filled:\n",
+        "ptr %objects)\n  call void @drop(ptr %objects, i64 %boxes)\n  ; Where",
+        "ptr %objects)\n  ; Where",
     ),
     Mutant(
         "frame-without-references",
@@ -274,8 +274,30 @@ _ROWS = (
         "boxes-kept",
         "the arguments of a call of a builtin function are not given back",
         "backend.lower_objects",
-        """        e.line(f"call void {e.function('Py_DecRef')}(ptr {box})")""",
+        """        e.line(f"call void {e.c_function('Py_DecRef')}(ptr {box})")""",
         "        pass",
+    ),
+    # Calls of machine code.
+    Mutant(
+        "objects-for-numbers",
+        "an object that a callee gives is taken for a number",
+        "backend.bodies",
+        "icmp ult i64 {tag}, {OBJECT_TAG}",
+        "icmp ule i64 {tag}, {OBJECT_TAG}",
+    ),
+    Mutant(
+        "bools-given-as-ints",
+        "a callee gives its bools as ints",
+        "backend.bodies",
+        """give(e, e.let(f"zext {e.typed(value)} to i64"), TAGS["bool"])""",
+        """give(e, e.let(f"zext {e.typed(value)} to i64"), TAGS["int"])""",
+    ),
+    Mutant(
+        "waiting-at-the-call",
+        "a frame whose callee was left makes the call again",
+        "build.inline",
+        "waiting = FrameState(i.next,",
+        "waiting = FrameState(i.offset,",
     ),
     # Assumptions.
     Mutant(

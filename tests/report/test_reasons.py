@@ -207,6 +207,24 @@ print(explain(f))
 """,
         "minijit is not enabled",
     ),
+    KillReason.CALLEE: (
+        """
+import math
+enable(Config(exit_threshold=5))
+@jit
+def g(n, deep):
+    if n < 0:
+        return math.floor(0.5) if deep else 1
+    return g(n - 1, deep) + 1
+@jit
+def f(n, deep):
+    return g(n, deep) + 1
+for deep in (False, True):
+    for a in range(1000): f(5, deep)
+print(explain(f))
+""",
+        "killed once: a function that it calls was compiled anew, and relies on more than before (g)",
+    ),
     KillReason.STRESS: (
         """
 enable(Config(stress="kill:1"))

@@ -92,13 +92,14 @@ BRIDGED = RootStats(bridges=CONFIG.bridges)
         # A global of another type now: compiled for that.
         (RootStats(), ExitReason.GLOBAL, FAST, Recompile()),
         (BRIDGED, ExitReason.GLOBAL, SLOW, Recompile()),
+        (RootStats(), ExitReason.CALLEE, FAST, Recompile()),
         (SPENT, ExitReason.GLOBAL, SLOW, Resume(600)),
         (SPENT, ExitReason.GLOBAL, FAST, GiveUp(GiveUpReason.EXITS)),
         # Whatever else: patience, unless it is often.
         *(
             (RootStats(), reason, SLOW, Resume(600))
             for reason in ExitReason
-            if reason.name not in ("UNTAKEN", "GLOBAL")
+            if reason.name not in ("UNTAKEN", "GLOBAL", "CALLEE")
         ),
         (RootStats(), ExitReason.OVERFLOW, FAST, GiveUp(GiveUpReason.EXITS)),
         (RootStats(), ExitReason.UNSUPPORTED, FAST, GiveUp(GiveUpReason.EXITS)),

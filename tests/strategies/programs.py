@@ -104,6 +104,37 @@ class Writer(Statements):
         self.line(scope, f"    {result} = {name}({arguments})")
         self.line(scope, f"    if {result} != 0: return {result}")
 
+    def recursive(self) -> None:
+        """Functions that call themselves, or one the other, and do something before, between and after: to be called by
+        machine code."""
+        names = [self.new("r") for _ in range(self.random.randrange(1, 3))]
+        parameters = tuple(
+            (self.new("p"), self.pick(SORTS) if k else "int") for k in range(self.random.randrange(1, 4))
+        )
+        counter, self.pure = parameters[0][0], True
+        often = self.chance(50)
+        for name in names:
+            self.result = self.pick(("int", "int", "float", "bool"))
+            self.room = self.random.randrange(1, 8)
+            self.lines += ["@jit", f"def {name}({', '.join(name for name, _ in parameters)}):"]
+            scope = Scope(dict(parameters), fixed={counter})
+            self.line(scope, f"global {', '.join(self.globals)}")
+            self.line(scope, f"if not 0 < {counter} < {7 if often else 40}:")
+            last = self.of(self.result if self.chance(70) else "any", scope, 1)
+            self.line(scope, f"    return {last if self.chance(80) else self.pick(OBJECTS).format(counter)}")
+            for _ in range(1 + often):
+                self.body(scope, 2)
+                given = [self.of(sort if self.chance(80) else "any", scope, 1) for _, sort in parameters[1:]]
+                target, back = self.new("v"), self.random.randrange(1, 3)
+                called = f"{self.pick(names)}({', '.join([f'{counter} - {back}', *given])})"
+                scope.names[target] = self.result
+                self.set(scope, target, self.result, called)
+            self.room = self.random.randrange(1, 6)
+            self.body(scope, 2)
+            self.line(scope, f"return {self.shown(scope)}")
+            self.lines += ["", ""]
+        self.functions += [Function(name, parameters, self.result) for name in names]
+
     def module(self) -> str:
         self.lines = ["import math", "inf, nan = math.inf, math.nan", f"ints = {EDGE_INTS}", f"floats = {EDGE_FLOATS}"]
         for _ in range(self.random.randrange(1, 4)):
@@ -115,6 +146,9 @@ class Writer(Statements):
         for _ in range(self.random.randrange(0, 3)):
             self.lines += ["", ""]
             self.helper()
+        if self.chance(35):
+            self.lines += ["", ""]
+            self.recursive()
         for write in [self.function] * self.random.randrange(1, 3) + [self.table] * self.random.randrange(1, 5):
             self.lines += ["", ""]
             write()
@@ -170,6 +204,10 @@ class Writer(Statements):
         odd = self.pick((self.of(sort, scope, 1), f"{sort}(k)", self.of("any", scope, 0), "None"))
         when = self.pick(("k == 9", "k % 7 == 4", "k % 9 == 8", "k > 18", "k == 15"))
         return f"({odd}) if {when} else ({usual})"
+
+
+OBJECTS = ("None", "True", "({0}, 1.5)", "'text'", "{0} + 2**70", "{0} > 0")
+"""What a function gives that gives numbers mostly."""
 
 
 def _tuple(items: Iterable[object]) -> str:

@@ -19,20 +19,23 @@ LLVM_TYPES = {Kind.INT: "i64", Kind.FLOAT: "double", Kind.BOOL: "i1"}
 class Target:
     """Addresses that the code of every region refers to.
 
-    `raw` is the buffer through which exits hand over machine values, `raw_cell` a word that holds its address;
-    `leave` and `leave_return` are stubs with the prototype of a region; `eval_breaker` is the interpreter's flag;
-    `symbol` finds C functions by name,
-    `helpers` has the addresses of `prelude.HELPERS`. Under stress, every guard counts down the word at `countdown`; one
-    that makes it zero leaves, and the count begins again at `every`.
+    `raw` is the buffer through which exits hand over machine values, `raw_cell` a word that holds its address. `leave`,
+    `leave_waiting`, for a region that has called another one, and `leave_return` are stubs with the prototype of a
+    region. `eval_breaker` is the interpreter's flag; `symbol` finds C functions by name; `helpers` has the addresses of
+    `prelude.HELPERS`. `main_stack` are two words: between which addresses there is much room on the main thread's C
+    stack. Under stress, every guard counts down the word at `countdown`; one that makes it zero leaves, and the count
+    begins again at `every`.
     """
 
     raw: int
     raw_cell: int
     leave: int
+    leave_waiting: int
     leave_return: int
     eval_breaker: int
     helpers: Mapping[str, int]
     symbol: Callable[[str], int]
+    main_stack: int
     countdown: int = 0
     every: int = 0
     running: int = 0
@@ -51,9 +54,11 @@ class Emitter:
     return_records: dict[int, int] = field(default_factory=dict)  # block -> index into records
     args: str = "%b"  # what is handed on as the second argument; the prologue may change it
     placement: Placement = field(default_factory=Placement)  # where a loop's frame has the slots; likewise
+    function: int = 0  # the function that a body is of; likewise
     rounds: str = ""  # a variable with the polls until the run ends, if anybody counts them; likewise
     temporaries: int = 0
     used_exits: dict[int, None] = field(default_factory=dict)
+    waits: dict[int, str] = field(default_factory=dict)  # exit of a call -> what the callee has answered, in one word
     late: Mapping[Value, Op] = field(default_factory=dict)  # ops that are left to the exits
     copies: int = 2**32  # numbers for the results of their copies, beyond those of all values
 
@@ -109,7 +114,7 @@ class Emitter:
     def constant_pointer(self, address: int) -> str:
         return pointer(address)
 
-    def function(self, symbol: str) -> str:
+    def c_function(self, symbol: str) -> str:
         return pointer(self.target.symbol(symbol))
 
     def helper(self, name: str) -> str:

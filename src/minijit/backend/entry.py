@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from minijit.backend.bodies import define_left
 from minijit.backend.emitter import name, pointer
 from minijit.backend.lower_objects import has_plain_keys, held, unbox
 from minijit.cpython import abi
@@ -87,6 +88,7 @@ class CallEntry:
     modules: tuple[int, ...]
     codes: tuple[int, ...]
     depth: int
+    calls: bool
     strikes: bool
     trial: Trial | None
     check: Check | None
@@ -111,6 +113,7 @@ class LoopEntry:
     modules: tuple[int, ...]
     codes: tuple[int, ...]
     depth: int
+    calls: bool
     strikes: Changes | None
     trial: Trial | None
 
@@ -131,6 +134,15 @@ def _begin_run(e: Emitter, entries: int, trial: Trial | None) -> str:
         e.line(f"store volatile i64 {trial.key}, ptr {pointer(trial.running)}")
     e.line(f"br label %{body}")
     return body
+
+
+def body_prologue(function: int) -> Callable[[Emitter], None]:
+    """The prologue of a body: all checks were its callers'."""
+
+    def prologue(e: Emitter) -> None:
+        e.function = function
+
+    return prologue
 
 
 def _count_rounds(e: Emitter, trial: Trial | None) -> None:
@@ -172,6 +184,8 @@ def call_prologue(entry: CallEntry) -> Callable[[Emitter], None]:
         # The frame of the function itself is not there yet.
         _check_depth(e, entry.depth + 1)
         _check_inlined(e, entry.codes)
+        if entry.calls:
+            define_left(e, own=1)
         _bind(e, entry)
         for slot, kind in enumerate(e.region.entry_kinds):
             if kind is EntryKind.OBJECT:
@@ -258,7 +272,7 @@ def _check_modules(e: Emitter, modules: tuple[int, ...], check: Callable[[str], 
 def _check_depth(e: Emitter, depth: int) -> None:
     """The recursion limit has room for the frames of so many calls."""
     if depth:
-        thread = e.let(f"call ptr {e.function('PyThreadState_Get')}()")
+        thread = e.let(f"call ptr {e.c_function('PyThreadState_Get')}()")
         left = _field(e, thread, abi.THREAD.py_recursion_remaining, "i32")
         _goes_to(e, "miss")(e.let(f"icmp sge i32 {left}, {depth}"))
 
@@ -367,6 +381,8 @@ def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
         _check_modules(e, entry.modules, check)
         _check_depth(e, entry.depth)
         _check_inlined(e, entry.codes)
+        if entry.calls:
+            define_left(e, own=0)
         for slot, kind in enumerate(e.region.entry_kinds):
             # A local may be empty. A name that is written must be there: a new key has its place among others.
             if kind is EntryKind.OBJECT and entry.placement.name(slot) is None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 def leave_text(at: StubAddresses) -> str:
     """The text of `leave_call`, `leave_loop` and `leave_return`."""
-    helpers = (_push_frame(at), _chunk_memory(at), _fill_frame(), _write_names(at))
-    return "".join((*helpers, _leave_call(at), _leave_loop(), _leave_return()))
+    frames = (_push_frame(at), _chunk_memory(at), _fill_frame(), _fill_slots(), _run_frame(at))
+    return "".join((*frames, _write_names(at), _leave_call(), _rewrite(), _leave_loop(), _leave_return()))
 
 
 def _load_record() -> str:
@@ -111,7 +111,7 @@ define internal ptr @chunk_memory(i64 %bytes) {{
 """
 
 
-def _leave_call(at: StubAddresses) -> str:
+def _leave_call() -> str:
     load = _load_record()
     return f"""
 declare ptr @llvm.stacksave.p0()
@@ -143,11 +143,70 @@ fail:
 fill:
   call void @fill_frame(ptr %frame_memory, ptr %function, ptr %code, ptr %resume, i64 %slots)
   %first = call ptr @at(ptr %frame_memory, i64 {abi.FRAME.localsplus})
+  call void @fill_slots(ptr %first, ptr %map, i64 %slots, ptr %objects)
+  call void @drop(ptr %objects, i64 %boxes)
+  ; Where this function recurses there are as many of these stubs on the stack as it is deep.
+  call void @llvm.stackrestore.p0(ptr %stack)
+  br i1 %hot, label %tell, label %run
+tell:
+  call void @ask(i64 {Call.EXIT:d}, i64 %record_word, i64 0, ptr %hot_at_place)
+  br label %run
+run:
+  %result = call ptr @run_frame(ptr %thread, ptr %frame_memory, i32 0)
+  ret ptr %result
+}}
+"""
+
+
+def _run_frame(at: StubAddresses) -> str:
+    return f"""
+; Has the instrumentation of a frame's code brought up to date, if it is not. No exception is set.
+define internal void @freshen(ptr %code) {{
+  %have_place = call ptr @at(ptr %code, i64 {abi.CODE.instrumentation_version})
+  %have = load i64, ptr %have_place
+  %current = load i64, ptr inttoptr (i64 {at.monitoring_version} to ptr)
+  %fresh = icmp eq i64 %have, %current
+  br i1 %fresh, label %done, label %stale
+stale:
+  %code_word = ptrtoint ptr %code to i64
+  call void @call_python(i64 {Call.STALE:d}, i64 %code_word, i64 0)
+  br label %done
+done:
+  ret void
+}}
+
+; Has the interpreter run a frame from where it stands to its end; if it %throws, from the exception that is set.
+define internal ptr @run_frame(ptr %thread, ptr %frame, i32 %throws) {{
+entry:
+  %code = load ptr, ptr %frame
+  %function_place = call ptr @at(ptr %frame, i64 {abi.FRAME.f_funcobj})
+  %function = load ptr, ptr %function_place
+  %calm = icmp eq i32 %throws, 0
+  br i1 %calm, label %check, label %go
+check:
+  call void @spare(ptr %thread, ptr %function)
+  call void @freshen(ptr %code)
+  br label %go
+go:
+  %amount = call i32 @relieve(ptr %thread)
+  %result = call ptr {c_function(at, "_PyEval_EvalFrameDefault")}(ptr %thread, ptr %frame, i32 %throws)
+  %back = sub i32 0, %amount
+  call void @relieve_by(ptr %thread, i32 %back)
+  ret ptr %result
+}}
+"""
+
+
+def _fill_slots() -> str:
+    return """
+; The slots of a frame from a record's map.
+define internal void @fill_slots(ptr %first, ptr %map, i64 %slots, ptr %objects) {
+entry:
   br label %next
 next:
-  %k = phi i64 [ 0, %fill ], [ %k1, %one ]
+  %k = phi i64 [ 0, %entry ], [ %k1, %one ]
   %end = icmp eq i64 %k, %slots
-  br i1 %end, label %filled, label %one
+  br i1 %end, label %done, label %one
 one:
   %number_place = getelementptr i64, ptr %map, i64 %k
   %box = load i64, ptr %number_place
@@ -156,32 +215,9 @@ one:
   store ptr %object, ptr %slot
   %k1 = add i64 %k, 1
   br label %next
-filled:
-  call void @drop(ptr %objects, i64 %boxes)
-  ; Where this function recurses there are as many of these stubs on the stack as it is deep.
-  call void @llvm.stackrestore.p0(ptr %stack)
-  br i1 %hot, label %tell, label %check
-tell:
-  call void @ask(i64 {Call.EXIT:d}, i64 %record_word, i64 0, ptr %hot_at_place)
-  br label %check
-check:
-  call void @spare(ptr %thread, ptr %function)
-  %have_place = call ptr @at(ptr %code, i64 {abi.CODE.instrumentation_version})
-  %have = load i64, ptr %have_place
-  %current = load i64, ptr inttoptr (i64 {at.monitoring_version} to ptr)
-  %fresh = icmp eq i64 %have, %current
-  br i1 %fresh, label %go, label %stale
-stale:
-  %code_word = ptrtoint ptr %code to i64
-  call void @call_python(i64 {Call.STALE:d}, i64 %code_word, i64 0)
-  br label %go
-go:
-  %amount = call i32 @relieve(ptr %thread)
-  %result = call ptr {c_function(at, "_PyEval_EvalFrameDefault")}(ptr %thread, ptr %frame_memory, i32 0)
-  %back = sub i32 0, %amount
-  call void @relieve_by(ptr %thread, i32 %back)
-  ret ptr %result
-}}
+done:
+  ret void
+}
 """
 
 
@@ -255,12 +291,12 @@ no:
 """
 
 
-def _leave_loop() -> str:
+def _rewrite() -> str:
     load = _load_record()
     return f"""
 ; %frame is live: its slots get what the snapshot says, and the jump that is under way ends at `resume`. 1, or 2 with an
-; exception set where an object could not be made.
-define ptr @leave_loop(ptr %frame, ptr %thread, i64 %record_word, ptr %unused) {{
+; exception set where an object could not be made. The driver is asked about a hot exit if it %may be.
+define internal i64 @rewrite(ptr %frame, i64 %record_word, i1 %may) {{
 entry:
   %record = inttoptr i64 %record_word to ptr
 {load}
@@ -273,7 +309,7 @@ entry:
   br i1 %made, label %write, label %fail
 fail:
   call void @drop(ptr %objects, i64 %boxes)
-  ret ptr inttoptr (i64 2 to ptr)
+  ret i64 2
 write:
   %old_top_place = call ptr @at(ptr %frame, i64 {abi.FRAME.stacktop})
   %old_top32 = load i32, ptr %old_top_place
@@ -317,7 +353,8 @@ written:
   %named = call i1 @write_names(ptr %frame, ptr %names, i64 %stores, ptr %objects)
   br i1 %named, label %whole, label %release
 whole:
-  br i1 %hot, label %tell, label %release
+  %asks = and i1 %hot, %may
+  br i1 %asks, label %tell, label %release
 tell:
   call void @ask(i64 {Call.EXIT:d}, i64 %record_word, i64 0, ptr %hot_at_place)
   br label %release
@@ -326,9 +363,19 @@ release:
   ; This may run any code, which may take the region out of service: the record is not touched any more.
   call void @drop(ptr %objects, i64 %boxes)
   call void @drop(ptr %olds, i64 %most)
+  ret i64 %how
+}}
+"""
+
+
+def _leave_loop() -> str:
+    return """
+; Ends a region in a live frame.
+define ptr @leave_loop(ptr %frame, ptr %thread, i64 %record_word, ptr %unused) {
+  %how = call i64 @rewrite(ptr %frame, i64 %record_word, i1 true)
   %status = inttoptr i64 %how to ptr
   ret ptr %status
-}}
+}
 """
 
 

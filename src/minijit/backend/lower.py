@@ -3,7 +3,9 @@
 In: a valid region, and a `Target` with the addresses that machine code needs. Out: LLVM IR text that defines `@region`
 with the prototype `ptr (ptr, ptr, i64, ptr)`, which is that of a vectorcall. Every function that compiled code goes
 on to has the same prototype, so that it is reached by a tail call: while Python code runs on behalf of a region no
-native frame of that region exists, and its memory can be freed at any moment.
+native frame of that region exists, and its memory can be freed at any moment. A body, which machine code calls, gets
+and gives machine values instead; it and its callers come to an end as well before any Python code runs (see
+`body_stubs`).
 
 Blocks become LLVM blocks of the same number, block parameters phi instructions, each exit one cold block that stores
 the values its snapshot needs into the raw buffer (see `snapshots`) and tail-calls the leave stub. What an op becomes
@@ -17,13 +19,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from minijit.backend import lower_ops
+from minijit.backend.bodies import body_head, give, give_image, give_object, give_value
 from minijit.backend.emitter import LLVM_TYPES, Emitter, Target, name, pointer
 from minijit.backend.prelude import PRELUDE
-from minijit.backend.snapshots import plain_return, raw_layout, return_exit, stub_returns
+from minijit.backend.snapshots import LEFT_TAG, plain_return, raw_layout, return_exit, stub_returns
 from minijit.ir.region import (
     Branch,
     Const,
     Entry,
+    EntryPoint,
     Jump,
     Kind,
     Leave,
@@ -70,8 +74,9 @@ def lower(region: Region, target: Target, records: Sequence[int], prologue: Call
         _phis(emitter, number)
         emitter.lines.extend(lines)
     _exits(emitter)
-    head = "define ptr @region(ptr %a, ptr %b, i64 %c, ptr %d) {"
-    return "\n".join((PRELUDE, head, *emitter.lines, "}", '!0 = !{!"branch_weights", i32 100000, i32 1}', ""))
+    head = body_head(region) if region.point is EntryPoint.BODY else "ptr @region(ptr %a, ptr %b, i64 %c, ptr %d)"
+    weights = '!0 = !{!"branch_weights", i32 100000, i32 1}'
+    return "\n".join((PRELUDE, f"define {head} {{", *emitter.lines, "}", weights, ""))
 
 
 def _block_body(emitter: Emitter, block: Block, number: int) -> None:
@@ -136,7 +141,31 @@ def _exits(emitter: Emitter) -> None:
         else:
             emitter.start(f"x{numbers[0]}")
         store_raw(emitter, _with_late_ops(emitter, emitter.region.exits[numbers[0]]))
-        tail_call(emitter, emitter.target.leave, record)
+        _leave(emitter, record)
+    for number, answer in emitter.waits.items():
+        emitter.start(f"w{number}")
+        store_raw(emitter, _with_late_ops(emitter, emitter.region.exits[number]))
+        _wait(emitter, str(emitter.records[number]), answer)
+
+
+def _leave(emitter: Emitter, record: str) -> None:
+    if emitter.region.point is EntryPoint.BODY:
+        give_image(emitter, record, "0")
+        return
+    tail_call(emitter, emitter.target.leave, record)
+
+
+def _wait(emitter: Emitter, record: str, answer: str) -> None:
+    """Leaves at a call whose callee has answered with something else than a number."""
+    if emitter.region.point is EntryPoint.BODY:
+        own, none = emitter.fresh_label(), emitter.fresh_label()
+        emitter.line(f"br i1 {emitter.let(f'icmp eq i64 {answer}, 0')}, label %{none}, label %{own}")
+        emitter.start(none)
+        give(emitter, "0", LEFT_TAG)
+        emitter.start(own)
+        give_image(emitter, record, answer)
+        return
+    tail_call(emitter, emitter.target.leave_waiting, record, emitter.let(f"inttoptr i64 {answer} to ptr"))
 
 
 LATE = frozenset({"int_add_wrap", "int_sub_wrap"})
@@ -215,13 +244,16 @@ def _store(emitter: Emitter, base: str, position: int, typed: str) -> None:
     emitter.line(f"store {typed}, ptr {place}")
 
 
-def tail_call(emitter: Emitter, address: int, record: str) -> None:
+def tail_call(emitter: Emitter, address: int, record: str, last: str = "%d") -> None:
     """Goes on to a stub, which gets the record in the third argument."""
-    result = emitter.let(f"musttail call ptr {pointer(address)}(ptr %a, ptr {emitter.args}, i64 {record}, ptr %d)")
+    result = emitter.let(f"musttail call ptr {pointer(address)}(ptr %a, ptr {emitter.args}, i64 {record}, ptr {last})")
     emitter.line(f"ret ptr {result}")
 
 
 def _return(emitter: Emitter, value: Slot, number: int) -> None:
+    if emitter.region.point is EntryPoint.BODY:
+        _give_result(emitter, value, number)
+        return
     match plain_return(emitter.region, value):
         case None:
             store_raw(emitter, return_exit(value))
@@ -242,12 +274,26 @@ def _return(emitter: Emitter, value: Slot, number: int) -> None:
     emitter.line(f"ret ptr {result}")
 
 
+def _give_result(emitter: Emitter, value: Slot, number: int) -> None:
+    """A body's answer."""
+    if isinstance(value, Value) or (isinstance(value, Const) and (value.kind is not None or value.value is None)):
+        give_value(emitter, value)
+    elif isinstance(value, Const):
+        emitter.incref(pointer(id(value.value)))
+        give_object(emitter, pointer(id(value.value)))
+    else:
+        store_raw(emitter, return_exit(value))
+        record = emitter.records[emitter.return_records[number]]
+        stub = f"{pointer(emitter.target.leave_return)}(ptr null, ptr null, i64 {record}, ptr null)"
+        give_object(emitter, emitter.let(f"call ptr {stub}"))
+
+
 def _box(emitter: Emitter, value: Value) -> str:
     match value.kind:
         case Kind.INT:
-            return emitter.let(f"call ptr {emitter.function('PyLong_FromLongLong')}({emitter.typed(value)})")
+            return emitter.let(f"call ptr {emitter.c_function('PyLong_FromLongLong')}({emitter.typed(value)})")
         case Kind.FLOAT:
-            return emitter.let(f"call ptr {emitter.function('PyFloat_FromDouble')}({emitter.typed(value)})")
+            return emitter.let(f"call ptr {emitter.c_function('PyFloat_FromDouble')}({emitter.typed(value)})")
         case Kind.BOOL:
             return emitter.let(f"select i1 {emitter.use(value)}, ptr {pointer(id(True))}, ptr {pointer(id(False))}")
         case Kind.ANY:

@@ -58,7 +58,7 @@ def _fmod(e: Emitter, op: Op) -> str:
 
 
 def _any_fmod(op: Op) -> Callable[[Emitter], str]:
-    return lambda e: e.let(f"call double {e.function('fmod')}({e.typed(op.args[0])}, {e.typed(op.args[1])})")
+    return lambda e: e.let(f"call double {e.c_function('fmod')}({e.typed(op.args[0])}, {e.typed(op.args[1])})")
 
 
 def _either(e: Emitter, quick: str, certain: str, general: Callable[[Emitter], str]) -> str:
@@ -154,7 +154,7 @@ def _any_float_power(e: Emitter, op: Op) -> str:
     positive = e.let(f"xor i1 {negative}, true")
     e.leave_unless(e.let(f"or i1 {positive}, {integral}"), op)
     size = e.let(f"call double @llvm.fabs.f64(double {base})")
-    power = e.let(f"call double {e.function('pow')}(double {size}, double {exponent})")
+    power = e.let(f"call double {e.c_function('pow')}(double {size}, double {exponent})")
     e.leave_unless(_finite(e, power), op)
     half = e.let(f"fmul double {exponent}, 0.5")
     even = e.let(f"fcmp oeq double {e.let(f'call double @llvm.floor.f64(double {half})')}, {half}")
@@ -238,7 +238,7 @@ def _ordinary_result(e: Emitter, op: Op, arguments: tuple[Operand, ...], functio
 
 def _libm(name: str) -> None:
     def lowering(e: Emitter, op: Op) -> None:
-        _ordinary_result(e, op, op.args, e.function(name))
+        _ordinary_result(e, op, op.args, e.c_function(name))
 
     ROWS[f"math_{name}"] = lowering
 
@@ -250,7 +250,7 @@ for _name in LIBM_1:
 def _logarithm(name: str) -> None:
     def lowering(e: Emitter, op: Op) -> None:
         e.leave_unless(e.let(f"fcmp ogt double {e.use(op.args[0])}, 0.0"), op)
-        _ordinary_result(e, op, op.args, e.function(name))
+        _ordinary_result(e, op, op.args, e.c_function(name))
 
     ROWS[f"math_{name}"] = lowering
 
@@ -281,11 +281,11 @@ def _math_pow(e: Emitter, op: Op) -> None:
 def _any_math_power(e: Emitter, op: Op) -> str:
     for operand in op.args:
         e.leave_unless(_finite(e, e.use(operand)), op)
-    power = e.let(f"call double {e.function('pow')}({e.typed(op.args[0])}, {e.typed(op.args[1])})")
+    power = e.let(f"call double {e.c_function('pow')}({e.typed(op.args[0])}, {e.typed(op.args[1])})")
     e.leave_unless(_finite(e, power), op)
     return power
 
 
 @lowers("math_atan2")
 def _math_atan2(e: Emitter, op: Op) -> None:
-    e.define(op, f"call double {e.function('atan2')}({e.typed(op.args[0])}, {e.typed(op.args[1])})")
+    e.define(op, f"call double {e.c_function('atan2')}({e.typed(op.args[0])}, {e.typed(op.args[1])})")

@@ -158,7 +158,7 @@ def has_plain_keys(e: Emitter, namespace: str) -> str:
 
 def look_up(e: Emitter, namespace: str, key: str) -> str:
     """What a dict with plain keys has under one; the key is kept alive by others."""
-    find = e.function("_PyDict_GetItem_KnownHash")
+    find = e.c_function("_PyDict_GetItem_KnownHash")
     return e.let(f"call ptr {find}(ptr {namespace}, ptr {e.constant_pointer(id(key))}, i64 {hash(key)})")
 
 
@@ -214,10 +214,10 @@ def _call_pure(e: Emitter, op: Op) -> None:
     for position, box in enumerate(boxes):
         e.line(f"store ptr {box}, ptr {e.constant_pointer(e.target.raw + 8 * position)}")
     array = e.constant_pointer(e.target.raw)
-    call = f"{e.function('PyObject_Vectorcall')}(ptr {e.constant_pointer(id(function.value))}, ptr {array}"
+    call = f"{e.c_function('PyObject_Vectorcall')}(ptr {e.constant_pointer(id(function.value))}, ptr {array}"
     result = e.let(f"call ptr {call}, i64 {len(boxes)}, ptr null)")
     for box in boxes:
-        e.line(f"call void {e.function('Py_DecRef')}(ptr {box})")
+        e.line(f"call void {e.c_function('Py_DecRef')}(ptr {box})")
     kind = op.result.kind
     pair_type = {Kind.INT: "{i64, i1}", Kind.FLOAT: "{double, i1}", Kind.BOOL: "{i1, i1}"}[kind]
     pair = e.let(f"call {pair_type} {e.helper(f'take_{kind.value}')}(ptr {result})")
@@ -233,9 +233,9 @@ def _boxed(e: Emitter, operand: Operand) -> str:
         return address
     match operand.kind:
         case Kind.INT:
-            return e.let(f"call ptr {e.function('PyLong_FromLongLong')}({e.typed(operand)})")
+            return e.let(f"call ptr {e.c_function('PyLong_FromLongLong')}({e.typed(operand)})")
         case Kind.FLOAT:
-            return e.let(f"call ptr {e.function('PyFloat_FromDouble')}({e.typed(operand)})")
+            return e.let(f"call ptr {e.c_function('PyFloat_FromDouble')}({e.typed(operand)})")
         case Kind.BOOL:
             true, false = (e.constant_pointer(id(x)) for x in (True, False))
             return e.let(f"select i1 {e.use(operand)}, ptr {true}, ptr {false}")

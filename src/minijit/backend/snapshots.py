@@ -62,6 +62,8 @@ RAW_WORDS = 4096
 
 TAGS = {"unbound": 0, "none": 1, "int": 2, "float": 3, "bool": 4}
 """What stands in the tag of a value of kind `any`."""
+OBJECT_TAG, LEFT_TAG = 5, 6
+"""What else a body may answer (see `body_stubs`)."""
 
 
 class Make(enum.IntEnum):
@@ -136,7 +138,9 @@ def raw_words(exits: Sequence[Exit]) -> int:
 
 
 def _entries(region: Region) -> dict[Slot, Entry]:
-    """The inputs that an entry object stands for as a whole."""
+    """The inputs that an entry object stands for as a whole: none of those that come as machine values."""
+    if region.point is EntryPoint.BODY:
+        return {}
     return {value: Entry(slot) for slot, name, value in region.inputs() if name == "value"}
 
 

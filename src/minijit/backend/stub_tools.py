@@ -42,6 +42,7 @@ class StubAddresses:
     near: int  # a word: see `is_near`
     monitoring_version: int
     eval_breaker: int
+    raising: int  # a PyMethodDef, of `raise_self`
     running: int  # the word that names the region in one of its first runs; 0 if there is none
     changes: Changes
     symbol: Callable[[str], int]
@@ -256,8 +257,6 @@ define internal i1 @is_shallow(ptr %thread) alwaysinline {{
 
 def _is_near(at: StubAddresses) -> str:
     return f"""
-declare ptr @llvm.frameaddress.p0(i32)
-
 ; How much C stack is between the interpreter's loop, in whose frame `cframe` lies, and the stub that asks.
 define internal i64 @distance(ptr %thread) alwaysinline {{
   %cframe_place = call ptr @at(ptr %thread, i64 {abi.THREAD.cframe})

@@ -13,6 +13,8 @@
 | `leave_call` | an exit of a region entered by a call | builds the interpreter frame and lets the interpreter run it |
 | `leave_loop` | an exit of a region entered in a live frame | rewrites that frame |
 | `leave_return` | a return of an object that must be made | makes it |
+| `leave_body` | an exit of a region that machine code has called | makes an image of the frame (see `body_stubs`) |
+| `leave_waiting`, `leave_loop_waiting` | a region whose callee was left | has the interpreter finish that, goes on |
 
 The helpers of `prelude`, which regions call, are compiled along with them.
 
@@ -28,6 +30,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minijit.backend.body_stubs import body_text
 from minijit.backend.call_stubs import call_text
 from minijit.backend.check_stub import check_text
 from minijit.backend.event_stubs import event_text
@@ -52,7 +55,8 @@ _ENTRIES = (
     "checked",
     "plainly",
 )
-STUBS = (*HELPERS, *_ENTRIES, "leave_call", "leave_loop", "leave_return", "release")
+_WAYS_OUT = ("leave_call", "leave_loop", "leave_return", "leave_body", "leave_waiting", "leave_loop_waiting")
+STUBS = (*HELPERS, *_ENTRIES, *_WAYS_OUT, "raise_self", "release")
 
 
 def stub_text(at: StubAddresses) -> str:
@@ -66,5 +70,6 @@ def stub_text(at: StubAddresses) -> str:
         check_text(at),
         make_text(at),
         leave_text(at),
+        body_text(at),
     )
     return "\n".join(parts)

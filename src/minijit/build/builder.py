@@ -22,11 +22,12 @@ from minijit.build.request import Assumption, Build, Inlined, Scope, is_plain_na
 from minijit.build.state import Caller, Shape, State, arguments, parameters, shape_of
 from minijit.events import ExitReason
 from minijit.ir.bytecode import decode
-from minijit.ir.ops import TABLE
+from minijit.ir.ops import PYTHON_TYPES, TABLE
 from minijit.ir.region import (
     RANGE_STEPS,
     Block,
     Branch,
+    Callee,
     Const,
     Edge,
     Entry,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 
 _ABSENT = object()
+_OBSERVED = {python_type.__name__: kind for kind, python_type in PYTHON_TYPES.items()}
 
 
 @dataclass(slots=True)
@@ -94,6 +96,7 @@ class Builder:
         self._assumptions: dict[tuple[int, str], Assumption] = {}
         self._modules: dict[int, ModuleType] = {}
         self._inlined: dict[int, Inlined] = {}
+        self._callees: dict[int, Callee] = {}
         self._codes: dict[int, Code] = {}
         self._depth = 0
         self.keywords: tuple[str, ...] = ()
@@ -115,8 +118,17 @@ class Builder:
         request = self.request
         region = Region(request.scope.code.code.co_name, request.root.point, request.entry_kinds, blocks, exits)
         assumptions, modules = tuple(self._assumptions.values()), tuple(self._modules.values())
-        inlined, offsets = tuple(self._inlined.values()), frozenset(self._visited)
-        return Build(region, assumptions, request.scope.names, modules, inlined, self._depth, offsets)
+        inlined, callees = tuple(self._inlined.values()), tuple(self._callees.values())
+        return Build(
+            region,
+            assumptions,
+            request.scope.names,
+            modules,
+            inlined,
+            callees,
+            self._depth,
+            frozenset(self._visited),
+        )
 
     def _finished(self, draft: _Draft) -> Block:
         end = draft.end
@@ -201,8 +213,7 @@ class Builder:
                 self._before, self._statement_exits = self.state.statement, {}
             return
         if self._before is None or all(isinstance(slot, RangeIterator) for slot in self.state.stack):
-            self._before = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))
-            self._statement_exits = {}
+            self.begin_statement(offset)
 
     def _leave_at(self, offset: int, reason: ExitReason, detail: str = "") -> None:
         state = self.state
@@ -220,6 +231,10 @@ class Builder:
     def code(self) -> Code:
         """The code object of the instruction at hand."""
         return self.state.scope.code
+
+    def observed_kind(self, offset: int) -> Kind | None:
+        """The kind that recordings saw on top of the stack at an offset of the region's own frame."""
+        return None if self.state.callers else _OBSERVED.get(self.request.profile.tops.get(offset, ""))
 
     def fresh(self, kind: Kind) -> Value:
         """A new machine value."""
@@ -250,6 +265,25 @@ class Builder:
         result = self.fresh(kind or row.result or Kind.INT)
         self._drafts[self._block].ops.append(Op(name, args, result, exit))
         return result
+
+    def call_body(self, callee: Callee, arguments: list[Operand], waiting: FrameState) -> Value:
+        """Appends a call of other machine code, and gives its answer. The frame is `waiting` while that is under way:
+        so it is finished by the interpreter if the callee is left."""
+        self._callees[callee.cell] = callee
+        self._exits.append(Exit(ExitReason.CALLEE_LEFT, waiting))
+        result = self.fresh(Kind.ANY)
+        op = Op("call_body", (Const(callee), *arguments), result, len(self._exits) - 1)
+        self._drafts[self._block].ops.append(op)
+        return result
+
+    def begin_statement(self, offset: int) -> None:
+        """From now on the interpreter goes on here, with what the state holds now."""
+        self._before = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))
+        self._statement_exits = {}
+
+    def is_handled(self, offset: int) -> bool:
+        """Whether a handler would get what is raised at an offset, but not what is raised where the loop is entered."""
+        return self._inside is not None and self.code.is_handled(offset)
 
     def effect(self, name: str, *args: Operand, reason: ExitReason) -> None:
         """Appends an op that has no result."""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from minijit.build import numbers, sequences, variables
 from minijit.build.calls import call
 from minijit.build.handlers import Handlers
-from minijit.build.inline import inline
-from minijit.ir.ops import PYTHON_TYPES
+from minijit.build.inline import call_function
 from minijit.ir.region import (
     Const,
     Hole,
@@ -230,18 +229,10 @@ def _call(b: Builder, i: Instruction) -> None:
         b.unsupported(i.name)
         return
     if isinstance(receiver.value, FunctionType):
-        inline(b, receiver.value, arguments, keywords, i.next)
+        call_function(b, receiver.value, arguments, keywords, i)
         return
-    result = None if keywords else call(b, receiver.value, arguments, observed_kind(b, i.next))
+    result = None if keywords else call(b, receiver.value, arguments, b.observed_kind(i.next))
     if result is None:
         b.unsupported(f"{i.name} {getattr(receiver.value, '__qualname__', '')}")
         return
     b.state.push(result)
-
-
-_OBSERVED = {python_type.__name__: kind for kind, python_type in PYTHON_TYPES.items()}
-
-
-def observed_kind(b: Builder, offset: int) -> Kind | None:
-    """The kind that recordings saw on top of the stack at an offset of the region's own frame."""
-    return None if b.state.callers else _OBSERVED.get(b.request.profile.tops.get(offset, ""))

@@ -1,49 +1,124 @@
-"""Inlining: the body of a Python function in the place of its call.
+"""Calls of Python functions: the callee's body in the place of its call, or a call of its machine code.
 
 Wherever an inlined function is left, the interpreter makes the call again, and whatever of the statement came before
 it: nothing that compiled code does has an effect before a region is left. So the interpreter makes the frames of the
 functions itself, and there is no other way in which they come about.
 
-Functions with loops are not inlined: a signal would have them done again from their beginning.
+Functions with loops are not inlined: a signal would have them done again from their beginning. Nor are those that call
+what cannot be inlined, such as themselves. Of these there is a *body*, a region of its own that takes and gives machine
+values (`EntryPoint.BODY`). If it is left, its caller waits at the call until the interpreter has finished it (see
+`backend.body_stubs`): a call is never done twice.
 """
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 from minijit.build.request import is_plain_namespace, namespaces_of
-from minijit.ir.region import Const, Hole, Slot
+from minijit.events import ExitReason
+from minijit.ir.region import BODY_KINDS, Const, EntryKind, FrameState, Hole, Kind, Operand, Slot, Value
 
 if TYPE_CHECKING:
-    from types import FunctionType
+    from collections.abc import Iterator
+    from types import CodeType
 
     from minijit.build.builder import Builder
     from minijit.build.request import Inlined
+    from minijit.ir.bytecode import Code, Instruction
 
 DEEPEST = 8
 """How many inlined calls there may be within each other."""
 
 
-def inline(b: Builder, function: FunctionType, arguments: list[Slot], keywords: tuple[str, ...], next: int) -> None:
-    """Goes on in the body of a function that is called, or leaves where that cannot be."""
+def call_function(
+    b: Builder, function: FunctionType, arguments: list[Slot], keywords: tuple[str, ...], i: Instruction
+) -> None:
+    """Goes on in the body of a function that is called, or behind a call of its machine code, or leaves where neither
+    can be."""
     found = b.as_it_is(function)
-    slots = _bound(found, arguments, keywords) if _can_be_inlined(b, found) else None
+    slots = _bound(found, arguments, keywords) if _is_suitable(b, found) else None
     if slots is None or b.is_full:
         b.unsupported(f"CALL {function.__qualname__}")
-        return
-    slots += [Hole.UNBOUND] * (b.decoded(found.code).locals_count - len(slots))
-    b.call_into(b.rely_on(found), slots, next)
+    elif _can_be_inlined(b, found, [caller.scope.code.code for caller in b.state.callers] + [b.code.code]):
+        slots += [Hole.UNBOUND] * (b.decoded(found.code).locals_count - len(slots))
+        b.call_into(b.rely_on(found), slots, i.next)
+    elif not _call_body(b, found, slots, i):
+        b.unsupported(f"CALL {function.__qualname__}")
 
 
-def _can_be_inlined(b: Builder, function: Inlined) -> bool:
+def _is_suitable(b: Builder, function: Inlined) -> bool:
+    """Whether its frames are known through and through, and it may be compiled."""
+    are_plain = all(map(is_plain_namespace, namespaces_of(function.function)))
+    return are_plain and b.decoded(function.code).is_plain and b.request.inlines(function.function)
+
+
+def _can_be_inlined(b: Builder, function: Inlined, around: list[CodeType]) -> bool:
+    """Whether a function may be inlined within these others, as well as all that it seems to call."""
     code = b.decoded(function.code)
-    around = [caller.scope.code.code for caller in b.state.callers] + [b.code.code]
-    if not code.is_plain or function.code in around or len(around) > DEEPEST:
+    if function.code in around or len(around) > DEEPEST:
         return False
     if len(function.code.co_code) // 2 > b.request.max_inlined or code.loops:
         return False
-    are_plain = all(map(is_plain_namespace, namespaces_of(function.function)))
-    return are_plain and b.request.inlines(function.function)
+    within = [*around, function.code]
+    for called in _seem_to_be_called(code, namespaces_of(function.function)[0]):
+        inner = b.as_it_is(called)
+        if _is_suitable(b, inner) and not _can_be_inlined(b, inner, within):
+            return False
+    return True
+
+
+def _seem_to_be_called(code: Code, globals: dict[str, object]) -> Iterator[FunctionType]:
+    """The functions that the code finds among its globals. The builder will look at them again, and more closely."""
+    for instruction in code.instructions.values():
+        if instruction.name == "LOAD_GLOBAL":
+            found = globals.get(code.name(instruction))
+            if type(found) is FunctionType:
+                yield found
+
+
+_ENTRY_KINDS = {kind: entry for entry, kind in BODY_KINDS.items()}
+
+
+def _call_body(b: Builder, function: Inlined, slots: list[Slot], i: Instruction) -> bool:
+    """Calls the function's machine code, if there is any for such arguments; whether there is.
+
+    Behind the call the interpreter goes on behind it as well, whatever comes: the callee may have taken its time, or
+    have been left.
+    """
+    values = [slot for slot in slots if isinstance(slot, Value | Const)]
+    kinds = tuple(_ENTRY_KINDS.get(value.kind, EntryKind.OBJECT) for value in values)
+    if b.state.callers or len(values) < len(slots) or not all(map(_is_machine_value, values)):
+        return False
+    if b.is_handled(i.offset):
+        return False
+    callee = b.request.body(function.function, kinds)
+    if callee is None:
+        return False
+    b.rely_on(function)
+    b.effect("room", reason=ExitReason.ROOM)
+    if not callee.is_self:
+        b.effect("has_body", Const(callee), reason=ExitReason.CALLEE)
+    passed: list[Operand] = [value for value in values if value.kind is not None]
+    waiting = FrameState(i.next, tuple(b.state.locals), tuple(b.state.stack))
+    answer = b.call_body(callee, passed, waiting)
+    b.state.push(answer)
+    b.begin_statement(i.next)
+    kind = b.observed_kind(i.next)
+    if kind is not None and b.code.instructions[i.next].name not in _TAKE_ANYTHING:
+        b.state.pop()
+        b.state.push(b.op(f"unpack_{kind.value}", answer, reason=ExitReason.KIND))
+        b.begin_statement(i.next)
+    return True
+
+
+_TAKE_ANYTHING = ("RETURN_VALUE", "POP_TOP")
+
+
+def _is_machine_value(value: Value | Const) -> bool:
+    if value.kind is Kind.ANY:
+        return False
+    return value.kind is not None or (isinstance(value, Const) and value.value is None)
 
 
 def _bound(function: Inlined, arguments: list[Slot], keywords: tuple[str, ...]) -> list[Slot] | None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from types import CodeType, FunctionType, ModuleType
 
     from minijit.ir.bytecode import Code
-    from minijit.ir.region import Const, EntryKind, Region
+    from minijit.ir.region import Callee, Const, EntryKind, Region
     from minijit.ir.trace import Profile, Root
 
 
@@ -71,6 +71,7 @@ class Request:
 
     `volatile` are globals that change too often to be assumed, as (id of the namespace, name). `inlines` tells whether
     a function may be inlined where it is called; `max_inlined` is how many instructions such a function may have.
+    `body` gives the body of a function that is not, for arguments of such kinds; None if there is to be none.
     """
 
     scope: Scope
@@ -83,11 +84,12 @@ class Request:
     volatile: frozenset[tuple[int, str]] = frozenset()
     inlines: Callable[[FunctionType], bool] = lambda _: False
     max_inlined: int = 0
+    body: Callable[[FunctionType, tuple[EntryKind, ...]], Callee | None] = lambda _function, _kinds: None
 
 
 @dataclass(frozen=True, slots=True)
 class Inlined:
-    """A function that was inlined: it must have this code and these defaults still."""
+    """A function that was inlined, or whose body is called: it must have this code and these defaults still."""
 
     function: FunctionType
     code: CodeType
@@ -109,6 +111,8 @@ class Build:
     modules: tuple[ModuleType, ...] = ()
     """Modules of which an attribute was assumed: their dicts have nothing to say once they are of another class."""
     inlined: tuple[Inlined, ...] = ()
+    """Functions that were inlined, or whose bodies are called."""
+    callees: tuple[Callee, ...] = ()
     depth: int = 0
     """How many inlined calls are within each other."""
     offsets: frozenset[int] = frozenset()

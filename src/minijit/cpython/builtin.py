@@ -25,6 +25,10 @@ class MethodDef(ctypes.Structure):
         ("doc", ctypes.c_char_p),
     )
 
+    @property
+    def address(self) -> int:
+        return ctypes.addressof(self)
+
 
 _definitions: dict[int, MethodDef] = {}
 """By the function's address. Kept for good: a builtin that is called while it goes out of use looks into it then."""
@@ -37,4 +41,4 @@ def builtin(name: bytes, address: int, owner: object = None) -> Callable[..., ob
     """The function at an address, which gets `owner` as its first argument."""
     if address not in _definitions:
         _definitions[address] = MethodDef(name, address, METH_FASTCALL, None)
-    return _new_builtin(ctypes.addressof(_definitions[address]), owner, None)  # type: ignore[no-any-return]
+    return _new_builtin(_definitions[address].address, owner, None)  # type: ignore[no-any-return]

@@ -40,6 +40,9 @@ class Marks:
         """The address of one word."""
         return self._address + 8 * _WORDS.index(word)
 
+    def get(self, word: str) -> int:
+        return raw.read_u64(self.place(word))
+
     def set(self, word: str, value: int) -> None:
         raw.write_u64(self.place(word), value)
 

@@ -250,7 +250,9 @@ def explain(function: FunctionType) -> Explanation:
     from minijit.driver.state import facts
 
     driver, state = found
-    roots = driver.turn.read(lambda: [facts(root) for root in (state, *state.code.loops.values())])
+    roots = driver.turn.read(
+        lambda: [facts(root) for root in (state, *state.bodies.values(), *state.code.loops.values())]
+    )
     return report.explain(state.name, state.code.code, roots)
 
 

@@ -12,7 +12,7 @@ from minijit.build.bytecodes import HANDLERS
 from minijit.build.request import Request, Scope, namespaces_of
 from minijit.driver.dumps import show
 from minijit.driver.natives import RegionTooLarge
-from minijit.driver.state import Failure, FunctionState
+from minijit.driver.state import BodyState, Failure, FunctionState
 from minijit.events import AbortReason, ExitReason
 from minijit.ir.check import require_valid
 from minijit.ir.region import EntryPoint, Leave, Return
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from minijit.build.request import Assumption, Build, Inlined
     from minijit.config import Config
     from minijit.driver.natives import Natives
-    from minijit.driver.state import Installed, RootState
-    from minijit.ir.region import EntryKind, Region
+    from minijit.driver.state import Installed, Reach, RootState
+    from minijit.ir.region import Callee, EntryKind, Region
     from minijit.runtime.assume import Key
 
 
@@ -69,15 +69,18 @@ def compile_root(
     *,
     compile_unseen: bool,
     inlines: Callable[[FunctionType], bool],
+    body: Callable[[FunctionType, tuple[EntryKind, ...]], Callee | None],
+    reach: Callable[[tuple[Callee, ...]], Reach],
     number: int,
 ) -> Success | Failure:
     """Compiles a root for these entry kinds.
 
-    `namespaces` are the globals and builtins that its frames have; `inlines` tells which functions may be inlined;
-    `number` is that of the compilation. Nothing is in service afterwards.
+    `namespaces` are the globals and builtins that its frames have; `inlines` tells which functions may be inlined, and
+    `body` gives those that are called, `reach` what these need; `number` is that of the compilation. Nothing is in
+    service afterwards.
     """
     started = time.perf_counter()
-    build = _build(state, kinds, config, volatile, namespaces, compile_unseen, inlines)
+    build = _build(state, kinds, config, volatile, namespaces, compile_unseen, inlines, body)
     region = build.region
     if config.dumps("region"):
         show("region", print_region(region))
@@ -89,7 +92,7 @@ def compile_root(
         raise RegionTooLarge
     region = _optimised(region, state, config, number)
     built = time.perf_counter()
-    installed = natives.install(state, kinds, build, region, namespaces, _dumper(config))
+    installed = natives.install(state, kinds, build, region, namespaces, reach(build.callees), _dumper(config))
     return Success(installed, build.assumptions, build.inlined, built - started, time.perf_counter() - built)
 
 
@@ -119,6 +122,7 @@ def _build(
     namespaces: tuple[dict[str, object], dict[str, object]],
     compile_unseen: bool,
     inlines: Callable[[FunctionType], bool],
+    body: Callable[[FunctionType, tuple[EntryKind, ...]], Callee | None],
 ) -> Build:
     code, profile = state.code.code, state.code.profile
     is_loop = state.root.point is EntryPoint.LOOP
@@ -135,6 +139,7 @@ def _build(
         volatile=volatile | own,
         inlines=inlines,
         max_inlined=config.inlined_instructions,
+        body=body,
     )
     return Builder(request, HANDLERS).build()
 
@@ -158,6 +163,9 @@ def _nothing(region: Region) -> Failure:
 
 def root_namespaces(state: RootState) -> tuple[dict[str, object], dict[str, object]] | None:
     """The globals and builtins that a root's frames have; None if its function is gone."""
-    states = [state] if isinstance(state, FunctionState) else list(state.code.functions.values())
+    if isinstance(state, BodyState):
+        states = [state.code.functions[state.of]] if state.of in state.code.functions else []
+    else:
+        states = [state] if isinstance(state, FunctionState) else list(state.code.functions.values())
     function = states[0].function if states else None
     return None if function is None else namespaces_of(function)

@@ -243,7 +243,7 @@ class Driver:
             return
         if self._scout is not None:
             self._scout.weight = sampler.weight(sampler.mask(self.config.threshold))
-        self.registry.go_native(Service(self.config, natives, self.hub, self._may_inline))
+        self.registry.go_native(Service(self.config, natives, self.hub, self._may_inline, self.known))
         self._broken.begin()
 
     def _may_inline(self, function: FunctionType) -> bool:

@@ -81,11 +81,13 @@ class CrashGuard:
         if self.marks is None or not self.path:
             yield
             return
+        # A function that it calls may be compiled meanwhile.
+        around = self.marks.get("compiling")
         self.marks.set("compiling", _key(state))
         try:
             yield
         finally:
-            self.marks.set("compiling", 0)
+            self.marks.set("compiling", around)
 
 
 def _key(state: RootState) -> int:

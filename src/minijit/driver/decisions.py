@@ -88,12 +88,20 @@ class Decisions:
             self.give_up(state, GiveUpReason.CRASHED)
             return None
         result = self.registry.service.compile(state, kinds, compile_unseen=compile_unseen)
+        self._kill_outdated()
         if isinstance(result, Failure):
             self.abort(state, result.reason, state.root.offset if result.at is None else result.at, result.detail)
             return None
         if replaces is not None:
             self.registry.service.retire(replaces)
         return result
+
+    def _kill_outdated(self) -> None:
+        """Ends the regions that do not check what functions need by now that they call."""
+        outdated = self.registry.service.outdated
+        while outdated:
+            self.kill(outdated[0][0], KillReason.CALLEE, outdated[0][1])
+            del outdated[0]
 
     def abort(self, state: RootState, reason: AbortReason, at: int, detail: str = "") -> None:
         """A recording or a compilation came to nothing."""
@@ -154,7 +162,7 @@ class Decisions:
         """Throws away all code of a function and of its code object's loops; counting starts anew."""
         if self.registry.functions.get(state.address) is not state:
             return
-        for root in (state, *state.code.loops.values()):
+        for root in (state, *state.bodies.values(), *state.code.loops.values()):
             self.registry.retire_all(root, KillReason.RELEASED)
             root.given_up = None
             root.forget_abort()
@@ -169,7 +177,7 @@ class Decisions:
         if self.registry.functions.get(state.address) is not state:
             return
         self.release(state)
-        for root in (state, *state.code.loops.values()):
+        for root in (state, *state.bodies.values(), *state.code.loops.values()):
             root.suppressed = True
         if self.registry.in_service is not None:
             for installed in self.registry.service.regions_with(state.address):

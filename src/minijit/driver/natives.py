@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from minijit.backend.emitter import Target
 from minijit.backend.engine import Engine
-from minijit.backend.entry import CallEntry, Check, LoopEntry, call_prologue, loop_prologue
+from minijit.backend.entry import CallEntry, Check, LoopEntry, body_prologue, call_prologue, loop_prologue
 from minijit.backend.lower import lower
 from minijit.backend.snapshots import RAW_WORDS, Placement, leave_points, make_records, raw_words
 from minijit.backend.stub_tools import StubAddresses
@@ -21,12 +21,14 @@ from minijit.backend.stubs import STUBS, stub_text
 from minijit.backend.watch_stubs import WatchAddresses, watcher_text
 from minijit.backend.words import CHECK_WORDS, MAX_BOUND
 from minijit.cpython import abi, hooks, raw, sampler
+from minijit.cpython.builtin import METH_FASTCALL, MethodDef
 from minijit.cpython.changes import Changes
 from minijit.cpython.marks import Marks
 from minijit.cpython.native_map import NativeMap
+from minijit.cpython.stack import roomy_stack
 from minijit.cpython.watch import CALLBACKS, Filters, Watch
 from minijit.driver.crash_guard import CrashGuard
-from minijit.driver.state import VERSION_WORDS, Installed, Way, Words
+from minijit.driver.state import VERSION_WORDS, BodyState, Installed, Reach, Way, Words
 from minijit.ir.region import EntryPoint
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ class Machinery:
     handlers: Words = field(default_factory=lambda: Words((*Handlers._fields, "raw", "near", "interpreting")))
     sampling: Words = field(default_factory=lambda: Words(sampler.WORDS[:3]))
     stress: Words = field(default_factory=lambda: Words(("countdown", "asked")))
+    raising: MethodDef = field(default_factory=lambda: MethodDef(b"raise", None, METH_FASTCALL, None))
+    main_stack: Words = field(default_factory=lambda: Words(("low", "high")))
     stubs: dict[str, int] = field(init=False)
     callbacks: dict[str, int] = field(init=False)
     target: dict[EntryPoint, Target] = field(init=False)
@@ -89,24 +93,33 @@ class Machinery:
         self.marks = Marks() if self.is_guarded else None
         self.engine = Engine(self.optimise)
         self.handlers.set("raw", self._raw.address)
+        for word, value in zip(self.main_stack.names, roomy_stack(), strict=True):
+            self.main_stack.set(word, value)
         stubs = self.engine.compile(stub_text(self._stub_addresses()), name="minijit stubs", simplify=False)
         self.stubs = {name: stubs.address(name) for name in STUBS}
+        self.raising.method = self.stubs["raise_self"]
         self.handlers.set("near", hooks.reach(self.stubs["reach"]) + NEARLY)
         watchers = self.engine.compile(watcher_text(self._watch_addresses()), name="minijit watchers", simplify=False)
         self.callbacks = {name: watchers.address(name) for name in CALLBACKS}
-        leaves = {EntryPoint.CALL: "leave_call", EntryPoint.LOOP: "leave_loop"}
+        leaves = {
+            EntryPoint.CALL: ("leave_call", "leave_waiting"),
+            EntryPoint.LOOP: ("leave_loop", "leave_loop_waiting"),
+            EntryPoint.BODY: ("leave_body", "leave_body"),
+        }
         self.target = {
             point: Target(
                 raw=self._raw.address,
                 raw_cell=self.handlers.place("raw"),
                 leave=self.stubs[leave],
+                leave_waiting=self.stubs[leave_waiting],
                 leave_return=self.stubs["leave_return"],
                 eval_breaker=self.interpreter.eval_breaker,
                 helpers=self.stubs,
                 symbol=raw.symbol,
+                main_stack=self.main_stack.address,
                 running=self.running,
             )
-            for point, leave in leaves.items()
+            for point, (leave, leave_waiting) in leaves.items()
         }
 
     @property
@@ -130,6 +143,7 @@ class Machinery:
             near=self.handlers.place("near"),
             monitoring_version=self.interpreter.monitoring_version,
             eval_breaker=self.interpreter.eval_breaker,
+            raising=self.raising.address,
             running=self.running,
             changes=self.changes,
             symbol=raw.symbol,
@@ -221,9 +235,13 @@ class Natives:
         build: Build,
         region: Region,
         namespaces: tuple[dict[str, object], dict[str, object]],
+        reach: Reach,
         dump: Callable[[str, str], None] | None,
     ) -> Installed:
-        """Lowers a region, which is what was made of a build, and loads its machine code. Raises `RegionTooLarge`."""
+        """Lowers a region, which is what was made of a build, and loads its machine code. Raises `RegionTooLarge`.
+
+        `reach` is that of what it calls.
+        """
         if raw_words(list(leave_points(region))) > RAW_WORDS:
             raise RegionTooLarge
         code = owner.code.code.code
@@ -234,7 +252,8 @@ class Natives:
         # Not the defaults, which may lead back to the function.
         kept = code, *(each.code for each in build.inlined)
         records = make_records(region, placement, kept, id(code), start, self.config.exit_threshold)
-        prologue = self._prologue(owner, placement, words, namespaces, build)
+        reach |= Reach(frozenset(map(id, build.modules)), frozenset(id(each.code) for each in build.inlined))
+        prologue = self._prologue(owner, placement, words, namespaces, build, reach)
         text = lower(region, self.target[region.point], records.addresses, prologue)
         machine = self.machinery.engine.compile(text, name=f"minijit:{owner.name}", dump=dump)
         return Installed(
@@ -248,6 +267,8 @@ class Natives:
             words=words,
             assumptions=(),
             since=time.perf_counter(),
+            reach=reach,
+            callees=frozenset(callee.cell for callee in build.callees),
         )
 
     def _prologue(
@@ -257,10 +278,14 @@ class Natives:
         words: Words,
         namespaces: tuple[dict[str, object], dict[str, object]],
         build: Build,
+        reach: Reach,
     ) -> Callable[[Emitter], None]:
         code, trial = owner.code.code.code, self.guard.trial(owner)
-        modules, codes = tuple(map(id, build.modules)), tuple(id(each.code) for each in build.inlined)
+        modules, codes = tuple(sorted(reach.modules)), tuple(sorted(reach.codes))
         strikes = self.config.stressed.kill > 0
+        if isinstance(owner, BodyState):
+            return body_prologue(owner.of)
+        calls = bool(build.callees)
         if owner.root.point is EntryPoint.LOOP:
             return loop_prologue(
                 LoopEntry(
@@ -273,6 +298,7 @@ class Natives:
                     modules=modules,
                     codes=codes,
                     depth=build.depth,
+                    calls=calls,
                     strikes=self.changes if strikes else None,
                     trial=trial,
                 )
@@ -292,6 +318,7 @@ class Natives:
                 modules=modules,
                 codes=codes,
                 depth=build.depth,
+                calls=calls,
                 strikes=strikes,
                 trial=trial,
                 check=self._check(words),

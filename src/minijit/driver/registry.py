@@ -75,7 +75,8 @@ class Registry:
         functions that have it, the one taken on last decides their policy."""
         known = self.functions.get(id(function))
         if known is not None and known.function is function:
-            known.policy = policy
+            for root in (known, *known.bodies.values()):
+                root.policy = policy
             self._loop_roots(known.code, policy)
             return
         if known is not None:
@@ -183,9 +184,14 @@ class Registry:
         if self.in_service is not None:
             self.in_service.retire_all(state, reason)
 
+    def _end_bodies(self, state: FunctionState, why: KillReason) -> None:
+        if self.in_service is not None:
+            self.in_service.end_bodies(state, why)
+
     def gone(self, state: FunctionState) -> None:
         """A function is being destroyed, or has been."""
         state.reference = None
+        self._end_bodies(state, KillReason.GONE)
         self._look_after_resting()
         if not _is_worth_keeping(state):
             self.forget(state, KillReason.GONE)
@@ -213,6 +219,7 @@ class Registry:
 
     def forget(self, state: FunctionState, why: KillReason) -> None:
         """Nothing of the function is known any more; nor of its code object, if it was the last function of it."""
+        self._end_bodies(state, why)
         self.retire_all(state, why)
         self._detach(state)
         state.close()

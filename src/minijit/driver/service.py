@@ -6,9 +6,11 @@ all regions consistent, and emits an event for each region that comes or goes.
 
 from __future__ import annotations
 
+import operator
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 from minijit.build.request import has_plain_keys
@@ -16,8 +18,9 @@ from minijit.cpython import hooks
 from minijit.cpython.perf import write_perf_map_entry
 from minijit.driver import compiler
 from minijit.driver.natives import Natives, RegionTooLarge
-from minijit.driver.state import Failure, FunctionState, Installed, RootState, exits_of
-from minijit.events import AbortReason, Compiled, Event, Hub, Killed, KillReason
+from minijit.driver.state import BodyState, Failure, FunctionState, Installed, Reach, RootState, body_state, exits_of
+from minijit.events import Aborted, AbortReason, Compiled, Event, Hub, Killed, KillReason
+from minijit.ir.region import Callee
 from minijit.runtime.assume import ABSENT, UNKNOWN, Assumptions, Key
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from minijit.ir.region import EntryKind
 
 _NOTHING = object()
+BODIES, ATTEMPTS = 4, 3
+"""How many bodies a function may have, for arguments of other kinds each, and how often one is tried."""
 PLACES, SHOWN = 1000, 20
 """Of how many places there are counters, and how many are shown in the end."""
 
@@ -37,20 +42,24 @@ PLACES, SHOWN = 1000, 20
 class Service:
     """All regions in service.
 
-    `inlines` tells which functions may be inlined. `compile_seconds` is what the making of regions has cost so far,
-    `begun` how many were begun. `places` are the counters of each place in the source where there ever was one, if they
-    are wanted in the end.
+    `inlines` tells which functions may be inlined, `known` what is known of one. `outdated` are regions that would have
+    to check more than they do, now that a function was compiled that they call, which is named. `compile_seconds` is
+    what the making of regions has cost so far, `begun` how many were begun. `places` are the counters of each place in
+    the source where there ever was one, if they are wanted in the end.
     """
 
     config: Config
     natives: Natives
     hub: Hub
     inlines: Callable[[FunctionType], bool]
+    known: Callable[[FunctionType], FunctionState | None]
     assumptions: Assumptions[Installed] = field(init=False)
     inlined: Assumptions[Installed] = field(init=False)
     compile_seconds: float = 0.0
     begun: int = 0
     places: dict[str, Counter[str]] = field(default_factory=dict)
+    outdated: list[tuple[Installed, str]] = field(default_factory=list)
+    _bodies: dict[int, list[Installed]] = field(default_factory=dict)  # by their cells
     _records: dict[int, tuple[Installed, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,8 +81,9 @@ class Service:
         self.begun += 1
         if self.config.limits is not None and self.begun > self.config.limits.regions:
             return Failure(AbortReason.LIMIT, f"region {self.begun}, {_place(state)}")
-        started = time.perf_counter()
+        started, before = time.perf_counter(), self.compile_seconds
         volatile = self.assumptions.volatile()
+        state.is_under_way = True
         try:
             with self.natives.guard.compiling(state):
                 result = compiler.compile_root(
@@ -85,6 +95,8 @@ class Service:
                     namespaces,
                     compile_unseen=compile_unseen,
                     inlines=self._may_inline,
+                    body=partial(self._callee, state),
+                    reach=self._reach_of,
                     number=self.begun,
                 )
         except RegionTooLarge:
@@ -99,13 +111,17 @@ class Service:
             # A bug of ours must not become one of the program's: it is reported and the function stays interpreted.
             return Failure(AbortReason.COMPILER, repr(error))
         finally:
-            self.compile_seconds += time.perf_counter() - started
+            # That of its callees included.
+            self.compile_seconds = before + time.perf_counter() - started
+            state.is_under_way = False
         if isinstance(result, Failure):
             return result
         installed = result.installed
         stale = self._put_in_service(installed, result.assumptions, result.inlined)
         if stale is not None:
             return Failure(AbortReason.STALE, stale)
+        if isinstance(state, BodyState):
+            self.outdated += [(region, state.name) for region in self._outdated_by(state, installed)]
         if self.config.perf_map:
             self._name(installed)
         event = Compiled(
@@ -120,6 +136,41 @@ class Service:
         )
         self.emit(state, event)
         return installed
+
+    def _callee(self, caller: RootState, function: FunctionType, kinds: tuple[EntryKind, ...]) -> Callee | None:
+        """The body of a function that `caller` calls with such arguments, compiled if need be."""
+        state = self.known(function)
+        # What the calls in it give is known only if it was recorded.
+        if state is None or state.is_out or not state.exists or not state.code.profile.seen:
+            return None
+        body = state.bodies.get(kinds)
+        if body is None:
+            if len(state.bodies) >= BODIES:
+                return None
+            body = state.bodies[kinds] = body_state(state, kinds)
+            self._bodies[body.cell] = body.versions
+        callee = Callee(state.name, body.cell, is_self=body is caller)
+        if body.versions or body.is_under_way:
+            return callee
+        is_spent = self.compile_seconds >= self.config.compile_seconds or body.counters["aborts"] >= ATTEMPTS
+        if body.is_out or is_spent or self.natives.guard.is_suspect(body):
+            return None
+        result = self.compile(body, kinds, compile_unseen=False)
+        if isinstance(result, Installed):
+            return callee
+        at = body.root.offset if result.at is None else result.at
+        self.emit(body, Aborted(function=body.name, offset=0, reason=result.reason, at=at, detail=result.detail))
+        return None
+
+    def _reach_of(self, callees: tuple[Callee, ...]) -> Reach:
+        """What their bodies must find as it was, those that there are."""
+        regions = [region for callee in callees for region in self._bodies.get(callee.cell, ())]
+        return reduce(operator.or_, [region.reach for region in regions], Reach())
+
+    def _outdated_by(self, body: BodyState, installed: Installed) -> list[Installed]:
+        """The regions that call a body without a look at all that it relies on now."""
+        regions = [region for region in self.regions_with(body.of) if region.owner is not body]
+        return [r for r in regions if body.cell in r.callees and not installed.reach <= r.reach]
 
     def _put_in_service(
         self, installed: Installed, assumptions: tuple[Assumption, ...], inlined: tuple[Inlined, ...]
@@ -220,6 +271,17 @@ class Service:
         for key in keys:
             self.natives.watch.unwatch_dict_key(*key, dying=True)
         return regions
+
+    def end_bodies(self, state: FunctionState, reason: KillReason) -> None:
+        """Forgets the bodies of a function, after all that calls them."""
+        for body in list(state.bodies.values()):
+            for region in self.regions_with(state.address):
+                if body.cell in region.callees:
+                    self.retire(region, reason)
+            self.retire_all(body, reason)
+            del self._bodies[body.cell]
+            body.close()
+        state.bodies.clear()
 
     def retire_all(self, state: RootState, reason: KillReason | None = None) -> None:
         """Takes all regions of a root out of service."""

@@ -87,6 +87,21 @@ class Sample:
     names: dict[CodeType, Names | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What must be as it was, beside the code of the root itself, when a region is entered: modules that are plain
+    modules, and code that nobody watches, of all functions that it may run."""
+
+    modules: frozenset[int] = frozenset()
+    codes: frozenset[int] = frozenset()
+
+    def __or__(self, other: Reach) -> Reach:
+        return Reach(self.modules | other.modules, self.codes | other.codes)
+
+    def __le__(self, other: Reach) -> bool:
+        return self.modules <= other.modules and self.codes <= other.codes
+
+
 @dataclass(slots=True, eq=False)
 class Installed:
     """A region in service: its machine code, its records, and the words that link it to the next version.
@@ -106,6 +121,8 @@ class Installed:
     assumptions: tuple[Key, ...]
     since: float
     inlined: tuple[Key, ...] = ()  # functions by address, with their names
+    reach: Reach = field(default_factory=Reach)
+    callees: frozenset[int] = frozenset()  # the cells of the bodies that it calls
     asked: dict[int, tuple[float, int]] = field(
         default_factory=dict
     )  # exit -> when and at which count the policy was asked
@@ -153,6 +170,7 @@ class RootState:
     obstacle: tuple[int, str] | None = None  # what the last attempt ran into, if it came to nothing
     is_stuck: bool = False  # whether the attempt before that had run into the same
     asked: set[Way] = field(default_factory=set)  # the exits about which the policy was asked, of whatever region
+    is_under_way: bool = False  # while it is compiled
     holds: int = 0  # how many changes of what its code relies on are yet to be dealt with
 
     @property
@@ -248,10 +266,24 @@ def _version_facts(version: Installed) -> VersionFacts:
 
 
 @dataclass(slots=True, eq=False)
+class BodyState(RootState):
+    """A function's start as other machine code enters it, with arguments of these kinds: one version at most, whose
+    address stands in `cell`. `of` is the address of the function."""
+
+    of: int = 0
+    kinds: tuple[EntryKind, ...] = ()
+
+    @property
+    def cell(self) -> int:
+        return self.words.place("entry")
+
+
+@dataclass(slots=True, eq=False)
 class FunctionState(RootState):
     """The root at a function's start. `words` are those of the chain, `home` the addresses of the function's globals
     and builtins."""
 
+    bodies: dict[tuple[EntryKind, ...], BodyState] = field(default_factory=dict)
     reference: weakref.ref[Any] | None = None
     home: tuple[int, int] = (0, 0)
     address: int = 0
@@ -332,9 +364,10 @@ class CodeState:
 
     @property
     def roots(self) -> list[RootState]:
-        """All that are known: functions, loops, and the function that has ended."""
+        """All that are known: functions with their bodies, loops, and the function that has ended."""
         spare = [self.spare] if self.spare is not None else []
-        return [*self.functions.values(), *self.loops.values(), *spare]
+        functions = [*self.functions.values(), *spare]
+        return [*functions, *(body for f in functions for body in list(f.bodies.values())), *self.loops.values()]
 
 
 def new_site(hot_at: int) -> Words:
@@ -359,6 +392,12 @@ def function_state(code: CodeState, function: FunctionType, policy: Policy, miss
         home=home_of(function),
         address=id(function),
     )
+
+
+def body_state(state: FunctionState, kinds: tuple[EntryKind, ...]) -> BodyState:
+    """The state of a body of which there is no machine code yet."""
+    root = Root(EntryPoint.BODY, 0)
+    return BodyState(state.code, root, state.name, state.policy, new_site(NEVER), of=state.address, kinds=kinds)
 
 
 def home_of(function: Any) -> tuple[int, int]:

@@ -183,6 +183,15 @@ class Code:
                 work.extend(self.predecessors[offset])
         return live
 
+    def is_handled(self, offset: int) -> bool:
+        """Whether the code has a handler for what is raised at an offset."""
+        return any(offset in handled for handled in self._handled)
+
+    @cached_property
+    def _handled(self) -> tuple[range, ...]:
+        entries = dis.Bytecode(self.code).exception_entries  # type: ignore[attr-defined]  # typeshed has no word of it
+        return tuple(range(entry.start, entry.end) for entry in entries)
+
     def line(self, offset: int) -> int | None:
         """The source line of the instruction at an offset."""
         return self._lines.get(offset)

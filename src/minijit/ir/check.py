@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from minijit.ir.flow import UNREACHABLE, Dominators, dominators, predecessors, successors
 from minijit.ir.ops import TABLE, Row
 from minijit.ir.region import (
+    BODY_KINDS,
     GENERAL,
     INPUT_FIELDS,
     Branch,
@@ -324,6 +325,13 @@ def _inputs(facts: _Facts) -> Found:
         yield "b0", "its parameters are not the region's inputs"
 
 
+def _body(facts: _Facts) -> Found:
+    if facts.region.point is EntryPoint.BODY:
+        for number, kind in enumerate(facts.region.entry_kinds):
+            if kind not in BODY_KINDS:
+                yield f"entry{number}", f"{kind.value} is no machine value"
+
+
 def _reachable(facts: _Facts) -> Found:
     for number in range(len(facts.region.blocks)):
         if not facts.is_reachable(number):
@@ -333,7 +341,7 @@ def _reachable(facts: _Facts) -> Found:
 def _returns(facts: _Facts) -> Found:
     for number, block in enumerate(facts.region.blocks):
         if isinstance(block.end, Return):
-            if facts.region.point is not EntryPoint.CALL:
+            if facts.region.point is EntryPoint.LOOP:
                 yield f"b{number}", "only a region that is entered by a call returns"
             if isinstance(block.end.value, Hole):
                 yield f"b{number}", "a return without a value"
@@ -381,6 +389,7 @@ RULES: dict[str, Callable[[_Facts], Found]] = {
     "conditions": _conditions,
     "entry": _entry,
     "inputs": _inputs,
+    "body": _body,
     "reachable": _reachable,
     "returns": _returns,
     "entry_slots": _entry_slots,

@@ -332,6 +332,16 @@ op("load_global", "object object -> ?", _load_global, Effect.READ)
 op("call_pure", "object * -> ?", _call_pure, GUARD)
 op("poll", "->", lambda: None, Effect.POLL)
 
+
+def _unknown(*_: object) -> object:
+    """Only machine code can say: to the evaluator there is never room."""
+    raise Leaves
+
+
+op("room", "->", _unknown, Effect.POLL)
+op("has_body", "object ->", _unknown, Effect.READ)
+op("call_body", "object * -> any", _unknown, Effect.POLL)
+
 PYTHON_TYPES = {Kind.INT: int, Kind.FLOAT: float, Kind.BOOL: bool}
 
 

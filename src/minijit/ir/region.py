@@ -60,10 +60,14 @@ class EntryKind(enum.Enum):
 
 
 class EntryPoint(enum.Enum):
-    """Where a region is entered: at a function's start, or at a loop header in a live frame."""
+    """Where a region is entered: at a function's start, by a call of the interpreter's (`CALL`) or by other machine
+    code, with machine values (`BODY`); or at a loop header in a live frame."""
 
     CALL = "call"
     LOOP = "loop"
+    BODY = "body"
+
+    __hash__ = object.__hash__
 
 
 class Value(NamedTuple):
@@ -248,8 +252,8 @@ class Block:
 class Region:
     """A control-flow graph: block 0 is the entry and has no predecessor.
 
-    `entry_kinds` has one row for each slot that the entry looks at: the parameters for `CALL`, all locals (see
-    `FrameState`) and the stack for `LOOP`.
+    `entry_kinds` has one row for each slot that the entry looks at: the parameters for `CALL` and `BODY`, all locals
+    (see `FrameState`) and the stack for `LOOP`.
     """
 
     name: str
@@ -300,6 +304,25 @@ INPUT_FIELDS: dict[EntryKind, tuple[str, ...]] = {
     EntryKind.RANGE_UP: ("start", "stop"),
     EntryKind.RANGE_DOWN: ("start", "stop"),
 }
+
+
+BODY_KINDS = {
+    EntryKind.INT: Kind.INT,
+    EntryKind.FLOAT: Kind.FLOAT,
+    EntryKind.BOOL: Kind.BOOL,
+    EntryKind.NONE: None,
+}
+"""What the arguments of a `BODY` may be, and the machine values that they are passed as."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Callee:
+    """A function's body as other machine code calls it: `cell` is the address of the word that has its entry, 0 while
+    there is none. One that `is_self` is the body that the call stands in."""
+
+    name: str
+    cell: int
+    is_self: bool = False
 
 
 def edges(end: Terminator) -> tuple[Edge, ...]:

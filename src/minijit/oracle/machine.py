@@ -11,7 +11,7 @@ Leaves out: how a region is entered by calls and loops, and the stubs proper.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from minijit.backend.emitter import LLVM_TYPES, Target, name
@@ -33,6 +33,7 @@ from minijit.ir.ops import UNBOUND
 from minijit.ir.region import (
     Const,
     Entry,
+    EntryPoint,
     Exit,
     Hole,
     Kind,
@@ -55,7 +56,8 @@ ANY_KINDS = {TAGS["int"]: Kind.INT, TAGS["float"]: Kind.FLOAT, TAGS["bool"]: Kin
 
 
 def raw_prologue(e: Emitter) -> None:
-    """The prologue of a region whose inputs are words behind %d."""
+    """The prologue of a region whose inputs are words behind %d. There is no room for calls, as in the evaluator."""
+    e.line("%left = add i32 0, 0")
     for position, (_, _, value) in enumerate(e.region.inputs()):
         place = e.let(f"getelementptr i64, ptr %d, i64 {position}")
         if value.kind is Kind.BOOL:
@@ -110,10 +112,12 @@ class Machine:
             raw=self._raw.address,
             raw_cell=self._words.address,
             leave=stubs.address("leave"),
+            leave_waiting=stubs.address("leave"),
             leave_return=stubs.address("leave"),
             eval_breaker=self._words.address + 16,
             helpers=helpers,
             symbol=raw.symbol,
+            main_stack=0,
         )
 
     def _stub_text(self) -> str:
@@ -136,7 +140,10 @@ define ptr @leave(ptr %a, ptr %b, i64 %record, ptr %d) {{
         return record
 
     def compile(self, region: Region) -> Compiled:
-        """Compiles a region; its records are the numbers of its leave points, from 1 on."""
+        """Compiles a region, a body as one that is called; its records are the numbers of its leave points, from 1
+        on."""
+        if region.point is EntryPoint.BODY:
+            region = replace(region, point=EntryPoint.CALL)
         points = list(leave_points(region))
         assert raw_words(points) <= RAW_WORDS
         text = lower(region, self.target, range(1, len(points) + 1), raw_prologue)

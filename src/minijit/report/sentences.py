@@ -77,6 +77,8 @@ def place(code: Code, root: RootFacts) -> str:
     """Where a root is, for a reader."""
     if root.root.point is EntryPoint.CALL:
         return "calls"
+    if root.root.point is EntryPoint.BODY:
+        return "calls by machine code"
     return f"the loop at line {code.line(root.root.offset)}"
 
 
@@ -127,5 +129,7 @@ def _waiting(root: RootFacts) -> str:
     """What a root without code waits for."""
     if root.is_recorded:
         return "is being recorded"
+    if root.root.point is EntryPoint.BODY:
+        return "compiled where it is called"
     unit = "calls" if root.root.point is EntryPoint.CALL else "rounds"
     return f"{'waits for another attempt' if root.history else 'not hot yet'}: {root.count} of {root.hot_at} {unit}"

@@ -152,7 +152,7 @@ class Policy:
         spent = self._exhausted(exit.root) is not None
         if exit.reason is ExitReason.UNTAKEN and exit.root.bridges < self.config.bridges and not spent:
             return Bridge()
-        if exit.reason is ExitReason.GLOBAL and not spent:
+        if exit.reason in (ExitReason.GLOBAL, ExitReason.CALLEE) and not spent:
             return Recompile()
         if exit.recent and exit.seconds / exit.recent < self.LEAST_SECONDS:
             return GiveUp(GiveUpReason.EXITS)
