@@ -135,7 +135,7 @@ e0: room @0 [v0 |]
 e1: callee @0 [v0 |]
 e2: callee_left @2 [v0 |]
 e3: kind @2 [v0 | v1]"""
-    callee = Callee("callee", machine.target.main_stack)
+    callee = Callee("callee", machine.target.eval_breaker)
     region = parse_region(text, lambda _name: callee)
     with machine.compile(region) as compiled:
         assert compiled.run((5,), (5,)) == evaluate(region, (5,), objects=(5,)) == Left(0, (5,), ())

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.backend.emitter import LLVM_TYPES, name, pointer
+from minijit.backend.lower_objects import UNPACKED, convert
 from minijit.backend.lower_table import Rows
 from minijit.backend.snapshots import LEFT_TAG, OBJECT_TAG, TAGS
 from minijit.cpython import abi
@@ -17,16 +18,17 @@ from minijit.ir.region import Callee, Const, Kind, Operand
 
 if TYPE_CHECKING:
     from minijit.backend.emitter import Emitter
-    from minijit.ir.region import Op, Region
+    from minijit.ir.region import Op, Region, Value
 
 ROWS = Rows()
 lowers = ROWS.lowers
 
 ANSWER = "{i64, i64}"
-LEVELS = 2_000
-"""How many calls of bodies may be in each other: each takes some hundred bytes of C stack, seldom over a thousand."""
-FEW_LEVELS = 100
-"""The same in threads that are not the main one, whose stack may be small."""
+STACK_WORDS = ("low", "high", "floor")
+"""Between `low` and `high` lies what is known to have much C stack below it. `floor` is how far calls may go down, in
+what runs now: every region that the interpreter enters sets it, and none of another thread can be in between."""
+MUCH, LITTLE = 3 << 20, 48 << 10
+"""Bytes of C stack that calls of bodies may take there, and elsewhere: in threads that are not the main one."""
 SPARE = 9
 """Room under the recursion limit that must be left for a call: for the callee's frame, and those of the functions that
 are inlined in it (`inline.DEEPEST`)."""
@@ -45,8 +47,10 @@ def body_head(region: Region) -> str:
 def _room(e: Emitter, op: Op) -> None:
     """A call may be made: it is not too deep, and nobody asks for anything."""
     flag = e.let(f"load volatile i32, ptr {pointer(e.target.eval_breaker)}")
-    is_shallow = e.let(f"icmp sge i32 %left, {SPARE}")
-    e.leave_unless(e.let(f"and i1 {is_shallow}, {e.let(f'icmp eq i32 {flag}, 0')}"), op)
+    e.leave_unless(e.let(f"icmp eq i32 {flag}, 0"), op)
+    e.leave_unless(e.let(f"icmp sge i32 %left, {SPARE}"), op)
+    floor = e.let(f"load i64, ptr {pointer(e.target.stack + 16)}")
+    e.leave_unless(e.let(f"icmp uge i64 {_stack_pointer(e)}, {floor}"), op)
 
 
 @lowers("has_body")
@@ -67,13 +71,35 @@ def _call_body(e: Emitter, op: Op) -> None:
     bits, tag = f"{name(op.result)}.bits", f"{name(op.result)}.tag"
     e.line(f"{bits} = extractvalue {ANSWER} {answer}, 0")
     e.line(f"{tag} = extractvalue {ANSWER} {answer}, 1")
-    # An object's address is told from an image's by its lowest bit.
-    is_object = e.let(f"icmp eq i64 {tag}, {OBJECT_TAG}")
-    e.waits[op.exit] = e.let(f"or i64 {bits}, {e.let(f'zext i1 {is_object} to i64')}")
+    e.waits[op.exit] = op.result
     onward = e.fresh_label()
+    other = onward if e.following is None else _unpack_too(e, op.result, e.following, onward)
     is_number = e.let(f"icmp ult i64 {tag}, {OBJECT_TAG}")
-    e.line(f"br i1 {is_number}, label %{onward}, label %w{op.exit}, !prof !0")
+    e.line(f"br i1 {is_number}, label %{other}, label %w{op.exit}, !prof !0")
     e.start(onward)
+    if e.following is not None and other != onward:
+        convert(e, e.following)
+
+
+def _unpack_too(e: Emitter, answer: Value, following: Op, onward: str) -> str:
+    """Looks for what comes mostly, if the next op wants nothing else; where to go with numbers that are left."""
+    kind = UNPACKED.get(following.name)
+    if kind is None or following.args != (answer,) or e.target.every or following.exit is None:
+        return onward
+    assert following.result is not None
+    e.lowered.add(following.result)
+    e.used_exits[following.exit] = None
+    rest = e.fresh_label()
+    is_wanted = e.let(f"icmp eq i64 {e.tag(answer)}, {TAGS[kind]}")
+    e.line(f"br i1 {is_wanted}, label %{onward}, label %{rest}, !prof !0")
+    e.start(rest)
+    return f"x{following.exit}"
+
+
+def one_word(e: Emitter, answer: Value) -> str:
+    """An object or an image that was answered, told from each other by the lowest bit."""
+    is_object = e.let(f"icmp eq i64 {e.tag(answer)}, {OBJECT_TAG}")
+    return e.let(f"or i64 {e.bits(answer)}, {e.let(f'zext i1 {is_object} to i64')}")
 
 
 def _callee(op: Op) -> Callee:
@@ -84,17 +110,20 @@ def _callee(op: Op) -> Callee:
 
 
 def define_left(e: Emitter, *, own: int) -> None:
-    """In the prologue of a region that the interpreter enters: how many calls may be in each other from there on, of
-    which the region itself takes `own`."""
+    """In the prologue of a region that the interpreter enters: how many calls the recursion limit has room for from
+    there on, of which the region itself takes `own`, and how much C stack they may take."""
     thread = e.let(f"call ptr {e.c_function('PyThreadState_Get')}()")
     place = e.let(f"getelementptr i8, ptr {thread}, i64 {abi.THREAD.py_recursion_remaining}")
-    remaining = e.let(f"sub i32 {e.let(f'load i32, ptr {place}')}, {own}")
-    here = e.let("call ptr @llvm.frameaddress.p0(i32 0)")
-    low = e.let(f"load ptr, ptr {pointer(e.target.main_stack)}")
-    high = e.let(f"load ptr, ptr {pointer(e.target.main_stack + 8)}")
-    is_main = e.let(f"and i1 {e.let(f'icmp ugt ptr {here}, {low}')}, {e.let(f'icmp ult ptr {here}, {high}')}")
-    most = e.let(f"select i1 {is_main}, i32 {LEVELS}, i32 {FEW_LEVELS}")
-    e.line(f"%left = call i32 @llvm.smin.i32(i32 {remaining}, i32 {most})")
+    e.line(f"%left = sub i32 {e.let(f'load i32, ptr {place}')}, {own}")
+    here = _stack_pointer(e)
+    low, high = (e.let(f"load i64, ptr {pointer(e.target.stack + at)}") for at in (0, 8))
+    is_main = e.let(f"and i1 {e.let(f'icmp ugt i64 {here}, {low}')}, {e.let(f'icmp ult i64 {here}, {high}')}")
+    most = e.let(f"select i1 {is_main}, i64 {MUCH}, i64 {LITTLE}")
+    e.line(f"store i64 {e.let(f'sub i64 {here}, {most}')}, ptr {pointer(e.target.stack + 16)}")
+
+
+def _stack_pointer(e: Emitter) -> str:
+    return e.let("call i64 @llvm.read_register.i64(metadata !1)")
 
 
 # Answering

@@ -22,9 +22,8 @@ class Target:
     `raw` is the buffer through which exits hand over machine values, `raw_cell` a word that holds its address. `leave`,
     `leave_waiting`, for a region that has called another one, and `leave_return` are stubs with the prototype of a
     region. `eval_breaker` is the interpreter's flag; `symbol` finds C functions by name; `helpers` has the addresses of
-    `prelude.HELPERS`. `main_stack` are two words: between which addresses there is much room on the main thread's C
-    stack. Under stress, every guard counts down the word at `countdown`; one that makes it zero leaves, and the count
-    begins again at `every`.
+    `prelude.HELPERS`. `stack` are words about the C stack (`bodies.STACK_WORDS`). Under stress, every guard counts down
+    the word at `countdown`; one that makes it zero leaves, and the count begins again at `every`.
     """
 
     raw: int
@@ -35,7 +34,7 @@ class Target:
     eval_breaker: int
     helpers: Mapping[str, int]
     symbol: Callable[[str], int]
-    main_stack: int
+    stack: int
     countdown: int = 0
     every: int = 0
     running: int = 0
@@ -58,8 +57,10 @@ class Emitter:
     rounds: str = ""  # a variable with the polls until the run ends, if anybody counts them; likewise
     temporaries: int = 0
     used_exits: dict[int, None] = field(default_factory=dict)
-    waits: dict[int, str] = field(default_factory=dict)  # exit of a call -> what the callee has answered, in one word
+    waits: dict[int, Value] = field(default_factory=dict)  # exit of a call -> what the callee has answered
     late: Mapping[Value, Op] = field(default_factory=dict)  # ops that are left to the exits
+    following: Op | None = None  # the op behind the one that is being lowered
+    lowered: set[Value] = field(default_factory=set)  # results of ops that were lowered with the one before
     copies: int = 2**32  # numbers for the results of their copies, beyond those of all values
 
     # Text

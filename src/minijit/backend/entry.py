@@ -10,7 +10,7 @@ having touched anything, when they are others. (For loops the stub that calls th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 from minijit.backend.bodies import define_left
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from minijit.backend.emitter import Emitter
     from minijit.backend.snapshots import Placement
     from minijit.cpython.changes import Changes
-    from minijit.ir.region import Value
+    from minijit.ir.region import FunctionKind, Value
 
 FOREIGN_TOOLS = 0xFF & ~(1 << 5)
 """The bits of all monitoring tools but ours (`sys.monitoring.OPTIMIZER_ID` is 5)."""
@@ -71,7 +71,8 @@ class CallEntry:
     `positional` is how many arguments a plain call has; `next` the address of the word that holds the next link of the
     chain; `entries` that of a counter; `bind`, `watched` and `changed` those of stubs; `monitoring_version` that of the
     interpreter's word. `modules` are those that must be plain modules still; `codes` are inlined, `depth` within each
-    other, and nobody else may watch them. `strikes`: see `_strike`. `trial` is None where nobody wants to know what
+    other, and nobody else may watch them. `calls`: there are calls of other machine code. `given` are functions that
+    must stand in slots. `strikes`: see `_strike`. `trial` is None where nobody wants to know what
     runs. `check` is None where no calls are done twice.
     """
 
@@ -89,6 +90,7 @@ class CallEntry:
     codes: tuple[int, ...]
     depth: int
     calls: bool
+    given: tuple[tuple[int, FunctionKind], ...]
     strikes: bool
     trial: Trial | None
     check: Check | None
@@ -114,6 +116,7 @@ class LoopEntry:
     codes: tuple[int, ...]
     depth: int
     calls: bool
+    given: tuple[tuple[int, FunctionKind], ...]
     strikes: Changes | None
     trial: Trial | None
 
@@ -192,6 +195,9 @@ def call_prologue(entry: CallEntry) -> Callable[[Emitter], None]:
                 continue
             place = e.let(f"getelementptr ptr, ptr {e.args}, i64 {slot}")
             _input(e, slot, kind, e.let(f"load ptr, ptr {place}"), _goes_to(e, "miss"))
+        for slot, function in entry.given:
+            place = e.let(f"getelementptr ptr, ptr {e.args}, i64 {slot}")
+            _check_given(e, function, e.let(f"load ptr, ptr {place}"), _goes_to(e, "miss"))
         if entry.check is not None:
             _check(e, entry.check)
         body = _begin_run(e, entry.entries, entry.trial)
@@ -336,6 +342,15 @@ def _input(e: Emitter, slot: int, kind: EntryKind, object: str, check: Callable[
             return
 
 
+def _check_given(e: Emitter, kind: FunctionKind, object: str, check: Callable[[str], None]) -> None:
+    """The object is a function of this kind."""
+    check(e.let(f"icmp eq i64 {_field(e, object, abi.OBJECT.ob_type, 'i64')}, {id(FunctionType)}"))
+    layout = abi.FUNCTION
+    wanted = {layout.func_code: kind.code, layout.func_globals: kind.globals, layout.func_builtins: kind.builtins}
+    for offset, address in wanted.items():
+        check(e.let(f"icmp eq i64 {_field(e, object, offset, 'i64')}, {address}"))
+
+
 def _within(e: Emitter, value: str, ends: tuple[int, int]) -> str:
     """Whether an int is between two ends, as one unsigned comparison."""
     moved = e.let(f"sub i64 {value}, {ends[0]}")
@@ -391,6 +406,10 @@ def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
             if kind is not EntryKind.UNBOUND:
                 check(e.let(f"icmp ne ptr {object}, null"))
             _input(e, slot, kind, object, check)
+        for slot, function in entry.given:
+            object = held(e, slot)
+            check(e.let(f"icmp ne ptr {object}, null"))
+            _check_given(e, function, object, check)
         body = _begin_run(e, entry.entries, entry.trial)
         _loop_miss(e, entry)
         e.start(body)

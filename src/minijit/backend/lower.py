@@ -16,10 +16,11 @@ Text rather than a builder object: it is what one reads in a dump, and several t
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, assert_never
 
 from minijit.backend import lower_ops
-from minijit.backend.bodies import body_head, give, give_image, give_object, give_value
+from minijit.backend.bodies import body_head, give, give_image, give_object, give_value, one_word
 from minijit.backend.emitter import LLVM_TYPES, Emitter, Target, name, pointer
 from minijit.backend.prelude import PRELUDE
 from minijit.backend.snapshots import LEFT_TAG, plain_return, raw_layout, return_exit, stub_returns
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from minijit.ir.region import Block, Edge, Exit, FrameState, Slot
+
+
+METADATA = ('!0 = !{!"branch_weights", i32 100000, i32 1}', '!1 = !{!"rsp"}')
+"""How sure a branch is, and the name of the stack pointer."""
 
 
 def lower(region: Region, target: Target, records: Sequence[int], prologue: Callable[[Emitter], None]) -> str:
@@ -75,13 +80,13 @@ def lower(region: Region, target: Target, records: Sequence[int], prologue: Call
         emitter.lines.extend(lines)
     _exits(emitter)
     head = body_head(region) if region.point is EntryPoint.BODY else "ptr @region(ptr %a, ptr %b, i64 %c, ptr %d)"
-    weights = '!0 = !{!"branch_weights", i32 100000, i32 1}'
-    return "\n".join((PRELUDE, f"define {head} {{", *emitter.lines, "}", weights, ""))
+    return "\n".join((PRELUDE, f"define {head} {{", *emitter.lines, "}", *METADATA, ""))
 
 
 def _block_body(emitter: Emitter, block: Block, number: int) -> None:
-    for op in block.ops:
-        if op.result not in emitter.late:
+    for op, following in itertools.zip_longest(block.ops, block.ops[1:]):
+        emitter.following = following
+        if op.result not in emitter.late and op.result not in emitter.lowered:
             lower_ops.LOWER[op.name](emitter, op)
     match block.end:
         case Jump(edge):
@@ -145,7 +150,7 @@ def _exits(emitter: Emitter) -> None:
     for number, answer in emitter.waits.items():
         emitter.start(f"w{number}")
         store_raw(emitter, _with_late_ops(emitter, emitter.region.exits[number]))
-        _wait(emitter, str(emitter.records[number]), answer)
+        _wait(emitter, str(emitter.records[number]), one_word(emitter, answer))
 
 
 def _leave(emitter: Emitter, record: str) -> None:

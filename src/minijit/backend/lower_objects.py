@@ -69,17 +69,22 @@ for _name in ("int", "float", "bool", "none"):
     _is(_name)
 
 
-def _unpack(kind: str, convert: str) -> None:
-    def lowering(e: Emitter, op: Op) -> None:
-        e.leave_unless(e.let(f"icmp eq i64 {e.tag(op.args[0])}, {TAGS[kind]}"), op)
-        e.define(op, convert.format(e.bits(op.args[0])))
-
-    ROWS[f"unpack_{kind}"] = lowering
+UNPACKED = {f"unpack_{kind}": kind for kind in ("int", "float", "bool")}
+"""What these ops want."""
+_CONVERSIONS = {"int": "add i64 {}, 0", "float": "bitcast i64 {} to double", "bool": "trunc i64 {} to i1"}
 
 
-_unpack("int", "add i64 {}, 0")
-_unpack("float", "bitcast i64 {} to double")
-_unpack("bool", "trunc i64 {} to i1")
+def _unpack(e: Emitter, op: Op) -> None:
+    e.leave_unless(e.let(f"icmp eq i64 {e.tag(op.args[0])}, {TAGS[UNPACKED[op.name]]}"), op)
+    convert(e, op)
+
+
+def convert(e: Emitter, op: Op) -> None:
+    """What an op unpacks, once it is known to be that."""
+    e.define(op, _CONVERSIONS[UNPACKED[op.name]].format(e.bits(op.args[0])))
+
+
+ROWS.update(dict.fromkeys(UNPACKED, _unpack))
 
 
 # Guards, reads, calls

@@ -83,8 +83,8 @@ declare double @llvm.ceil.f64(double)
 declare double @llvm.roundeven.f64(double)
 declare double @llvm.copysign.f64(double, double)
 declare double @llvm.fma.f64(double, double, double)
-declare i32 @llvm.smin.i32(i32, i32)
 declare ptr @llvm.frameaddress.p0(i32)
+declare i64 @llvm.read_register.i64(metadata)
 """
 
 _INCREF = f"""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minijit.build.identity import few_identities, with_few_identities
-from minijit.build.request import Assumption, Build, Inlined, Scope, is_plain_namespace, namespaces_of
+from minijit.build.request import Assumption, Build, Given, Inlined, Scope, is_plain_namespace, namespaces_of
 from minijit.build.state import Caller, Shape, State, arguments, parameters, shape_of
 from minijit.events import ExitReason
 from minijit.ir.bytecode import decode
@@ -35,6 +35,7 @@ from minijit.ir.region import (
     EntryPoint,
     Exit,
     FrameState,
+    FunctionKind,
     Hole,
     Jump,
     Kind,
@@ -96,6 +97,7 @@ class Builder:
         self._assumptions: dict[tuple[int, str], Assumption] = {}
         self._modules: dict[int, ModuleType] = {}
         self._inlined: dict[int, Inlined] = {}
+        self._given: dict[int, Given] = {}
         self._callees: dict[int, Callee] = {}
         self._codes: dict[int, Code] = {}
         self._depth = 0
@@ -116,7 +118,8 @@ class Builder:
         blocks = tuple(self._finished(draft) for draft in self._drafts)
         exits = tuple(with_few_identities(exit) for exit in self._exits)
         request = self.request
-        region = Region(request.scope.code.code.co_name, request.root.point, request.entry_kinds, blocks, exits)
+        kinds = tuple(kind if isinstance(kind, EntryKind) else EntryKind.OBJECT for kind in request.entry_kinds)
+        region = Region(request.scope.code.code.co_name, request.root.point, kinds, blocks, exits)
         assumptions, modules = tuple(self._assumptions.values()), tuple(self._modules.values())
         inlined, callees = tuple(self._inlined.values()), tuple(self._callees.values())
         return Build(
@@ -125,6 +128,7 @@ class Builder:
             request.scope.names,
             modules,
             inlined,
+            tuple(self._given.values()),
             callees,
             self._depth,
             frozenset(self._visited),
@@ -150,7 +154,7 @@ class Builder:
         self._before = FrameState(self.request.root.offset, tuple(self.state.locals), tuple(self.state.stack))
         self.end(Jump(self.edge(self.request.root.offset, join=True)))
 
-    def _entry_slot(self, index: int, kind: EntryKind, params: list[Value]) -> Slot:
+    def _entry_slot(self, index: int, kind: EntryKind | FunctionKind, params: list[Value]) -> Slot:
         def new(kind: Kind) -> Value:
             params.append(self.fresh(kind))
             return params[-1]
@@ -172,7 +176,7 @@ class Builder:
                 # As of `range(start, stop)`; short ints cannot overflow.
                 size = self.op("int_sub_wrap", *((stop, start) if up else (start, stop)))
                 return RangeIterator(start, Const(RANGE_STEPS[kind]), self.op("int_max", size, Const(0)), index)
-            case EntryKind.OBJECT:
+            case EntryKind.OBJECT | FunctionKind():
                 return Entry(index)
             case EntryKind.UNBOUND:
                 return Hole.UNBOUND
@@ -401,6 +405,24 @@ class Builder:
     def rely_on(self, function: Inlined) -> Scope:
         """What the instructions of a function mean; the region assumes that it stays as it is."""
         self._inlined[id(function.function)] = function
+        return Scope(self.decoded(function.code), *namespaces_of(function.function))
+
+    def given(self, slot: int) -> Inlined | None:
+        """The function that a slot of the entry holds, if that is known. Calls must give all its arguments: another one
+        with the same code may have other defaults."""
+        kind = self.request.entry_kinds[slot]
+        function = kind.function() if isinstance(kind, FunctionKind) else None
+        if function is None or not isinstance(kind, FunctionKind):
+            return None
+        code, namespaces = function.__code__, tuple(map(id, namespaces_of(function)))
+        is_same = id(code) == kind.code and namespaces == (kind.globals, kind.builtins)
+        return Inlined(function, code, None) if is_same else None
+
+    def rely_on_given(self, slot: int, function: Inlined) -> Scope:
+        """As `rely_on`, of a function that the entry finds in a slot."""
+        kind = self.request.entry_kinds[slot]
+        assert isinstance(kind, FunctionKind)
+        self._given[slot] = Given(slot, kind, function.code)
         return Scope(self.decoded(function.code), *namespaces_of(function.function))
 
     def decoded(self, code: CodeType) -> Code:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from minijit.build import numbers, sequences, variables
 from minijit.build.calls import call
 from minijit.build.handlers import Handlers
-from minijit.build.inline import call_function
+from minijit.build.inline import call_function, call_given
 from minijit.ir.region import (
     Const,
+    Entry,
     Hole,
     Jump,
     Kind,
@@ -225,6 +226,9 @@ def _call(b: Builder, i: Instruction) -> None:
     arguments = b.state.pop_many(i.arg)
     receiver, method = b.state.pop(), b.state.pop()
     keywords, b.keywords = b.keywords, ()
+    if method is Hole.NULL and isinstance(receiver, Entry):
+        call_given(b, receiver.slot, arguments, keywords, i)
+        return
     if method is not Hole.NULL or not isinstance(receiver, Const):
         b.unsupported(i.name)
         return

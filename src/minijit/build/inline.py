@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from minijit.build.builder import Builder
-    from minijit.build.request import Inlined
+    from minijit.build.request import Inlined, Scope
     from minijit.ir.bytecode import Code, Instruction
 
 DEEPEST = 8
@@ -37,14 +37,35 @@ def call_function(
     """Goes on in the body of a function that is called, or behind a call of its machine code, or leaves where neither
     can be."""
     found = b.as_it_is(function)
-    slots = _bound(found, arguments, keywords) if _is_suitable(b, found) else None
-    if slots is None or b.is_full:
+    slots = _slots(b, found, arguments, keywords)
+    if slots is not None and _can_be_inlined(b, found, _around(b)):
+        _go_into(b, b.rely_on(found), slots, i)
+    elif slots is None or not _call_body(b, found, slots, i):
         b.unsupported(f"CALL {function.__qualname__}")
-    elif _can_be_inlined(b, found, [caller.scope.code.code for caller in b.state.callers] + [b.code.code]):
-        slots += [Hole.UNBOUND] * (b.decoded(found.code).locals_count - len(slots))
-        b.call_into(b.rely_on(found), slots, i.next)
-    elif not _call_body(b, found, slots, i):
-        b.unsupported(f"CALL {function.__qualname__}")
+
+
+def call_given(b: Builder, slot: int, arguments: list[Slot], keywords: tuple[str, ...], i: Instruction) -> None:
+    """The same for a function that the entry has found in a slot."""
+    found = b.given(slot)
+    slots = None if found is None else _slots(b, found, arguments, keywords)
+    if found is None or slots is None or not _can_be_inlined(b, found, _around(b)):
+        b.unsupported(i.name)
+        return
+    _go_into(b, b.rely_on_given(slot, found), slots, i)
+
+
+def _slots(b: Builder, function: Inlined, arguments: list[Slot], keywords: tuple[str, ...]) -> list[Slot] | None:
+    """The slots of the parameters in a call; None if it is not to be compiled."""
+    return None if b.is_full or not _is_suitable(b, function) else _bound(function, arguments, keywords)
+
+
+def _around(b: Builder) -> list[CodeType]:
+    """The code whose frames are under way."""
+    return [caller.scope.code.code for caller in b.state.callers] + [b.code.code]
+
+
+def _go_into(b: Builder, scope: Scope, slots: list[Slot], i: Instruction) -> None:
+    b.call_into(scope, slots + [Hole.UNBOUND] * (scope.code.locals_count - len(slots)), i.next)
 
 
 def _is_suitable(b: Builder, function: Inlined) -> bool:

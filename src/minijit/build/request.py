@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from types import CodeType, FunctionType, ModuleType
 
     from minijit.ir.bytecode import Code
-    from minijit.ir.region import Callee, Const, EntryKind, Region
+    from minijit.ir.region import Callee, Const, EntryKind, FunctionKind, Kinds, Region
     from minijit.ir.trace import Profile, Root
 
 
@@ -77,7 +77,7 @@ class Request:
     scope: Scope
     profile: Profile
     root: Root
-    entry_kinds: tuple[EntryKind, ...]
+    entry_kinds: Kinds
     compile_unseen: bool
     max_blocks: int
     max_versions: int
@@ -101,6 +101,15 @@ class Inlined:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """A function that was inlined, and that the entry must find in a slot: one of this kind."""
+
+    slot: int
+    kind: FunctionKind
+    code: CodeType
+
+
+@dataclass(frozen=True, slots=True)
 class Build:
     """A region and what it rests on."""
 
@@ -112,6 +121,7 @@ class Build:
     """Modules of which an attribute was assumed: their dicts have nothing to say once they are of another class."""
     inlined: tuple[Inlined, ...] = ()
     """Functions that were inlined, or whose bodies are called."""
+    given: tuple[Given, ...] = ()
     callees: tuple[Callee, ...] = ()
     depth: int = 0
     """How many inlined calls are within each other."""

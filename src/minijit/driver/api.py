@@ -18,7 +18,7 @@ from minijit.driver.process import Options, Process
 from minijit.events import Stats
 from minijit.ir import codeflags
 from minijit.ir.bytecode import decode
-from minijit.ir.region import EntryKind
+from minijit.ir.region import EntryKind, Kinds
 from minijit.report import explain as report
 from minijit.report.explain import Explanation
 from minijit.runtime.policy import Policy
@@ -190,7 +190,7 @@ def _kind_of(annotation: object, function: FunctionType) -> EntryKind:
         ) from None
 
 
-def _annotated_kinds(function: FunctionType) -> tuple[EntryKind, ...]:
+def _annotated_kinds(function: FunctionType) -> Kinds:
     import inspect  # which is slow to import, and seldom needed
 
     annotations = inspect.get_annotations(function, eval_str=True)

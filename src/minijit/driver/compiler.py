@@ -15,7 +15,7 @@ from minijit.driver.natives import RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState
 from minijit.events import AbortReason, ExitReason
 from minijit.ir.check import require_valid
-from minijit.ir.region import EntryPoint, Leave, Return
+from minijit.ir.region import EntryPoint, Kinds, Leave, Return
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from minijit.config import Config
     from minijit.driver.natives import Natives
     from minijit.driver.state import Installed, Reach, RootState
-    from minijit.ir.region import Callee, EntryKind, Region
+    from minijit.ir.region import Callee, Region
     from minijit.runtime.assume import Key
 
 
@@ -61,7 +61,7 @@ def _dumper(config: Config) -> Callable[[str, str], None] | None:
 
 def compile_root(
     state: RootState,
-    kinds: tuple[EntryKind, ...],
+    kinds: Kinds,
     natives: Natives,
     config: Config,
     volatile: frozenset[Key],
@@ -69,7 +69,7 @@ def compile_root(
     *,
     compile_unseen: bool,
     inlines: Callable[[FunctionType], bool],
-    body: Callable[[FunctionType, tuple[EntryKind, ...]], Callee | None],
+    body: Callable[[FunctionType, Kinds], Callee | None],
     reach: Callable[[tuple[Callee, ...]], Reach],
     number: int,
 ) -> Success | Failure:
@@ -116,13 +116,13 @@ def _pass_dumper(config: Config) -> Callable[[str, Region], None] | None:
 
 def _build(
     state: RootState,
-    kinds: tuple[EntryKind, ...],
+    kinds: Kinds,
     config: Config,
     volatile: frozenset[Key],
     namespaces: tuple[dict[str, object], dict[str, object]],
     compile_unseen: bool,
     inlines: Callable[[FunctionType], bool],
-    body: Callable[[FunctionType, tuple[EntryKind, ...]], Callee | None],
+    body: Callable[[FunctionType, Kinds], Callee | None],
 ) -> Build:
     code, profile = state.code.code, state.code.profile
     is_loop = state.root.point is EntryPoint.LOOP

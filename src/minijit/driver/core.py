@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from minijit.cpython.abi import Interpreter
     from minijit.driver.state import FunctionState, RootState, Words
     from minijit.driver.turn import Turn
-    from minijit.ir.region import EntryKind
+    from minijit.ir.region import Kinds
     from minijit.runtime.policy import Policy
 
 _IN_FRAMES = {Call.START, Call.LOOP, Call.LOOP_MISS}
@@ -112,12 +112,12 @@ class Driver:
         self._wait(partial(self.registry.add, function, policy))
         return self.known(function)
 
-    def compile_types(self, state: FunctionState, kinds: tuple[EntryKind, ...]) -> bool:
+    def compile_types(self, state: FunctionState, kinds: Kinds) -> bool:
         """Compiles a function for arguments of these kinds, recorded or not; whether there is a region for them now."""
         self._wait(partial(self._compile_types, state, kinds))
         return any(version.kinds == kinds for version in state.versions)
 
-    def _compile_types(self, state: FunctionState, kinds: tuple[EntryKind, ...]) -> None:
+    def _compile_types(self, state: FunctionState, kinds: Kinds) -> None:
         self._go_native()
         is_known = self.registry.functions.get(state.address) is state
         if self.registry.in_service is None or not is_known or state.is_out:

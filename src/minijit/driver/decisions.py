@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minijit.driver.registry import Registry
     from minijit.driver.state import Installed, RootState, Words
     from minijit.events import Hub
-    from minijit.ir.region import EntryKind
+    from minijit.ir.region import Kinds
     from minijit.runtime.policy import RootStats
 
 
@@ -68,9 +68,7 @@ class Decisions:
 
     # ---- compiling
 
-    def compile(
-        self, state: RootState, kinds: tuple[EntryKind, ...], replaces: Installed | None = None
-    ) -> Installed | None:
+    def compile(self, state: RootState, kinds: Kinds, replaces: Installed | None = None) -> Installed | None:
         """Builds and installs a region for the root with these kinds; None if it came to nothing."""
         unseen = self.ask(state, lambda policy: policy.compile_unseen(self.stats(state)), bool)
         return self.compile_now(state, kinds, compile_unseen=unseen, replaces=replaces)
@@ -78,7 +76,7 @@ class Decisions:
     def compile_now(
         self,
         state: RootState,
-        kinds: tuple[EntryKind, ...],
+        kinds: Kinds,
         *,
         compile_unseen: bool,
         replaces: Installed | None = None,

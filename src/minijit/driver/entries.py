@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 from minijit.backend.words import MAX_BOUND
-from minijit.build.request import is_plain_namespace
-from minijit.cpython import frames
+from minijit.build.request import is_plain_namespace, namespaces_of
+from minijit.cpython import frames, raw
 from minijit.ir import codeflags
-from minijit.ir.region import GENERAL, INPUT_RANGES, RANGE_STEPS, EntryKind
+from minijit.ir.bytecode import decode
+from minijit.ir.region import GENERAL, INPUT_RANGES, RANGE_STEPS, EntryKind, FunctionKind, Kinds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -58,7 +61,7 @@ def _iterator_kind(address: int) -> EntryKind:
     return EntryKind.RANGE_ITERATOR
 
 
-def as_wide_as_needed(kinds: tuple[EntryKind, ...], served: Collection[tuple[EntryKind, ...]]) -> tuple[EntryKind, ...]:
+def as_wide_as_needed(kinds: Kinds, served: Collection[Kinds]) -> Kinds:
     """The kinds for one more version of a root: the narrow ones for the first of these types, wider ones for the next.
 
     So a root whose numbers are of all sorts has three versions at most: one for those that came first, one for what is
@@ -68,10 +71,27 @@ def as_wide_as_needed(kinds: tuple[EntryKind, ...], served: Collection[tuple[Ent
     if not same or kinds in served:
         return kinds
     wider = _SECOND if same == 1 else GENERAL
-    return tuple(wider.get(kind, kind) for kind in kinds)
+    return tuple(wider.get(kind, kind) if isinstance(kind, EntryKind) else kind for kind in kinds)
 
 
-def same_types(some: tuple[EntryKind, ...], others: tuple[EntryKind, ...]) -> bool:
+FUNCTIONS = 3
+"""For how many functions a root that calls what it is given has versions of their own."""
+
+
+def with_few_functions(kinds: Kinds, served: Collection[Kinds]) -> Kinds:
+    """The kinds for one more version, where a slot has held so many functions that the next may be any object."""
+    return tuple(
+        EntryKind.OBJECT if isinstance(kind, FunctionKind) and _is_one_too_many(kind, before) else kind
+        for kind, before in zip(kinds, zip(*served, strict=True) if served else [()] * len(kinds), strict=True)
+    )
+
+
+def _is_one_too_many(kind: FunctionKind, before: Collection[EntryKind | FunctionKind]) -> bool:
+    known = {other for other in before if isinstance(other, FunctionKind)}
+    return EntryKind.OBJECT in before or (kind not in known and len(known) >= FUNCTIONS)
+
+
+def same_types(some: Kinds, others: Kinds) -> bool:
     """Whether entry kinds ask for objects of the same types."""
     return [kind.label for kind in some] == [kind.label for kind in others]
 
@@ -92,16 +112,32 @@ def _kind(object: int) -> EntryKind:
     return _KINDS.get(name, EntryKind.OBJECT)
 
 
-def call_kinds(code: Code, frame: Frame) -> tuple[EntryKind, ...] | None:
+def _kind_in(code: Code, index: int, object: int) -> EntryKind | FunctionKind:
+    """The kind of what a local holds: of a function only where it is called."""
+    if index in code.called_locals and object and frames.type_address(object) == id(FunctionType):
+        return function_kind(raw.borrow(object))
+    return _kind(object)
+
+
+def function_kind(function: FunctionType) -> EntryKind | FunctionKind:
+    """The kind of a function that is to be known: any object, if it is of a sort that cannot be inlined."""
+    code = function.__code__
+    if not decode(code).is_plain:
+        return EntryKind.OBJECT
+    globals, builtins = map(id, namespaces_of(function))
+    return FunctionKind(id(code), globals, builtins, function.__qualname__, weakref.ref(function))
+
+
+def call_kinds(code: Code, frame: Frame) -> Kinds | None:
     """The kinds of a function's arguments, at its start; None if its start cannot be a root."""
     if not can_enter_by_call(code):
         return None
-    kinds = (_kind(frame.slot(index)) for index in range(parameter_count(code)))
+    kinds = (_kind_in(code, index, frame.slot(index)) for index in range(parameter_count(code)))
     # An argument is never an iterator that the frame alone holds: the caller has it too.
     return tuple(EntryKind.OBJECT if kind.label == "range_iterator" else kind for kind in kinds)
 
 
-def loop_kinds(code: Code, header: int, frame: Frame) -> tuple[EntryKind, ...] | None:
+def loop_kinds(code: Code, header: int, frame: Frame) -> Kinds | None:
     """The kinds of all slots at a loop header, in a JUMP callback: of locals, names in the globals, and the stack.
 
     Locals that the loop does not touch are not looked at. None for code that suspends, whose frame is not on the stack,
@@ -117,12 +153,12 @@ def loop_kinds(code: Code, header: int, frame: Frame) -> tuple[EntryKind, ...] |
     for index in range(frame.stacktop):
         on_stack = index >= code.locals_count
         in_use = on_stack or (index in touched and index < names)
-        kind = _kind(frame.slot(index)) if in_use else EntryKind.OBJECT
+        kind = _kind_in(code, index, frame.slot(index)) if in_use else EntryKind.OBJECT
         kinds.append(_without("unbound" if on_stack else "range_iterator", kind))
     return (*kinds[: code.locals_count], *_name_kinds(code.loop_names(header), frame), *kinds[code.locals_count :])
 
 
-def _name_kinds(names: tuple[str, ...], frame: Frame) -> Iterator[EntryKind]:
+def _name_kinds(names: tuple[str, ...], frame: Frame) -> Iterator[EntryKind | FunctionKind]:
     """The kinds of what the globals have under names. Nothing is found among keys that may be anything."""
     namespace, _ = frame.namespaces()
     can_be_asked = is_plain_namespace(namespace)
@@ -135,7 +171,7 @@ def _name_kinds(names: tuple[str, ...], frame: Frame) -> Iterator[EntryKind]:
 _NOTHING = object()
 
 
-def _without(label: str, kind: EntryKind) -> EntryKind:
+def _without(label: str, kind: EntryKind | FunctionKind) -> EntryKind | FunctionKind:
     """The kind, unless it has that label: then it is an object. A variable's iterator would have two names as soon as a
     loop takes it."""
     return EntryKind.OBJECT if kind.label == label else kind

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from minijit.backend.words import Call
 from minijit.cpython import hooks
 from minijit.driver.decisions import ask_again, ask_misses_again
-from minijit.driver.entries import as_wide_as_needed, call_kinds, loop_kinds, same_types
+from minijit.driver.entries import as_wide_as_needed, call_kinds, loop_kinds, same_types, with_few_functions
 from minijit.events import ExitHot, GiveUpReason
 from minijit.runtime.policy import Bridge, ExitStats, GiveUp, MissStats, Recompile, Record, Resume, Wait
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from minijit.driver.recordings import Recordings
     from minijit.driver.registry import Registry
     from minijit.driver.state import CodeState, FunctionState, Installed, RootState
-    from minijit.ir.region import EntryKind
+    from minijit.ir.region import Kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class HotPlaces:
             self.offers.take_on(frame)
         return bool(code.functions)
 
-    def _is_served(self, state: RootState, kinds: tuple[EntryKind, ...]) -> bool:
+    def _is_served(self, state: RootState, kinds: Kinds) -> bool:
         """Whether there is a version for these kinds.
 
         Misses have another cause then (a keyword that is not interned, another namespace), and are asked about when
@@ -175,9 +175,7 @@ class HotPlaces:
             ask_misses_again(state.words, state.words.get("misses") + self.registry.config.miss_threshold)
         return served
 
-    def _consider(
-        self, state: RootState, kinds: tuple[EntryKind, ...], frame: Frame, *, is_known: bool = False
-    ) -> None:
+    def _consider(self, state: RootState, kinds: Kinds, frame: Frame, *, is_known: bool = False) -> None:
         """Asks the policy about a hot root and does what it says; what another root's recording saw is not recorded
         again."""
         stats = self.decisions.stats(state)
@@ -231,5 +229,6 @@ class HotPlaces:
                 self.decisions.give_up(state, reason)
 
 
-def _wide_enough(state: RootState, kinds: tuple[EntryKind, ...]) -> tuple[EntryKind, ...]:
-    return as_wide_as_needed(kinds, [version.kinds for version in state.versions])
+def _wide_enough(state: RootState, kinds: Kinds) -> Kinds:
+    served = [version.kinds for version in state.versions]
+    return with_few_functions(as_wide_as_needed(kinds, served), served)

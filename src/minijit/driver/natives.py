@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from minijit.backend.bodies import STACK_WORDS
 from minijit.backend.emitter import Target
 from minijit.backend.engine import Engine
 from minijit.backend.entry import CallEntry, Check, LoopEntry, body_prologue, call_prologue, loop_prologue
@@ -29,7 +30,7 @@ from minijit.cpython.stack import roomy_stack
 from minijit.cpython.watch import CALLBACKS, Filters, Watch
 from minijit.driver.crash_guard import CrashGuard
 from minijit.driver.state import VERSION_WORDS, BodyState, Installed, Reach, Way, Words
-from minijit.ir.region import EntryPoint
+from minijit.ir.region import EntryPoint, Kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from minijit.config import Config
     from minijit.driver.checks import Ticket
     from minijit.driver.state import RootState
-    from minijit.ir.region import EntryKind, Region
+    from minijit.ir.region import Region
 
 NEARLY = 32
 """Bytes of C stack by which a stub may be farther from the interpreter's loop than what is measured."""
@@ -82,7 +83,7 @@ class Machinery:
     sampling: Words = field(default_factory=lambda: Words(sampler.WORDS[:3]))
     stress: Words = field(default_factory=lambda: Words(("countdown", "asked")))
     raising: MethodDef = field(default_factory=lambda: MethodDef(b"raise", None, METH_FASTCALL, None))
-    main_stack: Words = field(default_factory=lambda: Words(("low", "high")))
+    stack: Words = field(default_factory=lambda: Words(STACK_WORDS))
     stubs: dict[str, int] = field(init=False)
     callbacks: dict[str, int] = field(init=False)
     target: dict[EntryPoint, Target] = field(init=False)
@@ -93,8 +94,8 @@ class Machinery:
         self.marks = Marks() if self.is_guarded else None
         self.engine = Engine(self.optimise)
         self.handlers.set("raw", self._raw.address)
-        for word, value in zip(self.main_stack.names, roomy_stack(), strict=True):
-            self.main_stack.set(word, value)
+        for word, value in zip(STACK_WORDS, roomy_stack(), strict=False):
+            self.stack.set(word, value)
         stubs = self.engine.compile(stub_text(self._stub_addresses()), name="minijit stubs", simplify=False)
         self.stubs = {name: stubs.address(name) for name in STUBS}
         self.raising.method = self.stubs["raise_self"]
@@ -116,7 +117,7 @@ class Machinery:
                 eval_breaker=self.interpreter.eval_breaker,
                 helpers=self.stubs,
                 symbol=raw.symbol,
-                main_stack=self.main_stack.address,
+                stack=self.stack.address,
                 running=self.running,
             )
             for point, (leave, leave_waiting) in leaves.items()
@@ -231,7 +232,7 @@ class Natives:
     def install(
         self,
         owner: RootState,
-        kinds: tuple[EntryKind, ...],
+        kinds: Kinds,
         build: Build,
         region: Region,
         namespaces: tuple[dict[str, object], dict[str, object]],
@@ -250,9 +251,9 @@ class Natives:
         placement = Placement(owner.code.code.locals_count, build.names)
         start = id(code) + abi.CODE.co_code_adaptive
         # Not the defaults, which may lead back to the function.
-        kept = code, *(each.code for each in build.inlined)
+        kept = code, *(each.code for each in build.inlined), *(each.code for each in build.given)
         records = make_records(region, placement, kept, id(code), start, self.config.exit_threshold)
-        reach |= Reach(frozenset(map(id, build.modules)), frozenset(id(each.code) for each in build.inlined))
+        reach |= Reach(frozenset(map(id, build.modules)), frozenset(map(id, kept[1:])))
         prologue = self._prologue(owner, placement, words, namespaces, build, reach)
         text = lower(region, self.target[region.point], records.addresses, prologue)
         machine = self.machinery.engine.compile(text, name=f"minijit:{owner.name}", dump=dump)
@@ -281,6 +282,7 @@ class Natives:
         reach: Reach,
     ) -> Callable[[Emitter], None]:
         code, trial = owner.code.code.code, self.guard.trial(owner)
+        given = tuple((each.slot, each.kind) for each in build.given)
         modules, codes = tuple(sorted(reach.modules)), tuple(sorted(reach.codes))
         strikes = self.config.stressed.kill > 0
         if isinstance(owner, BodyState):
@@ -299,6 +301,7 @@ class Natives:
                     codes=codes,
                     depth=build.depth,
                     calls=calls,
+                    given=given,
                     strikes=self.changes if strikes else None,
                     trial=trial,
                 )
@@ -319,6 +322,7 @@ class Natives:
                 codes=codes,
                 depth=build.depth,
                 calls=calls,
+                given=given,
                 strikes=strikes,
                 trial=trial,
                 check=self._check(words),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from minijit.cpython.abi import Interpreter
     from minijit.driver.core import Driver
     from minijit.driver.turn import Turn
-    from minijit.ir.region import EntryKind
+    from minijit.ir.region import Kinds
 
 OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 """What the paths of our own files begin with."""
@@ -41,7 +41,7 @@ class Options:
     """How a function was decorated. `kinds`: to be compiled at once, for arguments of these kinds."""
 
     policy: Policy | None = None
-    kinds: tuple[EntryKind, ...] | None = None
+    kinds: Kinds | None = None
 
 
 @dataclass(slots=True)

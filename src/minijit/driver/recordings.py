@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from minijit.driver.registry import Registry
     from minijit.driver.state import CodeState, Installed, RootState
     from minijit.driver.turn import Turn
-    from minijit.ir.region import EntryKind
+    from minijit.ir.region import Kinds
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,7 +40,7 @@ class Recordings:
     def begin(
         self,
         state: RootState,
-        kinds: tuple[EntryKind, ...],
+        kinds: Kinds,
         start: int,
         frame: int | None,
         replaces: Installed | None = None,

@@ -20,7 +20,7 @@ from minijit.driver import compiler
 from minijit.driver.natives import Natives, RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState, Installed, Reach, RootState, body_state, exits_of
 from minijit.events import Aborted, AbortReason, Compiled, Event, Hub, Killed, KillReason
-from minijit.ir.region import Callee
+from minijit.ir.region import Callee, Kinds
 from minijit.runtime.assume import ABSENT, UNKNOWN, Assumptions, Key
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from minijit.build.request import Assumption, Inlined
     from minijit.config import Config
-    from minijit.ir.region import EntryKind
 
 _NOTHING = object()
 BODIES, ATTEMPTS = 4, 3
@@ -70,7 +69,7 @@ class Service:
         """The region and the number of the exit that a native record belongs to."""
         return self._records.get(record)
 
-    def compile(self, state: RootState, kinds: tuple[EntryKind, ...], *, compile_unseen: bool) -> Installed | Failure:
+    def compile(self, state: RootState, kinds: Kinds, *, compile_unseen: bool) -> Installed | Failure:
         """Compiles a root for these entry kinds and puts the region into service, last in its chain."""
         namespaces = compiler.root_namespaces(state)
         if namespaces is None:
@@ -137,7 +136,7 @@ class Service:
         self.emit(state, event)
         return installed
 
-    def _callee(self, caller: RootState, function: FunctionType, kinds: tuple[EntryKind, ...]) -> Callee | None:
+    def _callee(self, caller: RootState, function: FunctionType, kinds: Kinds) -> Callee | None:
         """The body of a function that `caller` calls with such arguments, compiled if need be."""
         state = self.known(function)
         # What the calls in it give is known only if it was recorded.

@@ -14,7 +14,7 @@ from minijit.backend.words import CHAIN_WORDS, NEVER, SITE_WORDS
 from minijit.build.request import namespaces_of
 from minijit.cpython import hooks, raw
 from minijit.events import AbortReason
-from minijit.ir.region import EntryPoint
+from minijit.ir.region import EntryPoint, Kinds
 from minijit.ir.trace import Profile, Root
 from minijit.report.facts import ExitFacts, RootFacts, VersionFacts
 from minijit.runtime.policy import RootStats
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from minijit.backend.snapshots import Records
     from minijit.events import Event, ExitReason, GiveUpReason
     from minijit.ir.bytecode import Code
-    from minijit.ir.region import EntryKind
     from minijit.oracle.repeatable import Names
     from minijit.record.recorder import Recording
     from minijit.runtime.assume import Key
@@ -111,7 +110,7 @@ class Installed:
     """
 
     owner: RootState
-    kinds: tuple[EntryKind, ...]
+    kinds: Kinds
     blocks: int
     offsets: frozenset[int]
     exits: tuple[Way, ...]
@@ -271,7 +270,7 @@ class BodyState(RootState):
     address stands in `cell`. `of` is the address of the function."""
 
     of: int = 0
-    kinds: tuple[EntryKind, ...] = ()
+    kinds: Kinds = ()
 
     @property
     def cell(self) -> int:
@@ -283,7 +282,7 @@ class FunctionState(RootState):
     """The root at a function's start. `words` are those of the chain, `home` the addresses of the function's globals
     and builtins."""
 
-    bodies: dict[tuple[EntryKind, ...], BodyState] = field(default_factory=dict)
+    bodies: dict[Kinds, BodyState] = field(default_factory=dict)
     reference: weakref.ref[Any] | None = None
     home: tuple[int, int] = (0, 0)
     address: int = 0
@@ -394,7 +393,7 @@ def function_state(code: CodeState, function: FunctionType, policy: Policy, miss
     )
 
 
-def body_state(state: FunctionState, kinds: tuple[EntryKind, ...]) -> BodyState:
+def body_state(state: FunctionState, kinds: Kinds) -> BodyState:
     """The state of a body of which there is no machine code yet."""
     root = Root(EntryPoint.BODY, 0)
     return BodyState(state.code, root, state.name, state.policy, new_site(NEVER), of=state.address, kinds=kinds)

@@ -8,6 +8,7 @@ locals that are live there, and the loops. Exception handlers are not followed: 
 from __future__ import annotations
 
 import dis
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -71,6 +72,12 @@ class Code:
     def name(self, instruction: Instruction) -> str:
         """The name that an instruction has to do with: in a namespace, or of an attribute that is read."""
         return self.code.co_names[instruction.arg >> (instruction.name in _WITH_A_FLAG)]
+
+    @cached_property
+    def called_locals(self) -> frozenset[int]:
+        """The locals that are called somewhere as they are."""
+        pairs = itertools.pairwise(self.instructions.values())
+        return frozenset(load.arg for before, load in pairs if before.name == "PUSH_NULL" and load.name == "LOAD_FAST")
 
     @property
     def is_optimized(self) -> bool:

@@ -11,11 +11,13 @@ Everything here is immutable. Passes make new regions; nothing in a region knows
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Iterator
+    from types import FunctionType
 
     from minijit.events import ExitReason
 
@@ -57,6 +59,34 @@ class EntryKind(enum.Enum):
     def label(self) -> str:
         """What users are shown."""
         return GENERAL.get(self, self).value
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionKind:
+    """What a slot must hold that is called: a Python function with this code and these namespaces, all by address.
+
+    `function` is one of those, for as long as it lives; `name` is its name.
+    """
+
+    code: int
+    globals: int
+    builtins: int
+    name: str = field(compare=False)
+    function: weakref.ref[FunctionType] = field(compare=False)
+
+    @property
+    def label(self) -> str:
+        """What users are shown."""
+        return f"function {self.name}"
+
+    @property
+    def value(self) -> str:
+        """To the region it is any object."""
+        return EntryKind.OBJECT.value
+
+
+Kinds = tuple[EntryKind | FunctionKind, ...]
+"""What all slots must hold for a region to be entered, as the driver sees it."""
 
 
 class EntryPoint(enum.Enum):
@@ -266,8 +296,8 @@ class Region:
         """(slot, field, value) for each parameter of the entry block, in order."""
         params = iter(self.blocks[0].params)
         for slot, kind in enumerate(self.entry_kinds):
-            for field in INPUT_FIELDS.get(kind, ()):
-                yield slot, field, next(params)
+            for name in INPUT_FIELDS.get(kind, ()):
+                yield slot, name, next(params)
 
 
 GENERAL = {

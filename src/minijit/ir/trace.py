@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from minijit.ir.region import EntryKind, EntryPoint
+    from minijit.ir.region import EntryPoint, Kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Trace:
 
     root: Root
     start: int
-    entry_kinds: tuple[EntryKind, ...]
+    entry_kinds: Kinds
     steps: tuple[Step, ...]
 
     def __str__(self) -> str:

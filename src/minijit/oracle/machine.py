@@ -117,7 +117,7 @@ class Machine:
             eval_breaker=self._words.address + 16,
             helpers=helpers,
             symbol=raw.symbol,
-            main_stack=0,
+            stack=0,
         )
 
     def _stub_text(self) -> str:

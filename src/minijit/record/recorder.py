@@ -24,12 +24,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minijit.events import AbortReason
-from minijit.ir.region import EntryPoint
+from minijit.ir.region import EntryPoint, Kinds
 from minijit.ir.trace import Step, Trace
 
 if TYPE_CHECKING:
     from minijit.ir.bytecode import Code
-    from minijit.ir.region import EntryKind
     from minijit.ir.trace import Profile, Root
 
 
@@ -57,7 +56,7 @@ class Recording:
     code: Code
     root: Root
     start: int
-    entry_kinds: tuple[EntryKind, ...]
+    entry_kinds: Kinds
     profile: Profile
     max_steps: int
     rounds: int

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Set
 
     from minijit.events import Event, ExitReason, GiveUpReason
-    from minijit.ir.region import EntryKind
+    from minijit.ir.region import Kinds
     from minijit.ir.trace import Root
 
 
@@ -31,7 +31,7 @@ class VersionFacts:
     """A region in service. `kinds` are those of its entry slots, `size` is in bytes, `offsets` are the instructions
     that it was made from, `assumed` the names in namespaces that it relies on."""
 
-    kinds: tuple[EntryKind, ...]
+    kinds: Kinds
     size: int
     entries: int
     exits: tuple[ExitFacts, ...]
