@@ -426,11 +426,54 @@ def test_polls() -> None:
         assert exits_taken(spin)[R.POLL], minijit.explain(spin)
 
 
-UNREACHABLE = {
-    # `unpack` stands only behind the test that makes it succeed; the exit is there for the verifier's sake.
+@isolated
+def test_calls_of_machine_code() -> None:
+    """ROOM where recursion is too deep; CALLEE where the callee's code is gone; CALLEE_LEFT where it was left, and KIND
+    where it gave a number of another type."""
+    source = """
+def g(n):
+    if n < 0:
+        return 0.5
+    if n == 0:
+        return 10 // scale
+    return g(n - 1) + 1
+def f(n):
+    return g(n) + scale
+scale = 10
+"""
+    with enabled():
+        twins = Twins(compiled_from(source), Patient(LOW))
+        twins.plain = compiled_from(source)
+        g = minijit.jit(policy=Bridging(LOW))(twins.function.__globals__["g"])
+        for n in (6, -1, 6, -1):
+            twins.times(40, n)
+        twins(sys.getrecursionlimit() - 60)
+        taken = exits_taken(twins.function) + exits_taken(g)
+        for scale in (0, 10, 10, 10):
+            for side in (twins.plain, twins.function):
+                side.__globals__["scale"] = scale
+            twins.times(3, 6)
+        minijit.release(g)
+        twins.times(3, 6)
+        taken += exits_taken(twins.function)
+        for reason in (R.ROOM, R.CALLEE, R.CALLEE_LEFT, R.KIND):
+            assert taken[reason], (reason, minijit.explain(twins.function), minijit.explain(g))
+
+
+UNREACHABLE: set[ExitReason] = set()
+ELSEWHERE = {
+    R.UNTAKEN,
+    R.UNBOUND,
+    R.OVERWRITTEN,
+    R.GLOBAL,
+    R.TOO_MANY_BLOCKS,
+    R.LEFT_LOOP,
+    R.POLL,
+    R.ROOM,
+    R.CALLEE,
+    R.CALLEE_LEFT,
     R.KIND,
 }
-ELSEWHERE = {R.UNTAKEN, R.UNBOUND, R.OVERWRITTEN, R.GLOBAL, R.TOO_MANY_BLOCKS, R.LEFT_LOOP, R.POLL}
 """Reasons with a test of their own above."""
 
 

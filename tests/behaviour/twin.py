@@ -140,7 +140,7 @@ def exits_taken(function: Callable[..., object]) -> Counter[ExitReason]:
     assert driver is not None
     state = driver.registry.functions[id(function)]
     taken: Counter[ExitReason] = Counter()
-    for root in (state, *state.code.loops.values()):
+    for root in (state, *state.bodies.values(), *state.code.loops.values()):
         for version in root.versions:
             for index, way in enumerate(version.exits):
                 taken[way.reason] += version.records.count(index)

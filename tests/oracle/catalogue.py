@@ -201,9 +201,9 @@ _ROWS = (
         "exit-after-the-effect",
         "an exit goes on at the statement before, which is done twice",
         "build.builder",
-        "self._before = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))",
+        "self._before = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))\n        self._st",
         "before = offset if self._before is None or self.state.stack else self._before.offset\n"
-        "            self._before = FrameState(before, tuple(self.state.locals), tuple(self.state.stack))",
+        "        self._before = FrameState(before, tuple(self.state.locals), tuple(self.state.stack))\n        self._st",
     ),
     Mutant(
         "iterator-not-written-back",

@@ -307,7 +307,7 @@ def test_places_are_told_in_the_end(run_python: RunPython) -> None:
     program = """
 for i in range(40_000):
     total = i & 7
-def f(x):
+def f(x, what):
     while x < 0: x += 1
     return x + 1
 def work():
@@ -318,7 +318,7 @@ def work():
         return s
     return inner(40_000)
 for k in range(40_000):
-    f(k)
+    f(k, "text")
 work()
 del f
 """

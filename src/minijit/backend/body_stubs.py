@@ -240,8 +240,8 @@ define internal void @deepen(ptr %thread, i32 %more) alwaysinline {{
 def _finish(at: StubAddresses) -> str:
     return f"""
 ; Has the interpreter finish a chain's frames, the innermost first. The result of the outermost, or NULL with an
-; exception set.
-define internal ptr @finish(ptr %chain) {{
+; exception set. %near: whether the interpreter's loop has called the first region by itself.
+define internal ptr @finish(ptr %chain, i1 %near) {{
 entry:
   %result_at = alloca ptr
   %record_at = alloca i64
@@ -273,7 +273,7 @@ run:
   %frame = phi ptr [ %innermost, %start ], [ %innermost, %deliver_given ], [ %waiting, %deliver ], [ %waiting, %raise ]
   %left = phi i64 [ %count, %start ], [ %count, %deliver_given ], [ %left1, %deliver ], [ %left1, %raise ]
   %throws = phi i32 [ 0, %start ], [ 0, %deliver_given ], [ 0, %deliver ], [ %throwing, %raise ]
-  %result = call ptr @run_frame(ptr %thread, ptr %frame, i32 %throws)
+  %result = call ptr @run_frame(ptr %thread, ptr %frame, i32 %throws, i1 %near)
   %outermost = icmp eq i64 %left, 0
   br i1 %outermost, label %done, label %return
 done:
@@ -385,7 +385,9 @@ own:
 no:
   ret ptr null
 run:
-  %result = call ptr @finish(ptr %image)
+  %thread = call ptr @thread()
+  %near = call i1 @is_near(ptr %thread)
+  %result = call ptr @finish(ptr %image, i1 %near)
   ret ptr %result
 }
 """
@@ -427,7 +429,8 @@ given:
 run:
   %tracing_place = call ptr @at(ptr %thread, i64 {abi.THREAD.tracing})
   call void @add_to(ptr %tracing_place, i32 -1)
-  %made = call ptr @finish(ptr %some)
+  ; It is the interpreter's loop that has come to the event.
+  %made = call ptr @finish(ptr %some, i1 true)
   call void @add_to(ptr %tracing_place, i32 1)
   %raised = icmp eq ptr %made, null
   br i1 %raised, label %error, label %deliver

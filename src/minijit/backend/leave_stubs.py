@@ -152,7 +152,8 @@ tell:
   call void @ask(i64 {Call.EXIT:d}, i64 %record_word, i64 0, ptr %hot_at_place)
   br label %run
 run:
-  %result = call ptr @run_frame(ptr %thread, ptr %frame_memory, i32 0)
+  %near = call i1 @is_near(ptr %thread)
+  %result = call ptr @run_frame(ptr %thread, ptr %frame_memory, i32 0, i1 %near)
   ret ptr %result
 }}
 """
@@ -176,7 +177,8 @@ done:
 }}
 
 ; Has the interpreter run a frame from where it stands to its end; if it %throws, from the exception that is set.
-define internal ptr @run_frame(ptr %thread, ptr %frame, i32 %throws) {{
+; %near: whether the interpreter's loop has called the region by itself.
+define internal ptr @run_frame(ptr %thread, ptr %frame, i32 %throws, i1 %near) {{
 entry:
   %code = load ptr, ptr %frame
   %function_place = call ptr @at(ptr %frame, i64 {abi.FRAME.f_funcobj})
@@ -188,7 +190,7 @@ check:
   call void @freshen(ptr %code)
   br label %go
 go:
-  %amount = call i32 @relieve(ptr %thread)
+  %amount = call i32 @relieve_if(ptr %thread, i1 %near)
   %result = call ptr {c_function(at, "_PyEval_EvalFrameDefault")}(ptr %thread, ptr %frame, i32 %throws)
   %back = sub i32 0, %amount
   call void @relieve_by(ptr %thread, i32 %back)

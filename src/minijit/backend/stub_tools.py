@@ -295,8 +295,14 @@ done:
 ; Gives back the C recursion that the interpreter loop below us is about to take, if a call without us would take none;
 ; the amount given, to take back.
 define internal i32 @relieve(ptr %thread) alwaysinline {{
-  %shallow = call i1 @is_shallow(ptr %thread)
   %near = call i1 @is_near(ptr %thread)
+  %amount = call i32 @relieve_if(ptr %thread, i1 %near)
+  ret i32 %amount
+}}
+
+; The same in a stub that knows whether the interpreter's loop has called the region by itself.
+define internal i32 @relieve_if(ptr %thread, i1 %near) alwaysinline {{
+  %shallow = call i1 @is_shallow(ptr %thread)
   %free = and i1 %shallow, %near
   %amount = select i1 %free, i32 {EVAL_STACK_UNITS}, i32 0
   call void @relieve_by(ptr %thread, i32 %amount)
