@@ -1,4 +1,5 @@
-"""The kernels: one Python function each over scalars, with its arguments and the result it must give.
+"""The kernels: a Python function each over scalars, with its arguments and the result it must give. Some call
+themselves, or helpers.
 
 In: nothing. Out: `KERNELS`, in the order of the table. Every int stays below 2**63, unless the kernel is
 there to leave that range, so that C's and numba's wrapping ints give the interpreter's result. Kernels that
@@ -251,10 +252,59 @@ def sieve(limit):
     return primes
 
 
+def fib(n):
+    if n < 2:
+        return n
+    return fib(n - 1) + fib(n - 2)
+
+
+def tak(x, y, z):
+    if y >= x:
+        return z
+    return tak(tak(x - 1, y, z), tak(y - 1, z, x), tak(z - 1, x, y))
+
+
+def ackermann(m, n):
+    if m == 0:
+        return n + 1
+    if n == 0:
+        return ackermann(m - 1, 1)
+    return ackermann(m - 1, ackermann(m, n - 1))
+
+
+def queens(size, row, columns, down, up):
+    if row == size:
+        return 1
+    count = 0
+    free = ((1 << size) - 1) & ~(columns | down | up)
+    while free:
+        place = free & -free
+        free ^= place
+        count += queens(size, row + 1, columns | place, (down | place) << 1, (up | place) >> 1)
+    return count
+
+
+def curve(x):
+    return x * x * x - 2.0 * x + 1.0
+
+
+def integral(function, start, stop, strips):
+    step = (stop - start) / strips
+    total = function(start) + function(stop)
+    for i in range(1, strips):
+        total += (4.0 if i % 2 else 2.0) * function(start + i * step)
+    return total * step / 3.0
+
+
+def integrate(strips):
+    return integral(curve, 0.0, 2.0, strips)
+
+
 class Kernel(NamedTuple):
     """One row: `skips` names the peers that cannot run it, each with the reason.
 
-    With a `driver`, what is timed is `driver(function, *arguments)`: the driver stays plain Python.
+    With a `driver`, what is timed is `driver(function, *arguments)`: the driver stays plain Python. `helpers` are
+    functions that it calls, and that are compiled as it is.
     """
 
     function: Function
@@ -263,6 +313,7 @@ class Kernel(NamedTuple):
     skips: Mapping[str, str] = {}
     driver: Function | None = None
     note: str = ""
+    helpers: tuple[Function, ...] = ()
 
     @property
     def name(self) -> str:
@@ -297,6 +348,11 @@ KERNELS = [
     Kernel(sin_pow, (100_000,), -870536.6092067239, note="the time is libm's"),
     Kernel(factorials, (3_000,), 2840961000, BIGNUMS, note="leaves 63 bits in every round"),
     Kernel(sieve, (100_000,), 9592, note="lists are not compiled yet"),
+    Kernel(fib, (24,), 46368),
+    Kernel(tak, (18, 12, 6), 7),
+    Kernel(ackermann, (3, 5), 253),
+    Kernel(queens, (8, 0, 0, 0, 0), 92),
+    Kernel(integrate, (50_000,), 2.0000000000000058, helpers=(curve, integral)),
 ]
 
 

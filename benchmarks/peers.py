@@ -39,12 +39,23 @@ class Unavailable(Exception):
     """A peer is not installed, or has no form of this kernel."""
 
 
-def copy_function(function: Callable[..., Any], suffix: str) -> types.FunctionType:
+def copy_function(
+    function: Callable[..., Any], suffix: str, namespace: dict[str, Any] | None = None
+) -> types.FunctionType:
     """Give the same function with a code object of its own; the name keeps the two code objects unequal."""
     assert isinstance(function, types.FunctionType)
     name = f"{function.__name__}_{suffix}"
     code = function.__code__.replace(co_name=name)
-    return types.FunctionType(code, function.__globals__, name, function.__defaults__, function.__closure__)
+    namespace = function.__globals__ if namespace is None else namespace
+    return types.FunctionType(code, namespace, name, function.__defaults__, function.__closure__)
+
+
+def copy_kernel(kernel: Kernel, suffix: str, compiled: Callable[[Any], Any] = lambda function: function) -> Any:
+    """Give the kernel's function and its helpers in a namespace of their own, made into what a peer calls."""
+    namespace = dict(kernel.function.__globals__)
+    for function in (*kernel.helpers, kernel.function):
+        namespace[function.__name__] = compiled(copy_function(function, suffix, namespace))
+    return namespace[kernel.name]
 
 
 def call_of(kernel: Kernel, function: Callable[..., Any], suffix: str) -> Call:
@@ -52,7 +63,7 @@ def call_of(kernel: Kernel, function: Callable[..., Any], suffix: str) -> Call:
 
 
 def interpreted(kernel: Kernel) -> Call:
-    return call_of(kernel, copy_function(kernel.function, "plain"), "plain")
+    return call_of(kernel, copy_kernel(kernel, "plain"), "plain")
 
 
 def jitted(kernel: Kernel) -> Call:
@@ -60,7 +71,7 @@ def jitted(kernel: Kernel) -> Call:
         import minijit
     except ImportError as error:
         raise Unavailable(str(error)) from error
-    return call_of(kernel, minijit.jit(copy_function(kernel.function, "jit")), "jit")
+    return call_of(kernel, copy_kernel(kernel, "jit", minijit.jit), "jit")
 
 
 def numba_compiled(kernel: Kernel) -> Call:
@@ -68,7 +79,7 @@ def numba_compiled(kernel: Kernel) -> Call:
         import numba
     except ImportError as error:
         raise Unavailable("not installed") from error
-    return call_of(kernel, numba.njit(kernel.function), "numba")
+    return call_of(kernel, copy_kernel(kernel, "numba", numba.njit), "numba")
 
 
 def gcc_twin(kernel: Kernel) -> Call:

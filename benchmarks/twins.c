@@ -213,6 +213,50 @@ int64_t add(int64_t x, int64_t y) {
     return x + y;
 }
 
+int64_t fib(int64_t n) {
+    return n < 2 ? n : fib(n - 1) + fib(n - 2);
+}
+
+int64_t tak(int64_t x, int64_t y, int64_t z) {
+    return y >= x ? z : tak(tak(x - 1, y, z), tak(y - 1, z, x), tak(z - 1, x, y));
+}
+
+int64_t ackermann(int64_t m, int64_t n) {
+    if (m == 0)
+        return n + 1;
+    if (n == 0)
+        return ackermann(m - 1, 1);
+    return ackermann(m - 1, ackermann(m, n - 1));
+}
+
+int64_t queens(int64_t size, int64_t row, int64_t columns, int64_t down, int64_t up) {
+    if (row == size)
+        return 1;
+    int64_t count = 0, rest = (((int64_t)1 << size) - 1) & ~(columns | down | up);
+    while (rest) {
+        int64_t place = rest & -rest;
+        rest ^= place;
+        count += queens(size, row + 1, columns | place, (down | place) << 1, (up | place) >> 1);
+    }
+    return count;
+}
+
+static double curve(double x) {
+    return x * x * x - 2.0 * x + 1.0;
+}
+
+static double integral(double (*function)(double), double start, double stop, int64_t strips) {
+    double step = (stop - start) / strips;
+    double total = function(start) + function(stop);
+    for (int64_t i = 1; i < strips; i++)
+        total += (i % 2 ? 4.0 : 2.0) * function(start + i * step);
+    return total * step / 3.0;
+}
+
+double integrate(int64_t strips) {
+    return integral(curve, 0.0, 2.0, strips);
+}
+
 double sin_pow(int64_t count) {
     double total = 0.0;
     for (int64_t i = 1; i < count; i++) {

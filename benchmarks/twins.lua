@@ -206,6 +206,49 @@ function kernels.sieve(limit)
   return primes
 end
 
+function kernels.fib(n)
+  if n < 2 then return n end
+  return kernels.fib(n - 1) + kernels.fib(n - 2)
+end
+
+function kernels.tak(x, y, z)
+  if y >= x then return z end
+  local tak = kernels.tak
+  return tak(tak(x - 1, y, z), tak(y - 1, z, x), tak(z - 1, x, y))
+end
+
+function kernels.ackermann(m, n)
+  if m == 0 then return n + 1 end
+  if n == 0 then return kernels.ackermann(m - 1, 1) end
+  return kernels.ackermann(m - 1, kernels.ackermann(m, n - 1))
+end
+
+function kernels.queens(size, row, columns, down, up)
+  if row == size then return 1 end
+  local count = 0
+  local free = bit.band(bit.lshift(1, size) - 1, bit.bnot(bit.bor(columns, down, up)))
+  while free ~= 0 do
+    local place = bit.band(free, -free)
+    free = bit.bxor(free, place)
+    count = count + kernels.queens(
+      size, row + 1, bit.bor(columns, place), bit.lshift(bit.bor(down, place), 1), bit.rshift(bit.bor(up, place), 1))
+  end
+  return count
+end
+
+local function curve(x) return x * x * x - 2.0 * x + 1.0 end
+
+local function integral(f, start, stop, strips)
+  local step = (stop - start) / strips
+  local total = f(start) + f(stop)
+  for i = 1, strips - 1 do
+    total = total + (i % 2 == 1 and 4.0 or 2.0) * f(start + i * step)
+  end
+  return total * step / 3.0
+end
+
+function kernels.integrate(strips) return integral(curve, 0.0, 2.0, strips) end
+
 local function seconds_per_call(call, loops)
   local start = os.clock()
   for _ = 1, loops do call() end

@@ -103,8 +103,11 @@ def _version(code: Code, root: RootFacts, version: VersionFacts) -> str:
     named = [f"{name}: {kind.label}" for name, kind in zip(names, version.kinds, strict=False)]
     # What a loop has on the stack, its iterators, has no name.
     kinds = named + [kind.label for kind in version.kinds[len(names) :]]
-    entered = f"entered {times(version.entries)}" if version.entries else "never entered"
-    return f"compiled for ({', '.join(kinds)}), {version.size} bytes, {entered}"
+    made = f"compiled for ({', '.join(kinds)}), {version.size} bytes"
+    if root.root.point is EntryPoint.BODY:
+        # Which nobody counts.
+        return made
+    return f"{made}, {f'entered {times(version.entries)}' if version.entries else 'never entered'}"
 
 
 def _aborts(code: Code, history: Sequence[Event]) -> Iterator[str]:
