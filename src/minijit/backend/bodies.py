@@ -29,15 +29,28 @@ STACK_WORDS = ("low", "high", "floor")
 what runs now: every region that the interpreter enters sets it, and none of another thread can be in between."""
 MUCH, LITTLE = 3 << 20, 48 << 10
 """Bytes of C stack that calls of bodies may take there, and elsewhere: in threads that are not the main one."""
+TWIN_CALLS, TWIN_OPS = 2, 40
+"""How many calls of itself and how many ops a body may have that is inlined in itself."""
 SPARE = 9
 """Room under the recursion limit that must be left for a call: for the callee's frame, and those of the functions that
 are inlined in it (`inline.DEEPEST`)."""
 
 
-def body_head(region: Region) -> str:
-    """The name and prototype of a body."""
+def body_text(region: Region, lines: list[str]) -> list[str]:
+    """The text of a body's function.
+
+    A small one that calls itself, and has no loop, is inlined in itself once, as C compilers do it: it calls a twin,
+    which LLVM inlines, and which calls the function.
+    """
     values = "".join(f", {LLVM_TYPES[value.kind]} {name(value)}" for value in region.blocks[0].params)
-    return f"{ANSWER} @region(i32 %left{values})"
+    head, end = f"(i32 %left{values})", "}"
+    ops = [op for block in region.blocks for op in block.ops]
+    calls = sum(op.name == "call_body" and _callee(op).is_self for op in ops)
+    if not 0 < calls <= TWIN_CALLS or len(ops) > TWIN_OPS or any(op.name == "poll" for op in ops):
+        return [f"define {ANSWER} @region{head} {{", *lines, end]
+    outer = [line.replace(f"call {ANSWER} @region(", f"call {ANSWER} @twin(") for line in lines]
+    twin = f"define internal {ANSWER} @twin{head} alwaysinline {{"
+    return [twin, *lines, end, f"define {ANSWER} @region{head} {{", *outer, end]
 
 
 # Calling

@@ -20,7 +20,7 @@ import itertools
 from typing import TYPE_CHECKING, assert_never
 
 from minijit.backend import lower_ops
-from minijit.backend.bodies import body_head, give, give_image, give_object, give_value, one_word
+from minijit.backend.bodies import body_text, give, give_image, give_object, give_value, one_word
 from minijit.backend.emitter import LLVM_TYPES, Emitter, Target, name, pointer
 from minijit.backend.prelude import PRELUDE
 from minijit.backend.snapshots import LEFT_TAG, plain_return, raw_layout, return_exit, stub_returns
@@ -79,8 +79,10 @@ def lower(region: Region, target: Target, records: Sequence[int], prologue: Call
         _phis(emitter, number)
         emitter.lines.extend(lines)
     _exits(emitter)
-    head = body_head(region) if region.point is EntryPoint.BODY else "ptr @region(ptr %a, ptr %b, i64 %c, ptr %d)"
-    return "\n".join((PRELUDE, f"define {head} {{", *emitter.lines, "}", *METADATA, ""))
+    if region.point is EntryPoint.BODY:
+        return "\n".join((PRELUDE, *body_text(region, emitter.lines), *METADATA, ""))
+    head = "define ptr @region(ptr %a, ptr %b, i64 %c, ptr %d) {"
+    return "\n".join((PRELUDE, head, *emitter.lines, "}", *METADATA, ""))
 
 
 def _block_body(emitter: Emitter, block: Block, number: int) -> None:
