@@ -44,6 +44,8 @@ BENCHMARKS = """
     richards richards_super sqlalchemy_declarative sqlalchemy_imperative sqlglot_v2 sqlite_synth sympy telco tomli_loads
     tornado_http typing_runtime_protocols unpack_sequence xml_etree
 """.split()
+ARGUMENTS = {"async_tree": ["none"], "pickle": ["pickle"]}
+"""Of the benchmarks that want some."""
 KERNELS = Path(kernels.__file__)
 
 
@@ -102,7 +104,7 @@ def programs(rounds: int, names: list[str]) -> None:
     ratios = {}
     for name in names:
         script = Path(root, "data-files", "benchmarks", f"bm_{name}", "run_benchmark.py")
-        found = benchmark(script, rounds)
+        found = benchmark(script, ARGUMENTS.get(name, []), rounds)
         if isinstance(found, str):
             print(f"{name:<29} {found}", flush=True)
             continue
@@ -114,7 +116,7 @@ def programs(rounds: int, names: list[str]) -> None:
         print(f"geometric mean of {len(ratios)}: {mean:.3f}; most: {max(ratios, key=ratios.__getitem__)}")
 
 
-def benchmark(script: Path, rounds: int) -> tuple[float, float] | str:
+def benchmark(script: Path, arguments: list[str], rounds: int) -> tuple[float, float] | str:
     """The medians of a benchmark without minijit and with it; why there are none, if there are none."""
     samples: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds):
@@ -123,7 +125,7 @@ def benchmark(script: Path, rounds: int) -> tuple[float, float] | str:
             with tempfile.TemporaryDirectory() as directory:
                 out = Path(directory, "result.json")
                 command = [sys.executable, str(script), "-p", "1", "-n", "5", "-w", "2", "-q", "-o", str(out)]
-                command += ["--inherit-environ", "MINIJIT,HOME"]
+                command += ["--inherit-environ", "MINIJIT,HOME", *arguments]
                 done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=directory)
                 if not out.exists():
                     return (done.stderr.strip().splitlines() or ["it gave no result"])[-1]
