@@ -286,13 +286,6 @@ _ROWS = (
         "icmp ule i64 {tag}, {OBJECT_TAG}",
     ),
     Mutant(
-        "bools-given-as-ints",
-        "a callee gives its bools as ints",
-        "backend.bodies",
-        """give(e, e.let(f"zext {e.typed(value)} to i64"), TAGS["bool"])""",
-        """give(e, e.let(f"zext {e.typed(value)} to i64"), TAGS["int"])""",
-    ),
-    Mutant(
         "waiting-at-the-call",
         "a frame whose callee was left makes the call again",
         "build.inline",

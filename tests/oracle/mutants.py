@@ -17,7 +17,7 @@ from catalogue import CATALOGUE
 from runs import BUDGET, MIXED, Case
 from search import Finding, Search
 
-HANG = 60.0
+HANG = 25.0
 """Seconds."""
 
 
