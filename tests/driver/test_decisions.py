@@ -72,6 +72,21 @@ for _ in range(3000):
 assert len({(e.at, e.detail) for e in heard if isinstance(e, Aborted)}) >= 2, heard
 assert minijit.is_compiled(f), heard
 """,
+    "a function changes while minijit goes": """
+from minijit.driver import broken
+class Going:
+    def __getattr__(self, name):
+        return getattr(known, name)
+    def __call__(self, event):
+        minijit.disable()
+        return known(event)
+f = minijit.jit(made())
+for _ in range(200):
+    f(3)
+known, broken.FunctionEvent = broken.FunctionEvent, Going()
+f.__code__ = (lambda n: n).__code__
+assert f(3) == 3 and not minijit.is_enabled()
+""",
     "the policy taken on last decides for the loops": """
 asked = []
 class Asked(minijit.Policy):

@@ -85,10 +85,12 @@ class Broken:
     def on_watch(self, kind: int, event: int, subject: int, new: object) -> None:
         """A watcher's filter found something that concerns us."""
         work: Callable[[], object]
-        if self.registry.in_service is None:
+        # Another thread may switch minijit off meanwhile.
+        service = self.registry.in_service
+        if service is None:
             return
         if kind == Watched.DICT and event == DictEvent.DEALLOCATED:
-            regions = self.registry.in_service.forget_namespace(subject)
+            regions = service.forget_namespace(subject)
             work, roots = partial(self._namespace_gone, regions), [region.owner for region in regions]
         elif kind == Watched.FUNCTION:
             state, change = self.registry.functions.get(subject), FunctionEvent(event)
@@ -97,7 +99,7 @@ class Broken:
                 state.reference = None
             regions = []
             if change is not FunctionEvent.MODIFY_KWDEFAULTS:  # on which nobody relies
-                regions = self.registry.in_service.inlining(subject, ends=change is FunctionEvent.DESTROY)
+                regions = service.inlining(subject, ends=change is FunctionEvent.DESTROY)
             roots = [region.owner for region in regions] + ([state] if state is not None else [])
             work = partial(self._function_changed, change, state, new, regions)
         else:
