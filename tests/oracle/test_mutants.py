@@ -21,7 +21,11 @@ def test_a_mutant_stands_where_it_should(mutant: Mutant) -> None:
     compile(text, mutant.name, "exec")
 
 
+LATE = ("ranges-do-not-join", "left-loop-early", "boxes-kept", "iterator-not-written-back", "range-never-ends")
+"""Those that take half a minute and more: hundreds of programs, or one that does not end. `make stress` tries them."""
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LATE)) for n in CATALOGUE])
 def test_a_mutant_is_found(name: str) -> None:
     assert first_found(name) is not None, CATALOGUE[name].what

@@ -119,7 +119,7 @@ class Writer(Statements):
             self.lines += ["@jit", f"def {name}({', '.join(name for name, _ in parameters)}):"]
             scope = Scope(dict(parameters), fixed={counter})
             self.line(scope, f"global {', '.join(self.globals)}")
-            self.line(scope, f"if not 0 < {counter} < {7 if often else 40}:")
+            self.line(scope, f"if not 0 < {counter} < {6 if often else 20}:")
             last = self.of(self.result if self.chance(70) else "any", scope, 1)
             self.line(scope, f"    return {last if self.chance(80) else self.pick(OBJECTS).format(counter)}")
             for _ in range(1 + often):
