@@ -209,10 +209,11 @@ def f(n):
     return s
 on()
 begin = time.process_time()
-while time.process_time() < begin + 2: f(20_000)
+# On a machine that is busy, the first of two seconds may be gone before anything is compiled.
+while time.process_time() < begin + 2 or (all[0]._spent <= 0.01 and time.process_time() < begin + 30): f(20_000)
 [found] = all
 took = time.process_time() - begin
-print(0.01 < found._spent < max(checks.GRANTED, checks.SHARE * took) + 0.1, found._spent, took, file=sys.stdout)
+print(0.01 < found._spent < max(checks.GRANTED, checks.SHARE * took) + 0.3, found._spent, took, file=sys.stdout)
 """
 
 
