@@ -53,7 +53,7 @@ class Values:
 
 
 def told(noted: Noted) -> list[Change]:
-    assert noted.changes is not None
+    assert noted.are_all
     return list(noted.changes)
 
 
@@ -63,7 +63,7 @@ def told(noted: Noted) -> list[Change]:
 def test_nothing_is_due_in_the_beginning() -> None:
     changes = Changes()
     assert not changes.are_due
-    assert changes.noted() == Noted(0, ())
+    assert changes.noted() == Noted(0, (), are_all=True)
     changes.settle(0)
     assert not changes.are_due
 
@@ -73,10 +73,10 @@ def test_changes_are_due_until_they_are_settled(watched: Watching) -> None:
     expected = values.change(3)
     for _ in range(2):  # looking changes nothing
         assert watched.changes.are_due
-        assert watched.changes.noted() == Noted(3, tuple(expected))
+        assert watched.changes.noted() == Noted(3, tuple(expected), are_all=True)
     watched.changes.settle(3)
     assert not watched.changes.are_due
-    assert watched.changes.noted() == Noted(3, ())
+    assert watched.changes.noted() == Noted(3, (), are_all=True)
 
 
 def test_what_comes_up_meanwhile_stays_due(watched: Watching) -> None:
@@ -101,11 +101,11 @@ def test_as_many_as_there_is_room_for_are_told(watched: Watching, before: int) -
         assert watched.noted() == []
         expected = values.change(CAPACITY)
         assert told(watched.changes.noted()) == expected
-        values.change(1)
-        assert watched.changes.noted() == Noted(len(values.made), None)
-        values.change(2 * CAPACITY)
-        noted = watched.changes.noted()
-        assert noted == Noted(len(values.made), None)
+        for more in (1, 2 * CAPACITY):
+            values.change(more)
+            noted = watched.changes.noted()
+            latest = values.expected(0)[-CAPACITY:]
+            assert noted == Noted(len(values.made), tuple(latest), are_all=False)
         watched.changes.settle(noted.until)
         assert not watched.changes.are_due
 
@@ -122,9 +122,9 @@ def test_no_change_is_lost_where_room_runs_out_meanwhile(watched: Watching, wait
     assert watched.changes.are_due
     second = watched.changes.noted()
     assert second.until == waiting + late
-    assert second.changes is None or list(second.changes) == values.expected(waiting)
+    assert list(second.changes) == values.expected(waiting)[-CAPACITY:]
     # Little that came up late is no reason to give up on everything.
-    assert second.changes is not None or waiting + late > CAPACITY
+    assert second.are_all or waiting + late > CAPACITY
 
 
 @pytest.mark.parametrize("waiting", [1, 100, CAPACITY - 1, CAPACITY])
@@ -146,8 +146,9 @@ def test_what_is_told_is_what_was_noted(
     noted = watched.changes.noted()
     assert not left
     assert noted.until == waiting
-    assert noted.changes is None or list(noted.changes) == values.expected(0)[:waiting]
-    assert noted.changes is not None or waiting + late > CAPACITY
+    overwritten = max(waiting + late - CAPACITY, 0)
+    assert list(noted.changes) == values.expected(0)[overwritten:waiting]
+    assert noted.are_all == (not overwritten)
 
 
 def test_many_rounds_of_many_sizes(watched: Watching) -> None:
@@ -159,10 +160,8 @@ def test_many_rounds_of_many_sizes(watched: Watching) -> None:
         values.change(choice.choice([0, 1, 2, 17, 100, CAPACITY - 1, CAPACITY, 300]))
         noted = watched.changes.noted()
         assert noted.until == len(values.made)
-        if noted.changes is None:
-            assert noted.until - settled > CAPACITY
-        else:
-            assert list(noted.changes) == values.expected(settled)
+        assert noted.are_all == (noted.until - settled <= CAPACITY)
+        assert list(noted.changes) == values.expected(settled)[-CAPACITY:]
         settled = choice.randint(settled, noted.until)
         watched.changes.settle(settled)
         assert watched.changes.are_due == (settled < noted.until)
@@ -320,7 +319,7 @@ def test_nothing_is_lost_while_others_change_keys(watched: Watching, pause: int)
         watched.watch.watch_dict_key(namespace, name)
     values = {name: [object() for _ in range(times)] for name in names}
     running = len(names)
-    found: list[tuple[int, tuple[Change, ...] | None]] = []
+    found: list[tuple[int, Noted]] = []
 
     def work(name: str) -> None:
         nonlocal running
@@ -333,7 +332,7 @@ def test_nothing_is_lost_while_others_change_keys(watched: Watching, pause: int)
         while running or watched.changes.are_due:
             noted = watched.changes.noted()
             sum(range(1000 * pause))
-            found.append((noted.until - before, noted.changes))
+            found.append((noted.until - before, noted))
             before = noted.until
             watched.changes.settle(noted.until)
 
@@ -342,12 +341,10 @@ def test_nothing_is_lost_while_others_change_keys(watched: Watching, pause: int)
     order = {id(value): (name, n) for name in names for n, value in enumerate(values[name])}
     last = dict.fromkeys(names, -1)
     unknown = 0
-    for count, changes in found:
-        if changes is None:
-            unknown += count
-            continue
-        assert len(changes) == count
-        for one in changes:
+    for count, noted in found:
+        unknown += count - len(noted.changes)
+        assert noted.are_all == (len(noted.changes) == count)
+        for one in noted.changes:
             name, number = order[one.new]
             assert one == change(DictEvent.MODIFIED, namespace, name, values[name][number])
             assert last[name] < number

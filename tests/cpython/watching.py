@@ -68,7 +68,7 @@ class Watching:
     def noted(self) -> list[Change]:
         """The changes since the last time. Fails where there were too many to tell."""
         noted = self.changes.noted()
-        assert noted.changes is not None
+        assert noted.are_all
         self.changes.settle(noted.until)
         return list(noted.changes)
 

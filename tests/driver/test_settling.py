@@ -66,6 +66,35 @@ def test_more_changes_than_can_be_noted(run_python: RunPython) -> None:
     passes(run_python, MANY)
 
 
+STORMS = """
+FORM = "def f(x):\\n    s = 0\\n    for i in range(x): s += i * flag + abs(x)\\n    return s"
+with minijit.enable(LOW):
+    shared = {"flag": 0, "other": 1}
+    functions = []
+    for form in (FORM, FORM.replace("flag", "other")):
+        exec(form, shared)
+        functions.append(minijit.jit(shared["f"]))
+    f, aside = functions
+    for storm in range(8):
+        for n in range(1, 1000):
+            shared["flag"] = n * (storm + 1) % 7
+        for _ in range(40):
+            f(20)
+            aside(20)
+        assert f(20) == sum(i * shared["flag"] + 20 for i in range(20))
+        assert aside(20) == sum(i + 20 for i in range(20))
+    for one in functions:
+        stats = minijit.stats(one)
+        assert stats.live_regions and not stats.given_up, minijit.explain(one)
+        assert stats.kills <= 4, stats
+"""
+
+
+def test_storms_of_changes_leave_other_names_as_reliable_as_before(run_python: RunPython) -> None:
+    """Only the name that changes is read each time from then on; nothing is given up for it."""
+    passes(run_python, STORMS)
+
+
 FULL = """
 # The ring is full of what is being dealt with, when a subscriber's change comes on top.
 changed = 0

@@ -125,6 +125,17 @@ def test_changes_that_break_nothing_do_not_count(registry: Assumptions[Region]) 
     assert registry.volatile() == frozenset()
 
 
+def test_a_change_that_comes_before_the_region_counts_once(registry: Assumptions[Region]) -> None:
+    """If others relied on the key already, it is told of those."""
+    registry.add(K, A, SEVEN)
+    registry.count_for(A, K)
+    assert registry.kills == Counter({K: 1})
+    registry.add(K, B, EIGHT)
+    registry.count_for(B, K)
+    registry.broken_by(K, EIGHT)
+    assert registry.kills == Counter({K: 2})
+
+
 def test_keys_of_a_namespace(registry: Assumptions[Region]) -> None:
     registry.add(K, A, SEVEN)
     registry.add(OTHER, B, SEVEN)

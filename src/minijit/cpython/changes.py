@@ -8,7 +8,7 @@ counts, `written` and `settled`, and have the driver deal with what lies between
 
 In: changes, noted in their order. Out: the same, as addresses and hashes: by the time they are looked at the objects
 may be gone. Invariant: until `settle`, whoever looks sees that something is due. Where the ring has no room the oldest
-entries are overwritten; that everything changed is all that can be said then.
+entries are overwritten; anything may have changed then, and the latest changes are known.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What was noted until some moment. `changes` is None where there was more than could be noted."""
+    """What was noted until some moment: all of the changes, or the latest where there were more than have room."""
 
     until: int
-    changes: tuple[Change, ...] | None
+    changes: tuple[Change, ...]
+    are_all: bool
 
 
 class Changes:
@@ -93,11 +94,11 @@ class Changes:
     def noted(self) -> Noted:
         """Everything that is to be dealt with. More may come up meanwhile, and stays due."""
         until, since = raw.read_u64(self.written), raw.read_u64(self.settled)
-        if until - since > CAPACITY:
-            return Noted(until, None)
-        changes = tuple(self._entry(number % CAPACITY) for number in range(since, until))
+        first = max(since, until - CAPACITY)
+        changes = [self._entry(number % CAPACITY) for number in range(first, until)]
         # What came up meanwhile may have overwritten what was read.
-        return Noted(until, changes if raw.read_u64(self.written) - since <= CAPACITY else None)
+        oldest = raw.read_u64(self.written) - CAPACITY
+        return Noted(until, tuple(changes[max(oldest - first, 0) :]), are_all=oldest <= since)
 
     def settle(self, until: int) -> None:
         """What was noted until then has been dealt with: no one relies on what was there before."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from minijit.cpython.watch import DictEvent, FunctionEvent, Watched
 from minijit.events import KillReason
-from minijit.runtime.assume import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from minijit.driver.registry import Registry
     from minijit.driver.state import FunctionState, Installed, RootState
     from minijit.driver.turn import Turn
+    from minijit.runtime.assume import Key
     from minijit.runtime.stress import Strikes
 
 
@@ -50,11 +50,10 @@ class Broken:
         changes = self.registry.natives.changes
         while changes.are_due:
             noted = changes.noted()
-            if noted.changes is None:
+            for change in noted.changes:
+                self._break(change)
+            if not noted.are_all:
                 self._break_everything()
-            else:
-                for change in noted.changes:
-                    self._break(change)
             if self.strikes is not None and changes.has_struck:
                 self._strike(self.strikes)
             changes.settle(noted.until)
@@ -68,16 +67,21 @@ class Broken:
 
     def _break(self, change: Change) -> None:
         assumptions = self.registry.service.assumptions
-        new = UNKNOWN if change.hash is None else change.new
+        if change.hash is None:
+            self._break_all(assumptions.keys_of(change.namespace))
+            return
         for key in assumptions.keys_of(change.namespace):
-            if change.hash is None or hash(key[1]) == change.hash:
-                for installed in assumptions.broken_by(key, new):
+            if hash(key[1]) == change.hash:
+                for installed in assumptions.broken_by(key, change.new):
                     self.decisions.kill(installed, KillReason.GLOBAL, key[1])
 
     def _break_everything(self) -> None:
-        assumptions = self.registry.service.assumptions
-        for key in list(assumptions.dependents):
-            for installed in assumptions.broken_by(key, UNKNOWN):
+        self._break_all(list(self.registry.service.assumptions.dependents))
+
+    def _break_all(self, keys: list[Key]) -> None:
+        """Any of these may have changed: which, nobody knows, so none of them is the less reliable for it."""
+        for key in keys:
+            for installed in self.registry.service.assumptions.relying_on(key):
                 self.decisions.kill(installed, KillReason.GLOBAL, key[1])
 
     # ---- functions that change, and ends

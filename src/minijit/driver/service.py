@@ -180,11 +180,13 @@ class Service:
         self._rely(installed, assumptions, inlined)
         for f in inlined:
             if not f.holds:
+                self.inlined.count_for(installed, _key(f.function))
                 self.retire(installed)
                 return f.function.__qualname__
         for a in assumptions:
             # Compiling runs Python code, so other threads may have run as well.
             if a.namespace.get(a.name, _NOTHING) is not (_NOTHING if a.value is None else a.value.value):
+                self.assumptions.count_for(installed, (id(a.namespace), a.name))
                 self.retire(installed)
                 return a.name
         for index, address in enumerate(installed.records.addresses[: len(installed.exits)]):

@@ -2,7 +2,8 @@
 
 One registry. A change comes in as (namespace, name, new value); the regions that must be killed come out. Values are
 known by address, which is enough: a namespace holds the assumed value until the change that breaks the assumption.
-Names whose changes have killed regions `patience` times become *volatile*: the builder then reads them each time.
+Names whose changes have broken regions `patience` times, in service or under way, become *volatile*: the builder then
+reads them each time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Key = tuple[int, str]
 ABSENT = 0
 """What a region assumed of a name that was not there: the address of no object."""
 UNKNOWN = -1
-"""What a name may stand for after its whole namespace changed: nothing that anyone assumed."""
+"""What a function is after it changed: nothing that anyone assumed."""
 
 
 @dataclass(slots=True)
@@ -51,6 +52,11 @@ class Assumptions[R]:
         if broken:
             self.kills[key] += 1
         return broken
+
+    def count_for(self, region: R, key: Key) -> None:
+        """`key` changed before the region was known to rely on it; which counts, unless it will count for others."""
+        if self.relying_on(key) == [region]:
+            self.kills[key] += 1
 
     def relying_on(self, key: Key) -> list[R]:
         """The regions that rely on a key."""
