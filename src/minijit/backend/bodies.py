@@ -1,8 +1,8 @@
 """Bodies: regions that machine code calls with machine values, how they answer, and how they are called.
 
 The prototype is `{i64, i64} (i32, ...)`: how many more calls may be in each other comes first, then a word or a double
-for each argument that is a machine value. The answer is 64 bits and a tag (`snapshots.TAGS`, and what `body_stubs` says
-of others).
+for each argument that is a machine value. The answer is 64 bits and a tag (`snapshots.TAGS`, and what `image_stubs`
+says of others).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from minijit.backend.emitter import LLVM_TYPES, name, pointer
 from minijit.backend.lower_objects import UNPACKED, convert
 from minijit.backend.lower_table import Rows
 from minijit.backend.snapshots import LEFT_TAG, OBJECT_TAG, TAGS
-from minijit.cpython import abi
 from minijit.ir.region import Callee, Const, Kind, Operand
 
 if TYPE_CHECKING:
@@ -59,8 +58,7 @@ def body_text(region: Region, lines: list[str]) -> list[str]:
 @lowers("room")
 def _room(e: Emitter, op: Op) -> None:
     """A call may be made: it is not too deep, and nobody asks for anything."""
-    flag = e.let(f"load volatile i32, ptr {pointer(e.target.eval_breaker)}")
-    e.leave_unless(e.let(f"icmp eq i32 {flag}, 0"), op)
+    e.leave_unless(e.is_calm(), op)
     e.leave_unless(e.let(f"icmp sge i32 %left, {SPARE}"), op)
     floor = e.let(f"load i64, ptr {pointer(e.target.stack + 16)}")
     e.leave_unless(e.let(f"icmp uge i64 {_stack_pointer(e)}, {floor}"), op)
@@ -122,12 +120,10 @@ def _callee(op: Op) -> Callee:
     return callee.value
 
 
-def define_left(e: Emitter, *, own: int) -> None:
+def define_left(e: Emitter, left: str, *, own: int) -> None:
     """In the prologue of a region that the interpreter enters: how many calls the recursion limit has room for from
     there on, of which the region itself takes `own`, and how much C stack they may take."""
-    thread = e.let(f"call ptr {e.c_function('PyThreadState_Get')}()")
-    place = e.let(f"getelementptr i8, ptr {thread}, i64 {abi.THREAD.py_recursion_remaining}")
-    e.line(f"%left = sub i32 {e.let(f'load i32, ptr {place}')}, {own}")
+    e.line(f"%left = sub i32 {left}, {own}")
     here = _stack_pointer(e)
     low, high = (e.let(f"load i64, ptr {pointer(e.target.stack + at)}") for at in (0, 8))
     is_main = e.let(f"and i1 {e.let(f'icmp ugt i64 {here}, {low}')}, {e.let(f'icmp ult i64 {here}, {high}')}")

@@ -112,9 +112,6 @@ class Emitter:
         assert isinstance(operand, Value)
         return f"{name(operand)}.bits"
 
-    def constant_pointer(self, address: int) -> str:
-        return pointer(address)
-
     def c_function(self, symbol: str) -> str:
         return pointer(self.target.symbol(symbol))
 
@@ -151,6 +148,10 @@ class Emitter:
         some = self.let(f"icmp ne i64 {left}, 0")
         self.line(f"store i64 {self.let(f'select i1 {some}, i64 {left}, i64 {self.target.every}')}, ptr {countdown}")
         return self.let(f"and i1 {condition}, {some}")
+
+    def is_calm(self) -> str:
+        """Whether the interpreter is asked for nothing: no signal has come, no other thread waits for its turn."""
+        return self.let(f"icmp eq i32 {self.let(f'load volatile i32, ptr {pointer(self.target.eval_breaker)}')}, 0")
 
     def another_round(self, condition: str) -> str:
         """The condition of a poll; of one that ends the run, if it has gone on for long enough."""

@@ -10,15 +10,16 @@ having touched anything, when they are others. (For loops the stub that calls th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from minijit.backend.bodies import define_left
-from minijit.backend.emitter import name, pointer
-from minijit.backend.lower_objects import has_plain_keys, held, unbox
+from minijit.backend.emitter import pointer
+from minijit.backend.inputs import check_given, check_input, field_of, goes_to
+from minijit.backend.lower_objects import has_plain_keys, held
 from minijit.cpython import abi
 from minijit.cpython.changes import CAPACITY
-from minijit.ir.region import INPUT_RANGES, RANGE_STEPS, EntryKind, Kind
+from minijit.ir.region import EntryKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,17 +27,11 @@ if TYPE_CHECKING:
     from minijit.backend.emitter import Emitter
     from minijit.backend.snapshots import Placement
     from minijit.cpython.changes import Changes
-    from minijit.ir.region import FunctionKind, Value
+    from minijit.ir.region import FunctionKind
 
 FOREIGN_TOOLS = 0xFF & ~(1 << 5)
 """The bits of all monitoring tools but ours (`sys.monitoring.OPTIMIZER_ID` is 5)."""
 FOREIGN_WORD = int.from_bytes(bytes([FOREIGN_TOOLS]) * 8, "little", signed=True)
-
-_SCALARS = {
-    EntryKind.INT: Kind.INT,
-    EntryKind.FLOAT: Kind.FLOAT,
-    EntryKind.BOOL: Kind.BOOL,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,78 +60,57 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class CallEntry:
-    """What a call entry needs to know.
+class RegionEntry:
+    """What any entry needs to know.
 
-    `positional` is how many arguments a plain call has; `next` the address of the word that holds the next link of the
-    chain; `entries` that of a counter; `bind`, `watched` and `changed` those of stubs; `monitoring_version` that of the
-    interpreter's word. `modules` are those that must be plain modules still; `codes` are inlined, `depth` within each
-    other, and nobody else may watch them. `calls`: there are calls of other machine code. `given` are functions that
-    must stand in slots. `strikes`: see `_strike`. `trial` is None where nobody wants to know what
-    runs. `check` is None where no calls are done twice.
+    `next` is the address of the word that holds the next link of the chain; `entries` that of a counter. `modules` are
+    those that must be plain modules still; `codes` are inlined, `depth` within each other, and nobody else may watch
+    them. `calls`: there are calls of other machine code. `given` are functions that must stand in slots. `changes` is
+    where these are noted; `strikes`: see `_strike`. `trial` is None where nobody wants to know what runs.
     """
 
-    code: int
-    positional: int
-    simple: bool  # no keyword-only parameters: a plain call needs no binding
     next: int
     entries: int
-    bind: int
-    watched: int
-    changed: int
-    monitoring_version: int
-    changes: Changes
     modules: tuple[int, ...]
     codes: tuple[int, ...]
     depth: int
     calls: bool
     given: tuple[tuple[int, FunctionKind], ...]
+    changes: Changes
     strikes: bool
     trial: Trial | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallEntry:
+    """What a call entry needs to know beside that.
+
+    `positional` is how many arguments a plain call has; `bind`, `watched` and `changed` are the addresses of stubs,
+    `monitoring_version` that of the interpreter's word. `check` is None where no calls are done twice.
+    """
+
+    code: int
+    positional: int
+    simple: bool  # no keyword-only parameters: a plain call needs no binding
+    bind: int
+    watched: int
+    changed: int
+    monitoring_version: int
     check: Check | None
 
 
 @dataclass(frozen=True, slots=True)
 class LoopEntry:
-    """What a loop entry needs to know.
+    """What a loop entry needs to know beside that.
 
     `globals` and `builtins` are the namespaces that the frame must have; `in_namespace`: its locals must be the
-    globals. `placement` says where the frame has the region's slots; `next` is the address of the word that holds the
-    next link of the chain, and `entries` that of a counter. `modules`, `codes` and `depth` are as above.
-    `strikes`: where the changes are that come up by `_strike`, if it is wanted. `trial` as for a call.
+    globals. `placement` says where the frame has the region's slots.
     """
 
     globals: int
     builtins: int
     in_namespace: bool
     placement: Placement
-    next: int
-    entries: int
-    modules: tuple[int, ...]
-    codes: tuple[int, ...]
-    depth: int
-    calls: bool
-    given: tuple[tuple[int, FunctionKind], ...]
-    strikes: Changes | None
-    trial: Trial | None
-
-
-def _begin_run(e: Emitter, entries: int, trial: Trial | None) -> str:
-    """Everything is as the region wants it: the run is counted, and told of while that is new. The label of what comes
-    next."""
-    number = e.let(f"add i64 {e.let(f'load i64, ptr {pointer(entries)}')}, 1")
-    e.line(f"store i64 {number}, ptr {pointer(entries)}")
-    body = e.fresh_label()
-    if trial is not None:
-        told = e.fresh_label()
-        is_new = e.let(f"icmp ule i64 {number}, {RUNS}")
-        # Counted down from 0, it comes to no end.
-        e.line(f"store i64 {e.let(f'select i1 {is_new}, i64 {ROUNDS}, i64 0')}, ptr {e.rounds}")
-        e.line(f"br i1 {is_new}, label %{told}, label %{body}")
-        e.start(told)
-        e.line(f"store volatile i64 {trial.key}, ptr {pointer(trial.running)}")
-    e.line(f"br label %{body}")
-    return body
 
 
 def body_prologue(function: int) -> Callable[[Emitter], None]:
@@ -148,97 +122,151 @@ def body_prologue(function: int) -> Callable[[Emitter], None]:
     return prologue
 
 
-def _count_rounds(e: Emitter, trial: Trial | None) -> None:
-    """At the very beginning, where LLVM makes a register of it."""
-    if trial is not None:
-        e.rounds = e.let("alloca i64")
-
-
-def _field(e: Emitter, base: str, offset: int, llvm_type: str) -> str:
-    return e.let(f"load {llvm_type}, ptr {e.let(f'getelementptr i8, ptr {base}, i64 {offset}')}")
-
-
-def _define(e: Emitter, value: Value, text: str) -> None:
-    same = {Kind.INT: "add i64 {}, 0", Kind.FLOAT: "fadd double {}, -0.0", Kind.BOOL: "and i1 {}, true"}[value.kind]
-    e.line(f"{name(value)} = {same.format(text)}")
-
-
-def _goes_to(e: Emitter, label: str) -> Callable[[str], None]:
-    """A check: goes on if its condition holds, else to `label`."""
-
-    def check(condition: str) -> None:
-        onward = e.fresh_label()
-        e.line(f"br i1 {condition}, label %{onward}, label %{label}, !prof !0")
-        e.start(onward)
-
-    return check
-
-
-def call_prologue(entry: CallEntry) -> Callable[[Emitter], None]:
+def call_prologue(entry: RegionEntry, call: CallEntry) -> Callable[[Emitter], None]:
     """The prologue of a vectorcall."""
 
     def prologue(e: Emitter) -> None:
         _count_rounds(e, entry.trial)
-        _check_watched(e, entry)
+        _check_watched(e, call)
         if entry.strikes:
             _strike(e, entry.changes)
         _check_changes(e, entry.changes)
-        _check_modules(e, entry.modules, _goes_to(e, "miss"))
+        _check_modules(e, entry.modules, goes_to(e, "miss"))
         # The frame of the function itself is not there yet.
-        _check_depth(e, entry.depth + 1)
+        _check_depth(e, entry, own=1)
         _check_inlined(e, entry.codes)
-        if entry.calls:
-            define_left(e, own=1)
-        _bind(e, entry)
+        _bind(e, call)
         for slot, kind in enumerate(e.region.entry_kinds):
             if kind is EntryKind.OBJECT:
                 continue
             place = e.let(f"getelementptr ptr, ptr {e.args}, i64 {slot}")
-            _input(e, slot, kind, e.let(f"load ptr, ptr {place}"), _goes_to(e, "miss"))
+            check_input(e, slot, kind, e.let(f"load ptr, ptr {place}"), goes_to(e, "miss"))
         for slot, function in entry.given:
             place = e.let(f"getelementptr ptr, ptr {e.args}, i64 {slot}")
-            _check_given(e, function, e.let(f"load ptr, ptr {place}"), _goes_to(e, "miss"))
-        if entry.check is not None:
-            _check(e, entry.check)
+            check_given(e, function, e.let(f"load ptr, ptr {place}"), goes_to(e, "miss"))
+        if call.check is not None:
+            _check(e, call.check)
         body = _begin_run(e, entry.entries, entry.trial)
-        _call_asides(e, entry)
+        _call_asides(e, entry.next, call)
         e.start(body)
 
     return prologue
 
 
-def _call_asides(e: Emitter, entry: CallEntry) -> None:
+def _call_asides(e: Emitter, next: int, call: CallEntry) -> None:
     """The ways out of a call entry: the next version, and the stubs for watched code and for changes."""
     e.start("miss")
-    onward = e.let(f"load ptr, ptr {pointer(entry.next)}")
+    onward = e.let(f"load ptr, ptr {pointer(next)}")
     result = e.let(f"musttail call ptr {onward}(ptr %a, ptr %b, i64 %c, ptr %d)")
     e.line(f"ret ptr {result}")
-    stubs = {"watched": entry.watched, "changed": entry.changed}
-    if entry.check is not None:
-        stubs |= {"checked": entry.check.checked, "plainly": entry.check.plainly}
+    stubs = {"watched": call.watched, "changed": call.changed}
+    if call.check is not None:
+        stubs |= {"checked": call.check.checked, "plainly": call.check.plainly}
     for label, stub in stubs.items():
         e.start(label)
         result = e.let(f"musttail call ptr {pointer(stub)}(ptr %a, ptr %b, i64 %c, ptr %d)")
         e.line(f"ret ptr {result}")
 
 
-def _check_watched(e: Emitter, entry: CallEntry) -> None:
+def _check_watched(e: Emitter, call: CallEntry) -> None:
     """Goes to the stub when the code's instrumentation is out of date, or a tool that is not ours wants events of
     it."""
-    check = _goes_to(e, "watched")
-    wanted = e.let(f"load i64, ptr {pointer(entry.monitoring_version)}")
-    have = e.let(f"load i64, ptr {pointer(entry.code + abi.CODE.instrumentation_version)}")
+    check = goes_to(e, "watched")
+    wanted = e.let(f"load i64, ptr {pointer(call.monitoring_version)}")
+    have = e.let(f"load i64, ptr {pointer(call.code + abi.CODE.instrumentation_version)}")
     check(e.let(f"icmp eq i64 {wanted}, {have}"))
-    monitoring = e.let(f"load ptr, ptr {pointer(entry.code + abi.CODE.monitoring)}")
+    monitoring = e.let(f"load ptr, ptr {pointer(call.code + abi.CODE.monitoring)}")
     check(e.let(f"icmp ne ptr {monitoring}, null"))
     check(_unwatched(e, monitoring))
+
+
+def _bind(e: Emitter, call: CallEntry) -> None:
+    """The argument array: the caller's if it fits as it is, else what the stub makes of keywords and defaults."""
+    count = e.let("and i64 %c, 9223372036854775807")
+    fits = e.let(f"icmp eq i64 {count}, {call.positional if call.simple else -1}")
+    bare = e.let("icmp eq ptr %d, null")
+    plain = e.let(f"and i1 {fits}, {bare}")
+    here, stub, bound = e.label, e.fresh_label(), e.fresh_label()
+    e.line(f"br i1 {plain}, label %{bound}, label %{stub}, !prof !0")
+    e.start(stub)
+    made = e.let(f"call ptr {pointer(call.bind)}(ptr %a, ptr %b, i64 %c, ptr %d)")
+    failed = e.let(f"icmp eq ptr {made}, null")
+    e.line(f"br i1 {failed}, label %miss, label %{bound}")
+    e.start(bound)
+    e.args = e.let(f"phi ptr [ %b, %{here} ], [ {made}, %{stub} ]")
+
+
+def _check(e: Emitter, check: Check) -> None:
+    """Goes to a stub if this call is part of one that the interpreter does for the second time; and if this call, of
+    those that the region takes, is to be done twice: the countdown is at its end."""
+    interpreting = e.let(f"load i64, ptr {pointer(check.interpreting)}")
+    goes_to(e, "plainly")(e.let(f"icmp eq i64 {interpreting}, 0"))
+    left = e.let(f"add i64 {e.let(f'load i64, ptr {pointer(check.countdown)}')}, -1")
+    e.line(f"store i64 {left}, ptr {pointer(check.countdown)}")
+    goes_to(e, "checked")(e.let(f"icmp ne i64 {left}, 0"))
 
 
 def _check_changes(e: Emitter, changes: Changes) -> None:
     """Goes to the stub when the region may rely on something that has changed."""
     written = e.let(f"load i64, ptr {pointer(changes.written)}")
     settled = e.let(f"load i64, ptr {pointer(changes.settled)}")
-    _goes_to(e, "changed")(e.let(f"icmp eq i64 {written}, {settled}"))
+    goes_to(e, "changed")(e.let(f"icmp eq i64 {written}, {settled}"))
+
+
+def loop_prologue(entry: RegionEntry, loop: LoopEntry) -> Callable[[Emitter], None]:
+    """The prologue of a region that is entered in a live frame: %a is the frame."""
+
+    def prologue(e: Emitter) -> None:
+        _count_rounds(e, entry.trial)
+        if entry.strikes:
+            _strike(e, entry.changes)
+        e.placement = loop.placement
+        check = goes_to(e, "miss")
+        _check_namespaces(e, loop, check)
+        _check_modules(e, entry.modules, check)
+        _check_depth(e, entry, own=0)
+        _check_inlined(e, entry.codes)
+        for slot, kind in enumerate(e.region.entry_kinds):
+            # A local may be empty. A name that is written must be there: a new key has its place among others.
+            if kind is EntryKind.OBJECT and loop.placement.name(slot) is None:
+                continue
+            object = held(e, slot)
+            if kind is not EntryKind.UNBOUND:
+                check(e.let(f"icmp ne ptr {object}, null"))
+            check_input(e, slot, kind, object, check)
+        for slot, function in entry.given:
+            object = held(e, slot)
+            check(e.let(f"icmp ne ptr {object}, null"))
+            check_given(e, function, object, check)
+        body = _begin_run(e, entry.entries, entry.trial)
+        _loop_miss(e, entry.next)
+        e.start(body)
+
+    return prologue
+
+
+def _check_namespaces(e: Emitter, loop: LoopEntry, check: Callable[[str], None]) -> None:
+    """The frame's are those that the region was made for, and to look for a name there runs no Python code."""
+    wanted = {abi.FRAME.f_globals: loop.globals, abi.FRAME.f_builtins: loop.builtins}
+    if loop.in_namespace:
+        wanted[abi.FRAME.f_locals] = loop.globals
+    for offset, address in wanted.items():
+        check(e.let(f"icmp eq i64 {field_of(e, '%a', offset, 'i64')}, {address}"))
+    if loop.placement.names:
+        check(has_plain_keys(e, pointer(loop.globals)))
+
+
+def _loop_miss(e: Emitter, next: int) -> None:
+    """The slots hold other types: the next version, or NULL from the last."""
+    e.start("miss")
+    onward = e.let(f"load ptr, ptr {pointer(next)}")
+    last = e.let(f"icmp eq ptr {onward}, null")
+    e.line(f"br i1 {last}, label %none, label %another")
+    e.start("another")
+    result = e.let(f"musttail call ptr {onward}(ptr %a, ptr %b, i64 %c, ptr %d)")
+    e.line(f"ret ptr {result}")
+    e.start("none")
+    e.line("ret ptr null")
 
 
 def _strike(e: Emitter, changes: Changes) -> None:
@@ -258,16 +286,6 @@ def _strike(e: Emitter, changes: Changes) -> None:
     e.start(onward)
 
 
-def _check(e: Emitter, check: Check) -> None:
-    """Goes to a stub if this call is part of one that the interpreter does for the second time; and if this call, of
-    those that the region takes, is to be done twice: the countdown is at its end."""
-    interpreting = e.let(f"load i64, ptr {pointer(check.interpreting)}")
-    _goes_to(e, "plainly")(e.let(f"icmp eq i64 {interpreting}, 0"))
-    left = e.let(f"add i64 {e.let(f'load i64, ptr {pointer(check.countdown)}')}, -1")
-    e.line(f"store i64 {left}, ptr {pointer(check.countdown)}")
-    _goes_to(e, "checked")(e.let(f"icmp ne i64 {left}, 0"))
-
-
 def _check_modules(e: Emitter, modules: tuple[int, ...], check: Callable[[str], None]) -> None:
     """Nothing tells when a module is given another class, whose attributes may be anything."""
     for module in modules:
@@ -275,17 +293,23 @@ def _check_modules(e: Emitter, modules: tuple[int, ...], check: Callable[[str], 
         check(e.let(f"icmp eq i64 {kind}, {id(ModuleType)}"))
 
 
-def _check_depth(e: Emitter, depth: int) -> None:
-    """The recursion limit has room for the frames of so many calls."""
+def _check_depth(e: Emitter, entry: RegionEntry, *, own: int) -> None:
+    """The recursion limit has room for the frames of the calls that are inlined, and for the `own` frames that are not
+    there yet. How many more calls it has room for is kept for those of other machine code."""
+    depth = entry.depth + own
+    if not depth and not entry.calls:
+        return
+    thread = e.let(f"call ptr {e.c_function('PyThreadState_Get')}()")
+    left = field_of(e, thread, abi.THREAD.py_recursion_remaining, "i32")
     if depth:
-        thread = e.let(f"call ptr {e.c_function('PyThreadState_Get')}()")
-        left = _field(e, thread, abi.THREAD.py_recursion_remaining, "i32")
-        _goes_to(e, "miss")(e.let(f"icmp sge i32 {left}, {depth}"))
+        goes_to(e, "miss")(e.let(f"icmp sge i32 {left}, {depth}"))
+    if entry.calls:
+        define_left(e, left, own=own)
 
 
 def _check_inlined(e: Emitter, codes: tuple[int, ...]) -> None:
     """Nobody watches the functions that are inlined."""
-    check = _goes_to(e, "miss")
+    check = goes_to(e, "miss")
     for code in codes:
         monitoring = e.let(f"load ptr, ptr {pointer(code + abi.CODE.monitoring)}")
         some, none = e.fresh_label(), e.fresh_label()
@@ -299,143 +323,30 @@ def _check_inlined(e: Emitter, codes: tuple[int, ...]) -> None:
 def _unwatched(e: Emitter, monitoring: str) -> str:
     """Whether no foreign tool bit is set in the 15 bytes of active monitors, read as two overlapping words."""
     start = abi.MONITORING.active_monitors
-    words = e.let(f"or i64 {_field(e, monitoring, start, 'i64')}, {_field(e, monitoring, start + 7, 'i64')}")
+    words = e.let(f"or i64 {field_of(e, monitoring, start, 'i64')}, {field_of(e, monitoring, start + 7, 'i64')}")
     foreign = e.let(f"and i64 {words}, {FOREIGN_WORD}")
     return e.let(f"icmp eq i64 {foreign}, 0")
 
 
-def _bind(e: Emitter, entry: CallEntry) -> None:
-    """The argument array: the caller's if it fits as it is, else what the stub makes of keywords and defaults."""
-    count = e.let("and i64 %c, 9223372036854775807")
-    fits = e.let(f"icmp eq i64 {count}, {entry.positional if entry.simple else -1}")
-    bare = e.let("icmp eq ptr %d, null")
-    plain = e.let(f"and i1 {fits}, {bare}")
-    here, stub, bound = e.label, e.fresh_label(), e.fresh_label()
-    e.line(f"br i1 {plain}, label %{bound}, label %{stub}, !prof !0")
-    e.start(stub)
-    made = e.let(f"call ptr {pointer(entry.bind)}(ptr %a, ptr %b, i64 %c, ptr %d)")
-    failed = e.let(f"icmp eq ptr {made}, null")
-    e.line(f"br i1 {failed}, label %miss, label %{bound}")
-    e.start(bound)
-    e.args = e.let(f"phi ptr [ %b, %{here} ], [ {made}, %{stub} ]")
+def _count_rounds(e: Emitter, trial: Trial | None) -> None:
+    """At the very beginning, where LLVM makes a register of it."""
+    if trial is not None:
+        e.rounds = e.let("alloca i64")
 
 
-def _input(e: Emitter, slot: int, kind: EntryKind, object: str, check: Callable[[str], None]) -> None:
-    """Checks one slot's object and defines the inputs that come of it."""
-    values = {field: value for number, field, value in e.region.inputs() if number == slot}
-    match kind:
-        case EntryKind.INT | EntryKind.FLOAT | EntryKind.BOOL:
-            _define(e, values["value"], unbox(e, _SCALARS[kind], object, check))
-        case EntryKind.SMALL_INT | EntryKind.NATURAL | EntryKind.SHORT:
-            value = unbox(e, Kind.INT, object, check)
-            check(_within(e, value, INPUT_RANGES[kind]))
-            _define(e, values["value"], value)
-        case EntryKind.NONE:
-            check(e.let(f"icmp eq ptr {object}, {pointer(id(None))}"))
-        case EntryKind.UNBOUND:
-            check(e.let(f"icmp eq ptr {object}, null"))
-        case EntryKind.RANGE_ITERATOR:
-            _range_iterator(e, object, values, check)
-        case EntryKind.RANGE_UP | EntryKind.RANGE_DOWN:
-            _short_range(e, object, kind, values, check)
-        case EntryKind.OBJECT:
-            return
-
-
-def _check_given(e: Emitter, kind: FunctionKind, object: str, check: Callable[[str], None]) -> None:
-    """The object is a function of this kind."""
-    check(e.let(f"icmp eq i64 {_field(e, object, abi.OBJECT.ob_type, 'i64')}, {id(FunctionType)}"))
-    layout = abi.FUNCTION
-    wanted = {layout.func_code: kind.code, layout.func_globals: kind.globals, layout.func_builtins: kind.builtins}
-    for offset, address in wanted.items():
-        check(e.let(f"icmp eq i64 {_field(e, object, offset, 'i64')}, {address}"))
-
-
-def _within(e: Emitter, value: str, ends: tuple[int, int]) -> str:
-    """Whether an int is between two ends, as one unsigned comparison."""
-    moved = e.let(f"sub i64 {value}, {ends[0]}")
-    return e.let(f"icmp ule i64 {moved}, {ends[1] - ends[0]}")
-
-
-def _short_range(
-    e: Emitter, object: str, kind: EntryKind, values: dict[str, Value], check: Callable[[str], None]
-) -> None:
-    """An iterator whose step is known, as the start and stop of its range."""
-    _check_iterator(e, object, check)
-    layout = abi.RANGE_ITERATOR
-    start, step, length = (_field(e, object, at, "i64") for at in (layout.start, layout.step, layout.length))
-    stop = e.let(f"{'add' if kind is EntryKind.RANGE_UP else 'sub'} i64 {start}, {length}")
-    check(e.let(f"icmp eq i64 {step}, {RANGE_STEPS[kind]}"))
-    for field, value in (("start", start), ("stop", stop)):
-        check(_within(e, value, INPUT_RANGES[kind]))
-        _define(e, values[field], value)
-
-
-def _check_iterator(e: Emitter, object: str, check: Callable[[str], None]) -> None:
-    check(e.let(f"icmp eq i64 {_field(e, object, abi.OBJECT.ob_type, 'i64')}, {id(type(iter(range(0))))}"))
-    # Held by this frame alone: two slots cannot be the same iterator.
-    check(e.let(f"icmp eq i64 {_field(e, object, abi.OBJECT.ob_refcnt, 'i64')}, 1"))
-
-
-def _range_iterator(e: Emitter, object: str, values: dict[str, Value], check: Callable[[str], None]) -> None:
-    _check_iterator(e, object, check)
-    for field, value in values.items():
-        _define(e, value, _field(e, object, getattr(abi.RANGE_ITERATOR, field), "i64"))
-
-
-def loop_prologue(entry: LoopEntry) -> Callable[[Emitter], None]:
-    """The prologue of a region that is entered in a live frame: %a is the frame."""
-
-    def prologue(e: Emitter) -> None:
-        _count_rounds(e, entry.trial)
-        if entry.strikes is not None:
-            _strike(e, entry.strikes)
-        e.placement = entry.placement
-        check = _goes_to(e, "miss")
-        _check_namespaces(e, entry, check)
-        _check_modules(e, entry.modules, check)
-        _check_depth(e, entry.depth)
-        _check_inlined(e, entry.codes)
-        if entry.calls:
-            define_left(e, own=0)
-        for slot, kind in enumerate(e.region.entry_kinds):
-            # A local may be empty. A name that is written must be there: a new key has its place among others.
-            if kind is EntryKind.OBJECT and entry.placement.name(slot) is None:
-                continue
-            object = held(e, slot)
-            if kind is not EntryKind.UNBOUND:
-                check(e.let(f"icmp ne ptr {object}, null"))
-            _input(e, slot, kind, object, check)
-        for slot, function in entry.given:
-            object = held(e, slot)
-            check(e.let(f"icmp ne ptr {object}, null"))
-            _check_given(e, function, object, check)
-        body = _begin_run(e, entry.entries, entry.trial)
-        _loop_miss(e, entry)
-        e.start(body)
-
-    return prologue
-
-
-def _check_namespaces(e: Emitter, entry: LoopEntry, check: Callable[[str], None]) -> None:
-    """The frame's are those that the region was made for, and to look for a name there runs no Python code."""
-    wanted = {abi.FRAME.f_globals: entry.globals, abi.FRAME.f_builtins: entry.builtins}
-    if entry.in_namespace:
-        wanted[abi.FRAME.f_locals] = entry.globals
-    for offset, address in wanted.items():
-        check(e.let(f"icmp eq i64 {_field(e, '%a', offset, 'i64')}, {address}"))
-    if entry.placement.names:
-        check(has_plain_keys(e, pointer(entry.globals)))
-
-
-def _loop_miss(e: Emitter, entry: LoopEntry) -> None:
-    """The slots hold other types: the next version, or NULL from the last."""
-    e.start("miss")
-    onward = e.let(f"load ptr, ptr {pointer(entry.next)}")
-    last = e.let(f"icmp eq ptr {onward}, null")
-    e.line(f"br i1 {last}, label %none, label %another")
-    e.start("another")
-    result = e.let(f"musttail call ptr {onward}(ptr %a, ptr %b, i64 %c, ptr %d)")
-    e.line(f"ret ptr {result}")
-    e.start("none")
-    e.line("ret ptr null")
+def _begin_run(e: Emitter, entries: int, trial: Trial | None) -> str:
+    """Everything is as the region wants it: the run is counted, and told of while that is new. The label of what comes
+    next."""
+    number = e.let(f"add i64 {e.let(f'load i64, ptr {pointer(entries)}')}, 1")
+    e.line(f"store i64 {number}, ptr {pointer(entries)}")
+    body = e.fresh_label()
+    if trial is not None:
+        told = e.fresh_label()
+        is_new = e.let(f"icmp ule i64 {number}, {RUNS}")
+        # Counted down from 0, it comes to no end.
+        e.line(f"store i64 {e.let(f'select i1 {is_new}, i64 {ROUNDS}, i64 0')}, ptr {e.rounds}")
+        e.line(f"br i1 {is_new}, label %{told}, label %{body}")
+        e.start(told)
+        e.line(f"store volatile i64 {trial.key}, ptr {pointer(trial.running)}")
+    e.line(f"br label %{body}")
+    return body

@@ -5,7 +5,7 @@ with the prototype `ptr (ptr, ptr, i64, ptr)`, which is that of a vectorcall. Ev
 on to has the same prototype, so that it is reached by a tail call: while Python code runs on behalf of a region no
 native frame of that region exists, and its memory can be freed at any moment. A body, which machine code calls, gets
 and gives machine values instead; it and its callers come to an end as well before any Python code runs (see
-`body_stubs`).
+`image_stubs`).
 
 Blocks become LLVM blocks of the same number, block parameters phi instructions, each exit one cold block that stores
 the values its snapshot needs into the raw buffer (see `snapshots`) and tail-calls the leave stub. What an op becomes

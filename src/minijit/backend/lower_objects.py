@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minijit.backend.emitter import pointer
 from minijit.backend.lower_table import Rows
 from minijit.backend.snapshots import TAGS
 from minijit.cpython import abi
@@ -112,8 +113,7 @@ def _guard_quiet(e: Emitter, op: Op) -> None:
 
 @lowers("poll")
 def _poll(e: Emitter, op: Op) -> None:
-    flag = e.let(f"load volatile i32, ptr {e.constant_pointer(e.target.eval_breaker)}")
-    e.leave_unless(e.another_round(e.let(f"icmp eq i32 {flag}, 0")), op)
+    e.leave_unless(e.another_round(e.is_calm()), op)
 
 
 def _unbox_int(e: Emitter, address: str, fail: Callable[[str], None]) -> str:
@@ -149,7 +149,7 @@ def unbox(e: Emitter, kind: Kind, address: str, fail: Callable[[str], None]) -> 
             place = e.let(f"getelementptr i8, ptr {address}, i64 {abi.FLOAT.ob_fval}")
             return e.let(f"load double, ptr {place}")
         case Kind.BOOL:
-            return e.let(f"icmp eq ptr {address}, {e.constant_pointer(id(True))}")
+            return e.let(f"icmp eq ptr {address}, {pointer(id(True))}")
         case _:
             return _unbox_int(e, address, fail)
 
@@ -164,7 +164,7 @@ def has_plain_keys(e: Emitter, namespace: str) -> str:
 def look_up(e: Emitter, namespace: str, key: str) -> str:
     """What a dict with plain keys has under one; the key is kept alive by others."""
     find = e.c_function("_PyDict_GetItem_KnownHash")
-    return e.let(f"call ptr {find}(ptr {namespace}, ptr {e.constant_pointer(id(key))}, i64 {hash(key)})")
+    return e.let(f"call ptr {find}(ptr {namespace}, ptr {pointer(id(key))}, i64 {hash(key)})")
 
 
 def held(e: Emitter, slot: int) -> str:
@@ -183,7 +183,7 @@ def _load_global(e: Emitter, op: Op) -> None:
     """
     namespace, key = (a.value for a in op.args if isinstance(a, Const))
     assert isinstance(key, str)
-    place = e.constant_pointer(id(namespace))
+    place = pointer(id(namespace))
     e.leave_unless(has_plain_keys(e, place), op)
     found = look_up(e, place, key)
     e.leave_unless(e.let(f"icmp ne ptr {found}, null"), op)
@@ -217,9 +217,9 @@ def _call_pure(e: Emitter, op: Op) -> None:
     assert op.result is not None
     boxes = [_boxed(e, argument) for argument in arguments]
     for position, box in enumerate(boxes):
-        e.line(f"store ptr {box}, ptr {e.constant_pointer(e.target.raw + 8 * position)}")
-    array = e.constant_pointer(e.target.raw)
-    call = f"{e.c_function('PyObject_Vectorcall')}(ptr {e.constant_pointer(id(function.value))}, ptr {array}"
+        e.line(f"store ptr {box}, ptr {pointer(e.target.raw + 8 * position)}")
+    array = pointer(e.target.raw)
+    call = f"{e.c_function('PyObject_Vectorcall')}(ptr {pointer(id(function.value))}, ptr {array}"
     result = e.let(f"call ptr {call}, i64 {len(boxes)}, ptr null)")
     for box in boxes:
         e.line(f"call void {e.c_function('Py_DecRef')}(ptr {box})")
@@ -233,7 +233,7 @@ def _call_pure(e: Emitter, op: Op) -> None:
 def _boxed(e: Emitter, operand: Operand) -> str:
     """A new reference to the operand as an object."""
     if isinstance(operand, Const):
-        address = e.constant_pointer(id(operand.value))
+        address = pointer(id(operand.value))
         e.incref(address)
         return address
     match operand.kind:
@@ -242,7 +242,7 @@ def _boxed(e: Emitter, operand: Operand) -> str:
         case Kind.FLOAT:
             return e.let(f"call ptr {e.c_function('PyFloat_FromDouble')}({e.typed(operand)})")
         case Kind.BOOL:
-            true, false = (e.constant_pointer(id(x)) for x in (True, False))
+            true, false = (pointer(id(x)) for x in (True, False))
             return e.let(f"select i1 {e.use(operand)}, ptr {true}, ptr {false}")
         case _:
             raise AssertionError(operand)

@@ -63,7 +63,7 @@ RAW_WORDS = 4096
 TAGS = {"unbound": 0, "none": 1, "int": 2, "float": 3, "bool": 4}
 """What stands in the tag of a value of kind `any`."""
 OBJECT_TAG, LEFT_TAG = 5, 6
-"""What else a body may answer (see `body_stubs`)."""
+"""What else a body may answer (see `image_stubs`)."""
 
 
 class Make(enum.IntEnum):

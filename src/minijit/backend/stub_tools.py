@@ -84,6 +84,14 @@ define internal void @decref(ptr %object) {{
   ret void
 }}
 
+; To a 32-bit word, such as those of a thread's state.
+define internal void @add_to(ptr %place, i32 %more) alwaysinline {{
+  %old = load i32, ptr %place
+  %new = add i32 %old, %more
+  store i32 %new, ptr %place
+  ret void
+}}
+
 define internal i64 @bump(ptr %counter) alwaysinline {{
   %old = load i64, ptr %counter
   %new = add i64 %old, 1
@@ -311,9 +319,7 @@ define internal i32 @relieve_if(ptr %thread, i1 %near) alwaysinline {{
 
 define internal void @relieve_by(ptr %thread, i32 %amount) alwaysinline {{
   %place = call ptr @at(ptr %thread, i64 {abi.THREAD.c_recursion_remaining})
-  %old = load i32, ptr %place
-  %new = add i32 %old, %amount
-  store i32 %new, ptr %place
+  call void @add_to(ptr %place, i32 %amount)
   ret void
 }}
 """

@@ -13,8 +13,8 @@
 | `leave_call` | an exit of a region entered by a call | builds the interpreter frame and lets the interpreter run it |
 | `leave_loop` | an exit of a region entered in a live frame | rewrites that frame |
 | `leave_return` | a return of an object that must be made | makes it |
-| `leave_body` | an exit of a region that machine code has called | makes an image of the frame (see `body_stubs`) |
-| `leave_waiting`, `leave_loop_waiting` | a region whose callee was left | has the interpreter finish that, goes on |
+| `leave_body` | an exit of a region that machine code has called | makes an image of the frame (see `image_stubs`) |
+| `leave_waiting`, `leave_loop_waiting` | a region whose callee was left | has that finished (see `waiting_stubs`) |
 
 The helpers of `prelude`, which regions call, are compiled along with them.
 
@@ -30,15 +30,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.backend.body_stubs import body_text
 from minijit.backend.call_stubs import call_text
 from minijit.backend.check_stub import check_text
 from minijit.backend.event_stubs import event_text
+from minijit.backend.frame_stubs import frame_text
+from minijit.backend.image_stubs import image_text
 from minijit.backend.leave_stubs import leave_text
 from minijit.backend.make_stubs import make_text
 from minijit.backend.map_stub import LOOKUP_IR
 from minijit.backend.prelude import HELPERS, helper_text
 from minijit.backend.stub_tools import common_text
+from minijit.backend.waiting_stubs import waiting_text
 
 if TYPE_CHECKING:
     from minijit.backend.stub_tools import StubAddresses
@@ -69,7 +71,9 @@ def stub_text(at: StubAddresses) -> str:
         call_text(at),
         check_text(at),
         make_text(at),
+        frame_text(at),
         leave_text(at),
-        body_text(at),
+        image_text(at),
+        waiting_text(at),
     )
     return "\n".join(parts)

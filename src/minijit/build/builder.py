@@ -14,18 +14,17 @@ do not multiply versions; so do all locals of an offset that has too many versio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minijit.build.identity import few_identities, with_few_identities
-from minijit.build.request import Assumption, Build, Given, Inlined, Scope, is_plain_namespace, namespaces_of
+from minijit.build.draft import Draft
+from minijit.build.reliance import Reliance
+from minijit.build.request import Build
 from minijit.build.state import Caller, Shape, State, arguments, parameters, shape_of
 from minijit.events import ExitReason
-from minijit.ir.bytecode import decode
 from minijit.ir.ops import PYTHON_TYPES, TABLE
 from minijit.ir.region import (
     RANGE_STEPS,
-    Block,
     Branch,
     Callee,
     Const,
@@ -33,7 +32,6 @@ from minijit.ir.region import (
     Entry,
     EntryKind,
     EntryPoint,
-    Exit,
     FrameState,
     FunctionKind,
     Hole,
@@ -44,7 +42,6 @@ from minijit.ir.region import (
     Operand,
     RangeIterator,
     Region,
-    Return,
     Slot,
     Terminator,
     Value,
@@ -52,23 +49,12 @@ from minijit.ir.region import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import CodeType, FunctionType, ModuleType
 
-    from minijit.build.request import Request
+    from minijit.build.request import Request, Scope
     from minijit.ir.bytecode import Code, Instruction
 
 
-_ABSENT = object()
 _OBSERVED = {python_type.__name__: kind for kind, python_type in PYTHON_TYPES.items()}
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A block while it grows."""
-
-    params: tuple[Value, ...]
-    ops: list[Op] = field(default_factory=list)
-    end: Terminator | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +72,14 @@ class Builder:
         self.request = request
         self.state = State(request.scope, [])
         self._handlers = handlers
-        self._drafts: list[_Draft] = []
-        self._exits: list[Exit] = []
-        self._values = 0
-        self._objects = 0
+        self.relies = Reliance(request.entry_kinds)
+        self._draft = Draft()
         self._versions: dict[tuple[object, int], dict[Shape, _Version]] = {}
         self._latches: dict[int, int] = {}
         self._work: list[tuple[int, int, State]] = []
         self._visited: set[int] = set()
-        self._assumptions: dict[tuple[int, str], Assumption] = {}
-        self._modules: dict[int, ModuleType] = {}
-        self._inlined: dict[int, Inlined] = {}
-        self._given: dict[int, Given] = {}
-        self._callees: dict[int, Callee] = {}
-        self._codes: dict[int, Code] = {}
         self._depth = 0
         self.keywords: tuple[str, ...] = ()
-        self._block = 0
         self._postponed = False
         self._before: FrameState | None = None
         self._statement_exits: dict[tuple[ExitReason, str], int] = {}
@@ -115,39 +92,27 @@ class Builder:
         while self._work:
             block, offset, state = self._work.pop()
             self._run(block, offset, state)
-        blocks = tuple(self._finished(draft) for draft in self._drafts)
-        exits = tuple(with_few_identities(exit) for exit in self._exits)
-        request = self.request
+        blocks, exits = self._draft.finished()
+        request, relies = self.request, self.relies
         kinds = tuple(kind if isinstance(kind, EntryKind) else EntryKind.OBJECT for kind in request.entry_kinds)
-        region = Region(request.scope.code.code.co_name, request.root.point, kinds, blocks, exits)
-        assumptions, modules = tuple(self._assumptions.values()), tuple(self._modules.values())
-        inlined, callees = tuple(self._inlined.values()), tuple(self._callees.values())
         return Build(
-            region,
-            assumptions,
+            Region(request.scope.code.code.co_name, request.root.point, kinds, blocks, exits),
+            tuple(relies.assumptions.values()),
             request.scope.names,
-            modules,
-            inlined,
-            tuple(self._given.values()),
-            callees,
+            tuple(relies.modules.values()),
+            tuple(relies.inlined.values()),
+            tuple(relies.given.values()),
+            tuple(relies.callees.values()),
             self._depth,
             frozenset(self._visited),
         )
 
-    def _finished(self, draft: _Draft) -> Block:
-        end = draft.end
-        assert end is not None
-        if isinstance(end, Return):
-            (value,) = few_identities((end.value,))
-            end = Return(value)
-        return Block(draft.params, tuple(draft.ops), end)
-
     def _start(self) -> None:
         """The entry block: its parameters are the inputs, and it jumps to the root's first version."""
         params: list[Value] = []
-        self._drafts.append(_Draft(()))
+        entry = self._draft.new_block(())
         slots = [self._entry_slot(index, kind, params) for index, kind in enumerate(self.request.entry_kinds)]
-        self._drafts[0].params = tuple(params)
+        self._draft.blocks[entry].params = tuple(params)
         count = self.request.scope.locals_count
         slots.extend([Hole.UNBOUND] * (count - len(slots)))
         self.state = State(self.request.scope, slots[:count], slots[count:])
@@ -183,10 +148,10 @@ class Builder:
 
     def _run(self, block: int, offset: int, state: State) -> None:
         """Interprets instructions into a block until it ends."""
-        self._block, self.state, self._before = block, state, None
+        self._draft.at, self.state, self._before = block, state, None
         code = state.scope.code
         first, self._postponed = True, False
-        while self._drafts[self._block].end is None and not self._postponed:
+        while self._draft.block.end is None and not self._postponed:
             if not first and offset in code.joins:
                 self.end(Jump(self.edge(offset)))
                 return
@@ -222,8 +187,7 @@ class Builder:
     def _leave_at(self, offset: int, reason: ExitReason, detail: str = "") -> None:
         state = self.state
         frame = state.statement or FrameState(offset, tuple(state.locals), tuple(state.stack))
-        self._exits.append(Exit(reason, frame, self._detailed(detail)))
-        self.end(Leave(len(self._exits) - 1))
+        self.end(Leave(self._draft.new_exit(reason, frame, self._detailed(detail))))
 
     def _detailed(self, detail: str) -> str:
         """What is told of an exit: in which inlined function it is."""
@@ -242,21 +206,18 @@ class Builder:
 
     def fresh(self, kind: Kind) -> Value:
         """A new machine value."""
-        self._values += 1
-        return Value(self._values - 1, kind)
+        return self._draft.fresh(kind)
 
     def identity(self) -> int:
         """The identity of a new virtual object."""
-        self._objects += 1
-        return self._objects
+        return self._draft.identity()
 
     def exit(self, reason: ExitReason, detail: str = "") -> int:
         """The exit for this reason: the interpreter does the statement again."""
         key = (reason, detail)
         if key not in self._statement_exits:
             assert self._before is not None
-            self._exits.append(Exit(reason, self._before, self._detailed(detail)))
-            self._statement_exits[key] = len(self._exits) - 1
+            self._statement_exits[key] = self._draft.new_exit(reason, self._before, self._detailed(detail))
         return self._statement_exits[key]
 
     def op(
@@ -267,17 +228,15 @@ class Builder:
         row = TABLE[name]
         exit = None if reason is None else self.exit(reason, detail)
         result = self.fresh(kind or row.result or Kind.INT)
-        self._drafts[self._block].ops.append(Op(name, args, result, exit))
+        self._draft.block.ops.append(Op(name, args, result, exit))
         return result
 
     def call_body(self, callee: Callee, arguments: list[Operand], waiting: FrameState) -> Value:
         """Appends a call of other machine code, and gives its answer. The frame is `waiting` while that is under way:
         so it is finished by the interpreter if the callee is left."""
-        self._callees[callee.cell] = callee
-        self._exits.append(Exit(ExitReason.CALLEE_LEFT, waiting))
-        result = self.fresh(Kind.ANY)
-        op = Op("call_body", (Const(callee), *arguments), result, len(self._exits) - 1)
-        self._drafts[self._block].ops.append(op)
+        self.relies.on_body(callee)
+        result, exit = self.fresh(Kind.ANY), self._draft.new_exit(ExitReason.CALLEE_LEFT, waiting)
+        self._draft.block.ops.append(Op("call_body", (Const(callee), *arguments), result, exit))
         return result
 
     def begin_statement(self, offset: int) -> None:
@@ -291,11 +250,11 @@ class Builder:
 
     def effect(self, name: str, *args: Operand, reason: ExitReason) -> None:
         """Appends an op that has no result."""
-        self._drafts[self._block].ops.append(Op(name, args, None, self.exit(reason)))
+        self._draft.block.ops.append(Op(name, args, None, self.exit(reason)))
 
     def end(self, end: Terminator) -> None:
         """Ends the block."""
-        self._drafts[self._block].end = end
+        self._draft.block.end = end
 
     def unsupported(self, detail: str, reason: ExitReason = ExitReason.UNSUPPORTED) -> None:
         """Ends the block: the interpreter goes on from the statement's beginning."""
@@ -312,18 +271,18 @@ class Builder:
     @property
     def is_full(self) -> bool:
         """Whether the region has reached its block budget: what is under way is finished, and nothing begun."""
-        return len(self._drafts) >= self.request.max_blocks
+        return len(self._draft.blocks) >= self.request.max_blocks
 
     def split(self, condition: Operand) -> tuple[int, int]:
         """Ends the block with a branch inside one instruction; the blocks of the two sides, to be entered with
         `resume`."""
-        numbers = tuple(self._new_block(()) for _ in range(2))
+        numbers = tuple(self._draft.new_block(()) for _ in range(2))
         self.end(Branch(condition, Edge(numbers[0], ()), Edge(numbers[1], ())))
         return numbers[0], numbers[1]
 
     def resume(self, block: int) -> None:
         """Goes on in a block made by `split`, with the current state."""
-        self._block = block
+        self._draft.at = block
 
     def later(self, block: int, offset: int, state: State) -> None:
         """A block made by `split` goes on at an offset; the present walk ends with this instruction."""
@@ -331,7 +290,7 @@ class Builder:
         if offset not in state.scope.code.joins:
             self._work.append((block, offset, state))
             return
-        self._block, self.state = block, state
+        self._draft.at, self.state = block, state
         self.end(Jump(self.edge(offset)))
 
     def edge(self, offset: int, *, conditional: bool = False, join: bool = False) -> Edge:
@@ -343,7 +302,7 @@ class Builder:
         if not join and offset not in self.code.joins:
             if self.is_full:
                 return self._exit_edge(offset, ExitReason.TOO_MANY_BLOCKS)
-            block = self._new_block(())
+            block = self._draft.new_block(())
             self._work.append((block, offset, self.state.copy()))
             return Edge(block, ())
         version = self._version(offset)
@@ -362,22 +321,6 @@ class Builder:
             self._latches[version.block] = self._new_latch(header, version)
         return Edge(self._latches[version.block], self._arguments(version))
 
-    def assume_attribute(self, module: ModuleType, name: str) -> Const | None:
-        """What an attribute of a module is now; the region assumes that it stays so. None where it has none, or where
-        looking might run Python code."""
-        if not is_plain_namespace(vars(module)):
-            return None
-        self._modules[id(module)] = module
-        return self.assume(vars(module), name)
-
-    def assume(self, namespace: dict[str, object], name: str) -> Const | None:
-        """What a namespace holds under a name now; the region assumes that it stays so."""
-        key = (id(namespace), name)
-        if key not in self._assumptions:
-            found = namespace.get(name, _ABSENT)
-            self._assumptions[key] = Assumption(namespace, name, None if found is _ABSENT else Const(found))
-        return self._assumptions[key].value
-
     # ---- inlined calls
 
     def call_into(self, scope: Scope, arguments: list[Slot], next: int) -> None:
@@ -388,48 +331,14 @@ class Builder:
         assert self._before is not None
         callers = (*state.callers, caller)
         self._depth = max(self._depth, len(callers))
-        self.later(self._block, 0, State(scope, arguments, [], callers, self._before))
+        self.later(self._draft.at, 0, State(scope, arguments, [], callers, self._before))
 
     def return_from(self, value: Slot) -> None:
         """Goes on in the caller of an inlined function."""
         *around, caller = self.state.callers
         statement = self.state.statement if around else None
         state = State(caller.scope, list(caller.locals), [*caller.stack, value], tuple(around), statement)
-        self.later(self._block, caller.next, state)
-
-    def as_it_is(self, function: FunctionType) -> Inlined:
-        """A function as the region knows it: it is looked at once, since others may change it meanwhile."""
-        known = self._inlined.get(id(function))
-        return known or Inlined(function, function.__code__, function.__defaults__)
-
-    def rely_on(self, function: Inlined) -> Scope:
-        """What the instructions of a function mean; the region assumes that it stays as it is."""
-        self._inlined[id(function.function)] = function
-        return Scope(self.decoded(function.code), *namespaces_of(function.function))
-
-    def given(self, slot: int) -> Inlined | None:
-        """The function that a slot of the entry holds, if that is known. Calls must give all its arguments: another one
-        with the same code may have other defaults."""
-        kind = self.request.entry_kinds[slot]
-        function = kind.function() if isinstance(kind, FunctionKind) else None
-        if function is None or not isinstance(kind, FunctionKind):
-            return None
-        code, namespaces = function.__code__, tuple(map(id, namespaces_of(function)))
-        is_same = id(code) == kind.code and namespaces == (kind.globals, kind.builtins)
-        return Inlined(function, code, None) if is_same else None
-
-    def rely_on_given(self, slot: int, function: Inlined) -> Scope:
-        """As `rely_on`, of a function that the entry finds in a slot."""
-        kind = self.request.entry_kinds[slot]
-        assert isinstance(kind, FunctionKind)
-        self._given[slot] = Given(slot, kind, function.code)
-        return Scope(self.decoded(function.code), *namespaces_of(function.function))
-
-    def decoded(self, code: CodeType) -> Code:
-        """A code object, decoded once."""
-        if id(code) not in self._codes:
-            self._codes[id(code)] = decode(code)
-        return self._codes[id(code)]
+        self.later(self._draft.at, caller.next, state)
 
     # ---- blocks and versions
 
@@ -443,16 +352,12 @@ class Builder:
             return True
         return self._is_outside(offset)
 
-    def _new_block(self, params: tuple[Value, ...]) -> int:
-        self._drafts.append(_Draft(params))
-        return len(self._drafts) - 1
-
     def _exit_edge(self, offset: int, reason: ExitReason) -> Edge:
         """An edge to a block that leaves at once."""
-        here, block = self._block, self._new_block(())
-        self._block = block
+        here, block = self._draft.at, self._draft.new_block(())
+        self._draft.at = block
         self._leave_at(offset, reason)
-        self._block = here
+        self._draft.at = here
         return Edge(block, ())
 
     def _version(self, offset: int) -> _Version | None:
@@ -477,17 +382,19 @@ class Builder:
 
     def _new_version(self, offset: int, shape: Shape) -> _Version:
         params, state = self._parameters(shape)
-        block = self._new_block(params)
+        block = self._draft.new_block(params)
         self._work.append((block, offset, state))
         return _Version(block, shape)
 
     def _new_latch(self, header: int, version: _Version) -> int:
         """A block that polls with the header's state and goes on to the header."""
         params, state = self._parameters(version.shape)
-        self._exits.append(Exit(ExitReason.POLL, FrameState(header, tuple(state.locals), tuple(state.stack))))
-        latch = _Draft(params, [Op("poll", (), None, len(self._exits) - 1)], Jump(Edge(version.block, params)))
-        self._drafts.append(latch)
-        return len(self._drafts) - 1
+        exit = self._draft.new_exit(ExitReason.POLL, FrameState(header, tuple(state.locals), tuple(state.stack)))
+        number = self._draft.new_block(params)
+        latch = self._draft.blocks[number]
+        latch.ops.append(Op("poll", (), None, exit))
+        latch.end = Jump(Edge(version.block, params))
+        return number
 
     def _parameters(self, shape: Shape) -> tuple[tuple[Value, ...], State]:
         """Fresh block parameters for a shape of the current state, and the state that is made of them."""

@@ -206,7 +206,7 @@ def _load_attr(b: Builder, i: Instruction) -> None:
     name = b.code.name(i)
     found = None
     if isinstance(owner, Const) and type(owner.value) is ModuleType:
-        found = b.assume_attribute(owner.value, name)
+        found = b.relies.on_attribute(owner.value, name)
     if found is None:
         b.unsupported(f"{i.name} {name}")
         return

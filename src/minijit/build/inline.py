@@ -7,7 +7,7 @@ functions itself, and there is no other way in which they come about.
 Functions with loops are not inlined: a signal would have them done again from their beginning. Nor are those that call
 what cannot be inlined, such as themselves. Of these there is a *body*, a region of its own that takes and gives machine
 values (`EntryPoint.BODY`). If it is left, its caller waits at the call until the interpreter has finished it (see
-`backend.body_stubs`): a call is never done twice.
+`backend.waiting_stubs`): a call is never done twice.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ def call_function(
 ) -> None:
     """Goes on in the body of a function that is called, or behind a call of its machine code, or leaves where neither
     can be."""
-    found = b.as_it_is(function)
+    found = b.relies.as_it_is(function)
     slots = _slots(b, found, arguments, keywords)
     if slots is not None and _can_be_inlined(b, found, _around(b)):
-        _go_into(b, b.rely_on(found), slots, i)
+        _go_into(b, b.relies.on_function(found), slots, i)
     elif slots is None or not _call_body(b, found, slots, i):
         b.unsupported(f"CALL {function.__qualname__}")
 
 
 def call_given(b: Builder, slot: int, arguments: list[Slot], keywords: tuple[str, ...], i: Instruction) -> None:
     """The same for a function that the entry has found in a slot."""
-    found = b.given(slot)
+    found = b.relies.given_in(slot)
     slots = None if found is None else _slots(b, found, arguments, keywords)
     if found is None or slots is None or not _can_be_inlined(b, found, _around(b)):
         b.unsupported(i.name)
         return
-    _go_into(b, b.rely_on_given(slot, found), slots, i)
+    _go_into(b, b.relies.on_given(slot, found), slots, i)
 
 
 def _slots(b: Builder, function: Inlined, arguments: list[Slot], keywords: tuple[str, ...]) -> list[Slot] | None:
@@ -71,19 +71,19 @@ def _go_into(b: Builder, scope: Scope, slots: list[Slot], i: Instruction) -> Non
 def _is_suitable(b: Builder, function: Inlined) -> bool:
     """Whether its frames are known through and through, and it may be compiled."""
     are_plain = all(map(is_plain_namespace, namespaces_of(function.function)))
-    return are_plain and b.decoded(function.code).is_plain and b.request.inlines(function.function)
+    return are_plain and b.relies.decoded(function.code).is_plain and b.request.inlines(function.function)
 
 
 def _can_be_inlined(b: Builder, function: Inlined, around: list[CodeType]) -> bool:
     """Whether a function may be inlined within these others, as well as all that it seems to call."""
-    code = b.decoded(function.code)
+    code = b.relies.decoded(function.code)
     if function.code in around or len(around) > DEEPEST:
         return False
     if len(function.code.co_code) // 2 > b.request.max_inlined or code.loops:
         return False
     within = [*around, function.code]
     for called in _seem_to_be_called(code, namespaces_of(function.function)[0]):
-        inner = b.as_it_is(called)
+        inner = b.relies.as_it_is(called)
         if _is_suitable(b, inner) and not _can_be_inlined(b, inner, within):
             return False
     return True
@@ -116,7 +116,7 @@ def _call_body(b: Builder, function: Inlined, slots: list[Slot], i: Instruction)
     callee = b.request.body(function.function, kinds)
     if callee is None:
         return False
-    b.rely_on(function)
+    b.relies.on_function(function)
     b.effect("room", reason=ExitReason.ROOM)
     if not callee.is_self:
         b.effect("has_body", Const(callee), reason=ExitReason.CALLEE)

@@ -121,8 +121,8 @@ def _global(b: Builder, name: str) -> Slot | None:
             return _outer_variable(b, variable)
     if (id(scope.globals), name) in b.request.volatile:
         return _volatile_global(b, name)
-    found = b.assume(scope.globals, name)
-    return found if found is not None else b.assume(scope.builtins, name)
+    found = b.relies.on_name(scope.globals, name)
+    return found if found is not None else b.relies.on_name(scope.builtins, name)
 
 
 def _outer_variable(b: Builder, index: int) -> Slot | None:

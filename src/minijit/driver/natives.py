@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from minijit.backend.bodies import STACK_WORDS
 from minijit.backend.emitter import Target
 from minijit.backend.engine import Engine
-from minijit.backend.entry import CallEntry, Check, LoopEntry, body_prologue, call_prologue, loop_prologue
+from minijit.backend.entry import CallEntry, Check, LoopEntry, RegionEntry, body_prologue, call_prologue, loop_prologue
 from minijit.backend.lower import lower
 from minijit.backend.snapshots import RAW_WORDS, Placement, leave_points, make_records, raw_words
 from minijit.backend.stub_tools import StubAddresses
@@ -282,52 +282,34 @@ class Natives:
         reach: Reach,
     ) -> Callable[[Emitter], None]:
         code, trial = owner.code.code.code, self.guard.trial(owner)
-        given = tuple((each.slot, each.kind) for each in build.given)
-        modules, codes = tuple(sorted(reach.modules)), tuple(sorted(reach.codes))
-        strikes = self.config.stressed.kill > 0
         if isinstance(owner, BodyState):
             return body_prologue(owner.of)
-        calls = bool(build.callees)
-        if owner.root.point is EntryPoint.LOOP:
-            return loop_prologue(
-                LoopEntry(
-                    globals=id(namespaces[0]),
-                    builtins=id(namespaces[1]),
-                    in_namespace=not owner.code.code.is_optimized,
-                    placement=placement,
-                    next=words.place("next"),
-                    entries=words.place("entries"),
-                    modules=modules,
-                    codes=codes,
-                    depth=build.depth,
-                    calls=calls,
-                    given=given,
-                    strikes=self.changes if strikes else None,
-                    trial=trial,
-                )
-            )
-        return call_prologue(
-            CallEntry(
-                code=id(code),
-                positional=code.co_argcount,
-                simple=not code.co_kwonlyargcount,
-                next=words.place("next"),
-                entries=words.place("entries"),
-                bind=self.stubs["bind"],
-                watched=self.stubs["watched"],
-                changed=self.stubs["changed"],
-                monitoring_version=self.interpreter.monitoring_version,
-                changes=self.changes,
-                modules=modules,
-                codes=codes,
-                depth=build.depth,
-                calls=calls,
-                given=given,
-                strikes=strikes,
-                trial=trial,
-                check=self._check(words),
-            )
+        entry = RegionEntry(
+            next=words.place("next"),
+            entries=words.place("entries"),
+            modules=tuple(sorted(reach.modules)),
+            codes=tuple(sorted(reach.codes)),
+            depth=build.depth,
+            calls=bool(build.callees),
+            given=tuple((each.slot, each.kind) for each in build.given),
+            changes=self.changes,
+            strikes=self.config.stressed.kill > 0,
+            trial=trial,
         )
+        if owner.root.point is EntryPoint.LOOP:
+            in_namespace = not owner.code.code.is_optimized
+            return loop_prologue(entry, LoopEntry(id(namespaces[0]), id(namespaces[1]), in_namespace, placement))
+        call = CallEntry(
+            code=id(code),
+            positional=code.co_argcount,
+            simple=not code.co_kwonlyargcount,
+            bind=self.stubs["bind"],
+            watched=self.stubs["watched"],
+            changed=self.stubs["changed"],
+            monitoring_version=self.interpreter.monitoring_version,
+            check=self._check(words),
+        )
+        return call_prologue(entry, call)
 
     def _check(self, words: Words) -> Check | None:
         if not self.config.compare:

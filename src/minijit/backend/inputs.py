@@ -1,0 +1,112 @@
+"""Inputs of regions: objects become machine values, if they are of the kinds that the region is for.
+
+In: an object's address, of a slot. Out: code that checks it, and the values that are made of it, defined under their
+names. What becomes of other kinds is for the caller to say: a *check* takes a condition, and goes elsewhere where that
+does not hold.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import TYPE_CHECKING
+
+from minijit.backend.emitter import name, pointer
+from minijit.backend.lower_objects import unbox
+from minijit.cpython import abi
+from minijit.ir.region import INPUT_RANGES, RANGE_STEPS, EntryKind, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minijit.backend.emitter import Emitter
+    from minijit.ir.region import FunctionKind, Value
+
+_SCALARS = {
+    EntryKind.INT: Kind.INT,
+    EntryKind.FLOAT: Kind.FLOAT,
+    EntryKind.BOOL: Kind.BOOL,
+}
+
+
+def goes_to(e: Emitter, label: str) -> Callable[[str], None]:
+    """A check: goes on if its condition holds, else to `label`."""
+
+    def check(condition: str) -> None:
+        onward = e.fresh_label()
+        e.line(f"br i1 {condition}, label %{onward}, label %{label}, !prof !0")
+        e.start(onward)
+
+    return check
+
+
+def field_of(e: Emitter, base: str, offset: int, llvm_type: str) -> str:
+    """What stands at an offset behind an address."""
+    return e.let(f"load {llvm_type}, ptr {e.let(f'getelementptr i8, ptr {base}, i64 {offset}')}")
+
+
+def check_input(e: Emitter, slot: int, kind: EntryKind, object: str, check: Callable[[str], None]) -> None:
+    """Checks one slot's object and defines the inputs that come of it."""
+    values = {field: value for number, field, value in e.region.inputs() if number == slot}
+    match kind:
+        case EntryKind.INT | EntryKind.FLOAT | EntryKind.BOOL:
+            _define(e, values["value"], unbox(e, _SCALARS[kind], object, check))
+        case EntryKind.SMALL_INT | EntryKind.NATURAL | EntryKind.SHORT:
+            value = unbox(e, Kind.INT, object, check)
+            check(_within(e, value, INPUT_RANGES[kind]))
+            _define(e, values["value"], value)
+        case EntryKind.NONE:
+            check(e.let(f"icmp eq ptr {object}, {pointer(id(None))}"))
+        case EntryKind.UNBOUND:
+            check(e.let(f"icmp eq ptr {object}, null"))
+        case EntryKind.RANGE_ITERATOR:
+            _range_iterator(e, object, values, check)
+        case EntryKind.RANGE_UP | EntryKind.RANGE_DOWN:
+            _short_range(e, object, kind, values, check)
+        case EntryKind.OBJECT:
+            return
+
+
+def check_given(e: Emitter, kind: FunctionKind, object: str, check: Callable[[str], None]) -> None:
+    """The object is a function of this kind."""
+    check(e.let(f"icmp eq i64 {field_of(e, object, abi.OBJECT.ob_type, 'i64')}, {id(FunctionType)}"))
+    layout = abi.FUNCTION
+    wanted = {layout.func_code: kind.code, layout.func_globals: kind.globals, layout.func_builtins: kind.builtins}
+    for offset, address in wanted.items():
+        check(e.let(f"icmp eq i64 {field_of(e, object, offset, 'i64')}, {address}"))
+
+
+def _define(e: Emitter, value: Value, text: str) -> None:
+    same = {Kind.INT: "add i64 {}, 0", Kind.FLOAT: "fadd double {}, -0.0", Kind.BOOL: "and i1 {}, true"}[value.kind]
+    e.line(f"{name(value)} = {same.format(text)}")
+
+
+def _within(e: Emitter, value: str, ends: tuple[int, int]) -> str:
+    """Whether an int is between two ends, as one unsigned comparison."""
+    moved = e.let(f"sub i64 {value}, {ends[0]}")
+    return e.let(f"icmp ule i64 {moved}, {ends[1] - ends[0]}")
+
+
+def _short_range(
+    e: Emitter, object: str, kind: EntryKind, values: dict[str, Value], check: Callable[[str], None]
+) -> None:
+    """An iterator whose step is known, as the start and stop of its range."""
+    _check_iterator(e, object, check)
+    layout = abi.RANGE_ITERATOR
+    start, step, length = (field_of(e, object, at, "i64") for at in (layout.start, layout.step, layout.length))
+    stop = e.let(f"{'add' if kind is EntryKind.RANGE_UP else 'sub'} i64 {start}, {length}")
+    check(e.let(f"icmp eq i64 {step}, {RANGE_STEPS[kind]}"))
+    for field, value in (("start", start), ("stop", stop)):
+        check(_within(e, value, INPUT_RANGES[kind]))
+        _define(e, values[field], value)
+
+
+def _check_iterator(e: Emitter, object: str, check: Callable[[str], None]) -> None:
+    check(e.let(f"icmp eq i64 {field_of(e, object, abi.OBJECT.ob_type, 'i64')}, {id(type(iter(range(0))))}"))
+    # Held by this frame alone: two slots cannot be the same iterator.
+    check(e.let(f"icmp eq i64 {field_of(e, object, abi.OBJECT.ob_refcnt, 'i64')}, 1"))
+
+
+def _range_iterator(e: Emitter, object: str, values: dict[str, Value], check: Callable[[str], None]) -> None:
+    _check_iterator(e, object, check)
+    for field, value in values.items():
+        _define(e, value, field_of(e, object, getattr(abi.RANGE_ITERATOR, field), "i64"))
