@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from isolated import isolated
-from twin import LOW, Patient, Twins, compiled_from, enabled, outcome
+from twin import LOW, Patient, Twins, compiled_from, enabled, outcome, watched
 
 import minijit
 from minijit.events import ExitReason, KillReason
@@ -422,19 +422,11 @@ def test_tracing_that_begins_in_a_callee(watch: int) -> None:
 def test_tool_that_watches_a_callee_alone() -> None:
     found = twins(LOOPS, 20, 3)
     part = found.function.__globals__["part"]
-    seen: list[object] = []
-    monitoring, tool = sys.monitoring, 3
-    monitoring.use_tool_id(tool, "test")
-    try:
-        monitoring.register_callback(tool, monitoring.events.PY_START, lambda code, _offset: seen.append(code))
-        monitoring.set_local_events(tool, part.__code__, monitoring.events.PY_START)
+    with watched(part) as seen:
         found(20, 3)
         assert seen == [part.__code__] * 20
-        monitoring.set_local_events(tool, part.__code__, 0)
-        found.times(5, 20, 3)
-        assert len(seen) == 20
-    finally:
-        monitoring.free_tool_id(tool)
+    found.times(5, 20, 3)
+    assert len(seen) == 20
 
 
 class Stop(BaseException):

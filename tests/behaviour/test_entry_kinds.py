@@ -16,7 +16,7 @@ from isolated import isolated
 from twin import LOW, Differs, Patient, Twins, enabled, together
 
 import minijit
-from minijit.backend import entry
+from minijit.backend import inputs
 from minijit.driver import api
 
 POWERS = (31, 32, 61, 62, 63, 64)
@@ -210,11 +210,11 @@ def is_noticed(check: Callable[..., None], *arguments: Any) -> bool:
 @isolated(timeout=400)
 def test_planted_bug_is_noticed() -> None:
     """Entries that take any int for one of the kind, or any iterator."""
-    with patch.object(entry, "_within", lambda _e, _value, _ends: "true"), enabled():
+    with patch.object(inputs, "_within", lambda _e, _value, _ends: "true"), enabled():
         assert is_noticed(at_the_borders, product, (40, 9))
         assert is_noticed(at_the_borders, shifted_digits, (40, 9))
         assert is_noticed(at_the_borders, mean, (2**40, 2**33))
-    with patch.object(entry, "_within", lambda _e, _value, _ends: "true"), enabled(ONLY_LOOPS):
+    with patch.object(inputs, "_within", lambda _e, _value, _ends: "true"), enabled(ONLY_LOOPS):
         assert is_noticed(all_ranges, summed, RANGES[0])
 
 
@@ -230,7 +230,7 @@ def versions(function: Callable[..., Any]) -> list[int]:
     driver = api._process.driver
     assert driver is not None
     state = driver.registry.functions[id(function)]
-    return [len(root.versions) for root in (state, *state.code.loops.values())]
+    return [len(root.versions) for root in state.roots]
 
 
 @isolated(timeout=400)

@@ -12,7 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from twin import LOW, Patient, Twins, compiled_from, enabled
+from twin import LOW, Patient, Twins, compiled_from, enabled, watched
 
 import minijit
 
@@ -194,16 +194,8 @@ def test_it_is_not_kept() -> None:
 def test_tool_that_watches_it_alone() -> None:
     found = twins()
     found.times(20, square, 30)
-    seen: list[object] = []
-    monitoring, tool = sys.monitoring, 3
-    monitoring.use_tool_id(tool, "test")
-    try:
-        monitoring.register_callback(tool, monitoring.events.PY_START, lambda code, _offset: seen.append(code))
-        monitoring.set_local_events(tool, square.__code__, monitoring.events.PY_START)
+    with watched(square) as seen:
         found(square, 30)
         assert seen == [square.__code__] * 60
-        monitoring.set_local_events(tool, square.__code__, 0)
-        found.times(5, square, 30)
-        assert len(seen) == 60
-    finally:
-        monitoring.free_tool_id(tool)
+    found.times(5, square, 30)
+    assert len(seen) == 60

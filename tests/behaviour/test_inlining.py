@@ -12,7 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from twin import LOW, Patient, Twins, compiled_from, enabled
+from twin import LOW, Patient, Twins, compiled_from, enabled, watched
 
 import minijit
 from minijit.build import inline
@@ -244,21 +244,13 @@ def f(n):
 def test_tool_that_watches_an_inlined_function_alone() -> None:
     found = twins(SAME)
     helper = found.function.__globals__["helper"]
-    seen: list[object] = []
-    monitoring, tool = sys.monitoring, 3
-    monitoring.use_tool_id(tool, "test")
-    try:
-        monitoring.register_callback(tool, monitoring.events.PY_START, lambda code, _offset: seen.append(code))
-        monitoring.set_local_events(tool, helper.__code__, monitoring.events.PY_START)
+    with watched(helper) as seen:
         assert found.function(30) == 435
         assert seen == [helper.__code__] * 30
-        monitoring.set_local_events(tool, helper.__code__, 0)
-        before = found.entries
-        found.times(3, 30)
-        assert found.entries > before
-        assert len(seen) == 30
-    finally:
-        monitoring.free_tool_id(tool)
+    before = found.entries
+    found.times(3, 30)
+    assert found.entries > before
+    assert len(seen) == 30
 
 
 def test_suppressed_functions_are_called() -> None:

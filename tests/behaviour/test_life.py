@@ -217,7 +217,7 @@ def history(function: Any) -> int:
     driver = api._process.driver
     assert driver is not None
     state = driver.registry.functions[id(function)]
-    return sum(len(root.history) for root in (state, *state.code.loops.values()))
+    return sum(len(root.history) for root in state.roots)
 
 
 def blocks_left_by(work: Callable[[int], None], rounds: int) -> int:

@@ -233,7 +233,9 @@ def test_recursion_through_c_code() -> None:
             for limit in (200, 1000, 2900, 50_000, 200):
                 entries = minijit.stats(f).entries
                 wanted, found = depth_reached(plain, limit, 10**6), depth_reached(f, limit, 10**6)
-                assert minijit.stats(f).entries > entries, (name, minijit.explain(f))
+                # Where machine code calls machine code (`g` does), that is no entry.
+                least = 1 if "return f(" in way or "reduce" in way else 50
+                assert minijit.stats(f).entries >= entries + least, (name, minijit.explain(f))
                 # `reduce` takes no more C stack than an attribute that calls (see README), and `g` is compiled.
                 if wanted != found and not ("reduce" in way and wanted[0] < found[0]):
                     wrong.append((name, limit, wanted, found))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dis
 import math
 import struct
+import sys
 import types
 from collections import Counter
 from contextlib import contextmanager
@@ -140,11 +141,26 @@ def exits_taken(function: Callable[..., object]) -> Counter[ExitReason]:
     assert driver is not None
     state = driver.registry.functions[id(function)]
     taken: Counter[ExitReason] = Counter()
-    for root in (state, *state.bodies.values(), *state.code.loops.values()):
+    for root in state.roots:
         for version in root.versions:
             for index, way in enumerate(version.exits):
                 taken[way.reason] += version.records.count(index)
     return +taken
+
+
+@contextmanager
+def watched(function: Any) -> Iterator[list[object]]:
+    """A tool of `sys.monitoring` that hears of the starts of this function alone; the code objects that it heard of."""
+    seen: list[object] = []
+    monitoring, tool = sys.monitoring, 3
+    monitoring.use_tool_id(tool, "test")
+    try:
+        monitoring.register_callback(tool, monitoring.events.PY_START, lambda code, _offset: seen.append(code))
+        monitoring.set_local_events(tool, function.__code__, monitoring.events.PY_START)
+        yield seen
+        monitoring.set_local_events(tool, function.__code__, 0)
+    finally:
+        monitoring.free_tool_id(tool)
 
 
 @contextmanager

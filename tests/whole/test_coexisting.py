@@ -113,10 +113,11 @@ def seen_by_tool(name: str, directory: Path, env: dict[str, str]) -> tuple[int, 
     status, output, errors, _ = run(TOOLS[name], directory, env)
     for path in sorted(directory.glob("counts/program*")):
         output += path.read_text()
+    output = TIMES.sub("", output)
     if name == "cProfile":
         # Rows of one name come by the addresses of their code.
         output = "\n".join(sorted(output.splitlines()))
-    return status, TIMES.sub("", output), TIMES.sub("", errors)
+    return status, output, TIMES.sub("", errors)
 
 
 @pytest.mark.parametrize("core", CORES)

@@ -250,9 +250,7 @@ def explain(function: FunctionType) -> Explanation:
     from minijit.driver.state import facts
 
     driver, state = found
-    roots = driver.turn.read(
-        lambda: [facts(root) for root in (state, *state.bodies.values(), *state.code.loops.values())]
-    )
+    roots = driver.turn.read(lambda: [facts(root) for root in state.roots])
     return report.explain(state.name, state.code.code, roots)
 
 
@@ -278,12 +276,13 @@ def _why_unknown(function: FunctionType) -> str:
 
 
 def is_compiled(function: FunctionType) -> bool:
-    """Whether machine code is in service for calls of the function or for a loop in it."""
+    """Whether machine code is in service for calls of the function, also for those by other machine code, or for a loop
+    in it."""
     found = _known(function, "is_compiled")
     if found is None:
         return False
     _, state = found
-    return bool(state.versions) or any(loop.versions for loop in state.code.loops.values())
+    return any(root.versions for root in state.roots)
 
 
 def suppress(function: FunctionType) -> None:

@@ -165,7 +165,7 @@ class Checks:
         self.registry.service.emit(state, event)
         if self.registry.functions.get(state.address) is not state:
             return  # it has ended, or got other code
-        for root in (state, *state.code.loops.values()):
+        for root in state.roots:
             if not root.is_out:
                 self.decisions.give_up(root, GiveUpReason.DIFFERS)
 

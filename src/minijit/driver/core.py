@@ -148,7 +148,7 @@ class Driver:
     def _stats(self, state: FunctionState | None) -> Stats:
         roots: list[RootState]
         if state is not None:
-            roots = [state, *state.code.loops.values()]
+            roots = state.roots
             counters = sum((root.counters for root in roots), Counter())
         else:
             roots, counters = self.registry.roots(), self.hub.counters

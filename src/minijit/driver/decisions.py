@@ -88,7 +88,7 @@ class Decisions:
         result = self.registry.service.compile(state, kinds, compile_unseen=compile_unseen)
         self._kill_outdated()
         if isinstance(result, Failure):
-            self.abort(state, result.reason, state.root.offset if result.at is None else result.at, result.detail)
+            self.abort(state, result.reason, result.offset_in(state.root), result.detail)
             return None
         if replaces is not None:
             self.registry.service.retire(replaces)
@@ -160,7 +160,7 @@ class Decisions:
         """Throws away all code of a function and of its code object's loops; counting starts anew."""
         if self.registry.functions.get(state.address) is not state:
             return
-        for root in (state, *state.bodies.values(), *state.code.loops.values()):
+        for root in state.roots:
             self.registry.retire_all(root, KillReason.RELEASED)
             root.given_up = None
             root.forget_abort()
@@ -175,7 +175,7 @@ class Decisions:
         if self.registry.functions.get(state.address) is not state:
             return
         self.release(state)
-        for root in (state, *state.bodies.values(), *state.code.loops.values()):
+        for root in state.roots:
             root.suppressed = True
         if self.registry.in_service is not None:
             for installed in self.registry.service.regions_with(state.address):

@@ -157,7 +157,7 @@ class Service:
         result = self.compile(body, kinds, compile_unseen=False)
         if isinstance(result, Installed):
             return callee
-        at = body.root.offset if result.at is None else result.at
+        at = result.offset_in(body.root)
         self.emit(body, Aborted(function=body.name, offset=0, reason=result.reason, at=at, detail=result.detail))
         return None
 

@@ -150,6 +150,10 @@ class Failure:
     detail: str = ""
     at: int | None = None
 
+    def offset_in(self, root: Root) -> int:
+        """Where it was: at that instruction, or at the root itself."""
+        return root.offset if self.at is None else self.at
+
 
 @dataclass(slots=True, eq=False)
 class RootState:
@@ -291,6 +295,11 @@ class FunctionState(RootState):
     @property
     def site(self) -> Words:
         return self.code.start
+
+    @property
+    def roots(self) -> list[RootState]:
+        """This one, the function's bodies, and the loops of its code, which it shares with other functions."""
+        return [self, *self.bodies.values(), *self.code.loops.values()]
 
     @property
     def function(self) -> Any:
