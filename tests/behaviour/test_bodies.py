@@ -378,6 +378,22 @@ def test_released_and_suppressed_functions() -> None:
     found.times(3, 20, 3)
 
 
+def test_bodies_are_counted_with_their_function() -> None:
+    f = compiled_from(LOOPS)
+    part = f.__globals__["part"]
+    for function in (part, f):
+        minijit.jit(policy=Patient(LOW))(function)
+    for _ in range(30):
+        part(20, 3)
+    before = minijit.stats(part)
+    assert minijit.compile(f, int, int)
+    after = minijit.stats(part)
+    assert (after.compilations, after.live_regions) == (before.compilations + 1, before.live_regions + 1)
+    assert after.code_bytes > before.code_bytes > 0
+    minijit.release(part)
+    assert not minijit.is_compiled(part)
+
+
 TRACED = """
 import sys
 def g(n, watch):

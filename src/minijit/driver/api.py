@@ -305,7 +305,8 @@ def release(function: FunctionType) -> None:
 
 
 def stats(function: FunctionType | None = None) -> Stats:
-    """Counters: of one function (its loops included), or of the whole process. All are zero while minijit is off."""
+    """Counters: of one function, its loops and what other machine code calls of it included, or of the whole process.
+    All are zero while minijit is off."""
     if function is not None:
         found = _known(function, "stats")
         return Stats() if found is None else found[0].stats(found[1])
