@@ -51,6 +51,7 @@ class ExitReason(Reason):
     )
     UNBOUND = ("a variable without a value, or perhaps without one: the interpreter looks",)
     LEFT_LOOP = ("the loop is done: the rest of the function is interpreted",)
+    RETURNED = ("it is done, and attributes of objects get their values",)
     POLL = ("the interpreter has something to do: a signal, another thread, a collection",)
     ROOM = ("a call was too deep, or the interpreter had something to do before it",)
     CALLEE = ("a function that it calls has no machine code",)
@@ -60,7 +61,7 @@ class ExitReason(Reason):
     @property
     def is_failure(self) -> bool:
         """Whether the region failed here, as opposed to being done or being asked to pause."""
-        return self not in (ExitReason.LEFT_LOOP, ExitReason.POLL, ExitReason.ROOM)
+        return self not in (ExitReason.LEFT_LOOP, ExitReason.RETURNED, ExitReason.POLL, ExitReason.ROOM)
 
 
 class AbortReason(Reason):
@@ -84,6 +85,7 @@ class KillReason(Reason):
 
     GLOBAL = ("a global, builtin or module attribute changed", "pass it as an argument")
     CODE = ("the function's code was replaced",)
+    CLASS = ("a class changed whose instances' attributes it uses",)
     GONE = ("the function was deleted",)
     RELEASED = ("the user released it",)
     DISABLED = ("minijit was disabled",)

@@ -30,6 +30,7 @@ from twin import (
 )
 
 import minijit
+from minijit.driver import api
 from minijit.events import ExitReason
 
 CALL_FORM = """
@@ -468,13 +469,37 @@ ELSEWHERE = {
     R.GLOBAL,
     R.TOO_MANY_BLOCKS,
     R.LEFT_LOOP,
+    R.RETURNED,
     R.POLL,
     R.ROOM,
     R.CALLEE,
     R.CALLEE_LEFT,
     R.KIND,
 }
-"""Reasons with a test of their own above."""
+"""Reasons with a test of their own, above or in a file of their own."""
+
+
+@isolated
+def test_attributes_get_their_values_at_a_return() -> None:
+    """RETURNED, which nobody counts: here by the stub, since the result is a tuple."""
+    source = """
+class Point:
+    def __init__(self):
+        self.x = 1.5
+def f(p, a):
+    p.x += a
+    return p.x, a
+point = Point()
+"""
+    with enabled():
+        f = compiled_from(source)
+        minijit.jit(policy=Patient(LOW))(f)
+        point = f.__globals__["point"]
+        for number in range(1, 30):
+            assert f(point, 0.5) == (1.5 + 0.5 * number, 0.5)
+        assert minijit.stats(f).entries > 10
+        state = api._process.driver.registry.functions[id(f)]  # type: ignore[union-attr]
+        assert [way.reason for version in state.versions for way in version.exits] == [R.RETURNED]
 
 
 def test_every_reason_has_a_case() -> None:

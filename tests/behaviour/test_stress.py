@@ -7,7 +7,6 @@ the business of `storm`.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import itertools
 import os
@@ -159,7 +158,15 @@ def interrupts(seconds: float) -> None:
             if armed:
                 os.kill(os.getpid(), signal.SIGINT)
 
+    def handler(*_: object) -> None:
+        """Raises once for each time that it is asked to."""
+        nonlocal armed
+        if armed:
+            armed = False
+            raise KeyboardInterrupt
+
     came = 0
+    signal.signal(signal.SIGINT, handler)
     with enabled():
         for f in functions:
             minijit.jit(f)
@@ -174,14 +181,9 @@ def interrupts(seconds: float) -> None:
                 armed = False
             except KeyboardInterrupt:
                 came += 1
-            with contextlib.suppress(KeyboardInterrupt):
-                armed = False
-                if seed % 5 == 0:
-                    for f in functions:
-                        minijit.release(f)
-        armed = False
-        with contextlib.suppress(KeyboardInterrupt):
-            thread.join()
+            if seed % 5 == 0:
+                for f in functions:
+                    minijit.release(f)
         thread.join()
         print(came)
         assert came > 5

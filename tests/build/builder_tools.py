@@ -12,8 +12,9 @@
 
 The header says where the region is entered (`loop` is the first loop) and with which kinds. Everything counts as seen,
 unless `seen` lists the lines of the source that a recording took. `volatile` lists globals that change too often,
-`blocks` and `versions` are the budgets. The function is the last one that the source defines, and nothing runs but the
-source itself.
+`blocks` and `versions` are the budgets. An instance of a class of the source is written `Point<x:float y:int>`, with the
+attributes that are variables. The function is the last one that the source defines, and nothing runs but the source
+itself.
 
 As a script, with `tests` on the path, it writes the regions anew, into the files given or all of them: read the diff.
 """
@@ -24,6 +25,7 @@ import builtins
 import itertools
 import re
 import sys
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
@@ -36,8 +38,11 @@ from minijit.ir.bytecode import Code, decode
 from minijit.ir.check import check_region
 from minijit.ir.eval import Left, Outcome, Returned, evaluate
 from minijit.ir.region import (
+    ClassKind,
+    Const,
     EntryKind,
     EntryPoint,
+    Field,
     Jump,
     Kind,
     Leave,
@@ -46,8 +51,10 @@ from minijit.ir.region import (
     Region,
     Return,
     Slot,
+    SlotKind,
     Value,
     VirtualTuple,
+    held_fields,
 )
 from minijit.ir.text import print_region, renumber
 from minijit.ir.trace import Profile, Root
@@ -91,21 +98,45 @@ def build(
     profile = Profile(_offsets(code, seen), dict.fromkeys(code.instructions, tops))
     root = Root(EntryPoint.CALL, 0) if header is None else Root(EntryPoint.LOOP, header)
     namespace = function.__globals__
+    entry_kinds = tuple(kind_of(kind, namespace) for kind in kinds)
+    names = () if header is None else code.loop_names(header)
     request = Request(
-        scope=Scope(code, namespace, vars(builtins), () if header is None else code.loop_names(header)),
+        scope=Scope(code, namespace, vars(builtins), names, held_fields(entry_kinds)),
         profile=profile,
         root=root,
-        entry_kinds=tuple(map(EntryKind, kinds)),
+        entry_kinds=entry_kinds,
         compile_unseen=seen is None,
         max_blocks=blocks,
         max_versions=versions,
         volatile=frozenset((id(namespace), name) for name in volatile),
         inlines=lambda _: True,
         max_inlined=inlined,
+        attribute=_attribute,
+        is_written=lambda _: True,
     )
     made = Builder(request, HANDLERS).build()
     assert check_region(made.region) == ()
     return made
+
+
+def kind_of(text: str, namespace: dict[str, object]) -> SlotKind:
+    """An entry kind, as a header has it."""
+    name, _, rest = text.partition("<")
+    if not rest:
+        return EntryKind(text)
+    cls = namespace[name]
+    assert isinstance(cls, type)
+    fields = []
+    for index, one in enumerate(rest.removesuffix(">").split()):
+        attribute, _, kind = one.partition(":")
+        fields.append((Field(attribute, 8 * index, is_value=True), EntryKind(kind)))
+    return ClassKind(id(cls), 1, len(fields), tuple(fields), name, weakref.ref(cls))
+
+
+def _attribute(kind: ClassKind, name: str) -> Const | None:
+    cls = kind.cls()
+    found = [vars(base)[name] for base in (cls.__mro__ if cls is not None else ()) if name in vars(base)]
+    return Const(found[0]) if found else None
 
 
 def _offsets(code: Code, lines: Iterable[int] | None) -> set[int]:
@@ -140,7 +171,7 @@ class BuildCase:
 
     def made(self) -> Region:
         """The region that the builder makes of the source."""
-        match = re.fullmatch(r"(call|loop)\(([\w, ]*)\)((?: \w+=\S+)*)", self.header)
+        match = re.fullmatch(r"(call|loop)\(([\w, <>:]*)\)((?: \w+=\S+)*)", self.header)
         assert match is not None, f"{self.name}: {self.header}"
         options = dict(option.split("=") for option in match[3].split())
         volatile = options.pop("volatile", "").split(",")

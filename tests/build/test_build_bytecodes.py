@@ -195,7 +195,6 @@ WITHOUT_A_HANDLER = {
     "RERAISE": "except, finally",
     "RETURN_GENERATOR": "generator expressions",
     "SET_ADD": "{f(a) for a in b}",
-    "STORE_ATTR": "self.x = a",
     "STORE_DEREF": "nonlocal",
     "STORE_SLICE": "a[i:j] = b",
     "STORE_SUBSCR": "a[i] = b",

@@ -175,6 +175,22 @@ print(explain(f))
 """,
         "killed once: the function's code was replaced",
     ),
+    KillReason.CLASS: (
+        """
+class C:
+    k = 2
+    def __init__(self): self.x = 1.5
+@jit
+def f(c):
+    return c.x + c.k
+c = C()
+for _ in range(40): f(c)
+C.k = 3
+f(c)
+print(explain(f))
+""",
+        "killed once: a class changed whose instances' attributes it uses (C)",
+    ),
     KillReason.GONE: (
         """
 exec("def f(a):\\n    return a + 1")

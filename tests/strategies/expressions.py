@@ -259,6 +259,7 @@ class Expressions:
         """A call of a function that was written before: there is no recursion here."""
         only_helpers = scope.loops > 1 or self.pure
         known = [f for f in self.functions if f.result == sort and (f.name in self.helpers or not only_helpers)]
+        known = [f for f in known if all(s in SORTS or s == "object" for _, s in f.parameters)]
         if not known:
             return None
         f = self.pick(known)

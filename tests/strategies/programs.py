@@ -11,7 +11,7 @@ notice. Most functions are pure: what is not compiled ends compiled code, and so
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hypothesis.strategies import randoms
@@ -26,15 +26,72 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 
+@dataclass(frozen=True, slots=True)
+class Class:
+    """A class whose instances have these attributes, of these sorts, and methods that take numbers."""
+
+    name: str
+    attributes: dict[str, str]
+    methods: tuple[Function, ...]
+
+
 @dataclass(slots=True)
 class Writer(Statements):
     """Writes a module."""
+
+    classes: list[Class] = field(default_factory=list)
+    instances: dict[str, Class] = field(default_factory=dict)
+
+    def a_class(self) -> None:
+        """A class, with instances that the module keeps."""
+        name = self.new("K")
+        attributes = {self.new("a"): self.pick(SORTS) for _ in range(self.random.randrange(1, 4))}
+        bases = [known.name for known in self.classes[-1:] if self.chance(40)]
+        inherited = self.classes[-1].attributes if bases else {}
+        self.lines.append(f"class {name}({', '.join(bases)}):")
+        if self.chance(40):
+            self.lines.append(f"    __slots__ = {tuple(attributes)}")
+        self.lines.append(f"    def __init__(self, {', '.join([*inherited, *attributes])}):")
+        self.lines += [f"        super().__init__({', '.join(inherited)})"] * bool(bases)
+        self.lines += [f"        self.{attribute} = {attribute}" for attribute in attributes]
+        attributes = inherited | attributes
+        methods = [self.method(attributes) for _ in range(self.random.randrange(0, 3))]
+        self.classes.append(Class(name, attributes, tuple(methods)))
+        self.lines += ["", ""]
+        for _ in range(2):
+            instance = self.new("o")
+            self.instances[instance] = self.classes[-1]
+            values = [{"int": "7", "float": "1.5", "bool": "True"}[sort] for sort in attributes.values()]
+            self.lines.append(f"{instance} = {name}({', '.join(values)})")
+
+    def method(self, attributes: dict[str, str]) -> Function:
+        """A small one without loops, which may write attributes; or a property."""
+        name, self.result, self.pure, self.flat = self.new("m"), self.pick(("int", "float")), True, True
+        self.room = self.random.randrange(1, 5)
+        parameters = tuple((self.new("p"), self.pick(SORTS)) for _ in range(self.random.randrange(0, 2)))
+        scope = Scope({f"self.{a}": sort for a, sort in attributes.items()} | dict(parameters), depth=2)
+        self.lines += ["    @jit"] * self.chance(60)
+        self.lines.append(f"    def {name}(self{''.join(f', {parameter}' for parameter, _ in parameters)}):")
+        self.line(scope, f"global {', '.join(self.globals)}")
+        self.body(scope, 1)
+        self.line(scope, f"return {self.shown(scope)}")
+        self.flat = False
+        return Function(name, parameters, self.result)
+
+    def given(self) -> dict[str, Class]:
+        """Parameters that are instances."""
+        if not self.classes or self.chance(40):
+            return {}
+        cls = self.pick(self.classes)
+        others = [cls if self.chance(70) else self.pick(self.classes)] * self.chance(60)
+        return {self.new("q"): each for each in (cls, *others)}
 
     def function(self) -> None:
         """One more function, which may call those before it."""
         name = self.new("f")
         sorts = [self.pick(SORTS) for _ in range(self.random.randrange(1, 4))] + ["object"] * self.chance(20)
-        parameters = tuple((self.new("p"), sort) for sort in sorts)
+        given = self.given()
+        parameters = tuple((self.new("p"), sort) for sort in sorts) + tuple((q, c.name) for q, c in given.items())
         self.result = self.pick(("int", "float", "tuple", "tuple", "tuple"))
         self.pure = self.chance(75)
         self.room = self.random.randrange(4, 16)
@@ -42,13 +99,20 @@ class Writer(Statements):
         if self.chance(15):
             outside = self.around(name)
         self.lines += ["    " * outside + "@jit", "    " * outside + f"def {name}({', '.join(names)}):"]
-        scope = Scope({name: sort for name, sort in parameters if sort != "object"}, depth=outside + 1)
+        scope = Scope({name: sort for name, sort in parameters if sort in SORTS}, depth=outside + 1)
+        known, helpers = list(self.functions), set(self.helpers)
+        for instance, cls in given.items():
+            scope.names |= {f"{instance}.{attribute}": sort for attribute, sort in cls.attributes.items()}
+            methods = [Function(f"{instance}.{m.name}", m.parameters, m.result) for m in cls.methods]
+            self.functions += methods
+            self.helpers |= {method.name for method in methods}
         self.line(scope, f"global {', '.join(self.globals)}")
         if self.cells:
             self.line(scope, f"nonlocal {', '.join(self.cells)}")
         if self.chance(8):
             self.recursion(scope, name, parameters)
         self.body(scope, 3)
+        self.functions, self.helpers = known, helpers
         objects = [name for name, sort in parameters if sort == "object"]
         if objects and not self.pure:
             self.line(scope, f"log({objects[0]} is probe)")
@@ -146,6 +210,9 @@ class Writer(Statements):
         for _ in range(self.random.randrange(0, 3)):
             self.lines += ["", ""]
             self.helper()
+        for _ in range(self.pick((0, 0, 0, 1, 2))):
+            self.lines += ["", ""]
+            self.a_class()
         if self.chance(35):
             self.lines += ["", ""]
             self.recursive()
@@ -175,7 +242,7 @@ class Writer(Statements):
         yield f"    global {', '.join(names)}"
         yield f"    for k in range({self.random.randrange(24, 60)}):"
         for f in self.functions:
-            arguments = [self.argument(sort) for _, sort in f.parameters]
+            arguments = [self.argument(sort, index) for index, (_, sort) in enumerate(f.parameters)]
             yield "        try:"
             yield f"            log({f.name}({', '.join(arguments)}))"
             yield "        except Exception as error:"
@@ -190,11 +257,18 @@ class Writer(Statements):
                 values = [self.int_constant(), self.pick(FLOATS), "True", self.int_constant()]
                 yield f"        {name} = {_tuple(values[: self.random.randrange(2, 5)])}[k % 6 // 3]"
         yield f"    log({', '.join(names)})"
+        for instance, cls in self.instances.items():
+            yield f"    log({', '.join(f'getattr({instance}, {a!r}, 0)' for a in cls.attributes)})"
 
-    def argument(self, sort: str) -> str:
+    def argument(self, sort: str, index: int) -> str:
         """Mostly much the same at first, so that there is code for it; then from what lies at edges, or anything."""
         if sort == "object":
             return "probe"
+        if sort not in SORTS:
+            # Mostly another one for each parameter, and then one object for several.
+            known = [instance for instance, cls in self.instances.items() if cls.name == sort]
+            usual, other = known[index % 2], self.pick(list(self.instances) if self.chance(20) else known)
+            return usual if self.chance(30) else f"({other} if {self.pick(('k % 9 == 8', 'k > 15'))} else {usual})"
         usual = self.pick(USUAL[sort])
         if self.chance(25):
             return usual

@@ -496,7 +496,7 @@ class _Maker:
             tuple(self.slot(depth=1, is_local=True) for _ in range(self.locals)),
             tuple(self.slot(depth=2, is_local=False) for _ in range(self.source.below(3))),
         )
-        reason = self.source.choose(tuple(ExitReason))
+        reason = self.source.choose(tuple(r for r in ExitReason if r is not ExitReason.RETURNED))
         self.exits.append(Exit(reason, frame, self.source.choose(("", "", 'a "detail" # é'))))
         self.usable_exits.append(number)
         return number

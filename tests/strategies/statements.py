@@ -358,6 +358,8 @@ class Statements(Expressions):
     def walrus(self, scope: Scope) -> tuple[str, str]:
         """A condition that binds a name before it decides, and that name."""
         name = self.target(scope, "int")
+        if "." in name:  # an attribute
+            name = self.new("v")
         test = f"({name} := {self.int(scope, 1)}) {self.pick(COMPARE)} {self.int(scope, 0)}"
         scope.names[name] = "int"
         return name, test

@@ -10,13 +10,14 @@ having touched anything, when they are others. (For loops the stub that calls th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from minijit.backend.bodies import define_left
 from minijit.backend.emitter import pointer
-from minijit.backend.inputs import check_given, check_input, field_of, goes_to
-from minijit.backend.lower_objects import has_plain_keys, held
+from minijit.backend.inputs import check_given, check_input, check_instances, goes_to
+from minijit.backend.lower_objects import has_plain_keys, held, load
 from minijit.cpython import abi
 from minijit.cpython.changes import CAPACITY
 from minijit.ir.region import EntryKind
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from minijit.backend.emitter import Emitter
     from minijit.backend.snapshots import Placement
     from minijit.cpython.changes import Changes
-    from minijit.ir.region import FunctionKind
+    from minijit.ir.region import ClassKind, FunctionKind
 
 FOREIGN_TOOLS = 0xFF & ~(1 << 5)
 """The bits of all monitoring tools but ours (`sys.monitoring.OPTIMIZER_ID` is 5)."""
@@ -65,8 +66,9 @@ class RegionEntry:
 
     `next` is the address of the word that holds the next link of the chain; `entries` that of a counter. `modules` are
     those that must be plain modules still; `codes` are inlined, `depth` within each other, and nobody else may watch
-    them. `calls`: there are calls of other machine code. `given` are functions that must stand in slots. `changes` is
-    where these are noted; `strikes`: see `_strike`. `trial` is None where nobody wants to know what runs.
+    them. `calls`: there are calls of other machine code. `given` are functions that must stand in slots, `instances`
+    the classes of what stands in others; `placement` says where the slots are. `changes` is where these are noted;
+    `strikes`: see `_strike`. `trial` is None where nobody wants to know what runs.
     """
 
     next: int
@@ -76,6 +78,8 @@ class RegionEntry:
     depth: int
     calls: bool
     given: tuple[tuple[int, FunctionKind], ...]
+    instances: tuple[tuple[int, ClassKind], ...]
+    placement: Placement
     changes: Changes
     strikes: bool
     trial: Trial | None
@@ -104,13 +108,12 @@ class LoopEntry:
     """What a loop entry needs to know beside that.
 
     `globals` and `builtins` are the namespaces that the frame must have; `in_namespace`: its locals must be the
-    globals. `placement` says where the frame has the region's slots.
+    globals.
     """
 
     globals: int
     builtins: int
     in_namespace: bool
-    placement: Placement
 
 
 def body_prologue(function: int) -> Callable[[Emitter], None]:
@@ -136,14 +139,20 @@ def call_prologue(entry: RegionEntry, call: CallEntry) -> Callable[[Emitter], No
         _check_depth(e, entry, own=1)
         _check_inlined(e, entry.codes)
         _bind(e, call)
+        e.placement = entry.placement
+        check = goes_to(e, "miss")
+        check_instances(e, entry.instances, partial(held, e), check)
         for slot, kind in enumerate(e.region.entry_kinds):
-            if kind is EntryKind.OBJECT:
+            is_field = entry.placement.outer(slot) is not None
+            # Locals that are no parameters are empty.
+            if kind in (EntryKind.OBJECT, EntryKind.UNBOUND) and not is_field:
                 continue
-            place = e.let(f"getelementptr ptr, ptr {e.args}, i64 {slot}")
-            check_input(e, slot, kind, e.let(f"load ptr, ptr {place}"), goes_to(e, "miss"))
+            object = held(e, slot)
+            if is_field and kind is not EntryKind.UNBOUND:
+                check(e.let(f"icmp ne ptr {object}, null"))
+            check_input(e, slot, kind, object, check)
         for slot, function in entry.given:
-            place = e.let(f"getelementptr ptr, ptr {e.args}, i64 {slot}")
-            check_given(e, function, e.let(f"load ptr, ptr {place}"), goes_to(e, "miss"))
+            check_given(e, function, held(e, slot), check)
         if call.check is not None:
             _check(e, call.check)
         body = _begin_run(e, entry.entries, entry.trial)
@@ -220,15 +229,16 @@ def loop_prologue(entry: RegionEntry, loop: LoopEntry) -> Callable[[Emitter], No
         _count_rounds(e, entry.trial)
         if entry.strikes:
             _strike(e, entry.changes)
-        e.placement = loop.placement
+        e.placement = entry.placement
         check = goes_to(e, "miss")
-        _check_namespaces(e, loop, check)
+        _check_namespaces(e, loop, entry.placement, check)
         _check_modules(e, entry.modules, check)
         _check_depth(e, entry, own=0)
         _check_inlined(e, entry.codes)
+        check_instances(e, entry.instances, partial(held, e), check)
         for slot, kind in enumerate(e.region.entry_kinds):
             # A local may be empty. A name that is written must be there: a new key has its place among others.
-            if kind is EntryKind.OBJECT and loop.placement.name(slot) is None:
+            if kind is EntryKind.OBJECT and entry.placement.outer(slot) is None:
                 continue
             object = held(e, slot)
             if kind is not EntryKind.UNBOUND:
@@ -245,14 +255,14 @@ def loop_prologue(entry: RegionEntry, loop: LoopEntry) -> Callable[[Emitter], No
     return prologue
 
 
-def _check_namespaces(e: Emitter, loop: LoopEntry, check: Callable[[str], None]) -> None:
+def _check_namespaces(e: Emitter, loop: LoopEntry, placement: Placement, check: Callable[[str], None]) -> None:
     """The frame's are those that the region was made for, and to look for a name there runs no Python code."""
     wanted = {abi.FRAME.f_globals: loop.globals, abi.FRAME.f_builtins: loop.builtins}
     if loop.in_namespace:
         wanted[abi.FRAME.f_locals] = loop.globals
     for offset, address in wanted.items():
-        check(e.let(f"icmp eq i64 {field_of(e, '%a', offset, 'i64')}, {address}"))
-    if loop.placement.names:
+        check(e.let(f"icmp eq i64 {load(e, '%a', offset, 'i64')}, {address}"))
+    if placement.names:
         check(has_plain_keys(e, pointer(loop.globals)))
 
 
@@ -300,7 +310,7 @@ def _check_depth(e: Emitter, entry: RegionEntry, *, own: int) -> None:
     if not depth and not entry.calls:
         return
     thread = e.let(f"call ptr {e.c_function('PyThreadState_Get')}()")
-    left = field_of(e, thread, abi.THREAD.py_recursion_remaining, "i32")
+    left = load(e, thread, abi.THREAD.py_recursion_remaining, "i32")
     if depth:
         goes_to(e, "miss")(e.let(f"icmp sge i32 {left}, {depth}"))
     if entry.calls:
@@ -323,7 +333,7 @@ def _check_inlined(e: Emitter, codes: tuple[int, ...]) -> None:
 def _unwatched(e: Emitter, monitoring: str) -> str:
     """Whether no foreign tool bit is set in the 15 bytes of active monitors, read as two overlapping words."""
     start = abi.MONITORING.active_monitors
-    words = e.let(f"or i64 {field_of(e, monitoring, start, 'i64')}, {field_of(e, monitoring, start + 7, 'i64')}")
+    words = e.let(f"or i64 {load(e, monitoring, start, 'i64')}, {load(e, monitoring, start + 7, 'i64')}")
     foreign = e.let(f"and i64 {words}, {FOREIGN_WORD}")
     return e.let(f"icmp eq i64 {foreign}, 0")
 

@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING
 
 from minijit.backend.emitter import name, pointer
-from minijit.backend.lower_objects import unbox
+from minijit.backend.lower_objects import load, unbox
 from minijit.cpython import abi
 from minijit.ir.region import INPUT_RANGES, RANGE_STEPS, EntryKind, Kind
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minijit.backend.emitter import Emitter
-    from minijit.ir.region import FunctionKind, Value
+    from minijit.ir.region import ClassKind, FunctionKind, Value
 
 _SCALARS = {
     EntryKind.INT: Kind.INT,
@@ -37,11 +37,6 @@ def goes_to(e: Emitter, label: str) -> Callable[[str], None]:
         e.start(onward)
 
     return check
-
-
-def field_of(e: Emitter, base: str, offset: int, llvm_type: str) -> str:
-    """What stands at an offset behind an address."""
-    return e.let(f"load {llvm_type}, ptr {e.let(f'getelementptr i8, ptr {base}, i64 {offset}')}")
 
 
 def check_input(e: Emitter, slot: int, kind: EntryKind, object: str, check: Callable[[str], None]) -> None:
@@ -68,11 +63,39 @@ def check_input(e: Emitter, slot: int, kind: EntryKind, object: str, check: Call
 
 def check_given(e: Emitter, kind: FunctionKind, object: str, check: Callable[[str], None]) -> None:
     """The object is a function of this kind."""
-    check(e.let(f"icmp eq i64 {field_of(e, object, abi.OBJECT.ob_type, 'i64')}, {id(FunctionType)}"))
+    check(e.let(f"icmp eq i64 {load(e, object, abi.OBJECT.ob_type, 'i64')}, {id(FunctionType)}"))
     layout = abi.FUNCTION
     wanted = {layout.func_code: kind.code, layout.func_globals: kind.globals, layout.func_builtins: kind.builtins}
     for offset, address in wanted.items():
-        check(e.let(f"icmp eq i64 {field_of(e, object, offset, 'i64')}, {address}"))
+        check(e.let(f"icmp eq i64 {load(e, object, offset, 'i64')}, {address}"))
+
+
+def check_instance(e: Emitter, kind: ClassKind, object: str, check: Callable[[str], None]) -> None:
+    """The object is an instance of this class, in the state that it is to be in, and has no dict of its own."""
+    check(e.let(f"icmp eq i64 {load(e, object, abi.OBJECT.ob_type, 'i64')}, {kind.address}"))
+    version = load(e, pointer(kind.address), abi.TYPE.tp_version_tag, "i32")
+    check(e.let(f"icmp eq i32 {version}, {kind.version}"))
+    if kind.shared >= 0:
+        word = load(e, object, abi.INSTANCE.values, "i64")
+        check(e.let(f"trunc i64 {word} to i1"))
+        # Else it may have an attribute that goes before one of its class.
+        keys = load(e, pointer(kind.address), abi.TYPE.ht_cached_keys)
+        check(e.let(f"icmp eq i64 {load(e, keys, abi.DICT_KEYS.dk_nentries, 'i64')}, {kind.shared}"))
+
+
+def check_instances(
+    e: Emitter, instances: tuple[tuple[int, ClassKind], ...], held: Callable[[int], str], check: Callable[[str], None]
+) -> None:
+    """All objects whose attributes are variables are of their classes, and none is there twice."""
+    objects: list[tuple[str, ClassKind]] = []
+    for slot, kind in instances:
+        object = held(slot)
+        check(e.let(f"icmp ne ptr {object}, null"))
+        check_instance(e, kind, object, check)
+        for other, same in objects:
+            if same.address == kind.address:
+                check(e.let(f"icmp ne ptr {object}, {other}"))
+        objects.append((object, kind))
 
 
 def _define(e: Emitter, value: Value, text: str) -> None:
@@ -92,7 +115,7 @@ def _short_range(
     """An iterator whose step is known, as the start and stop of its range."""
     _check_iterator(e, object, check)
     layout = abi.RANGE_ITERATOR
-    start, step, length = (field_of(e, object, at, "i64") for at in (layout.start, layout.step, layout.length))
+    start, step, length = (load(e, object, at, "i64") for at in (layout.start, layout.step, layout.length))
     stop = e.let(f"{'add' if kind is EntryKind.RANGE_UP else 'sub'} i64 {start}, {length}")
     check(e.let(f"icmp eq i64 {step}, {RANGE_STEPS[kind]}"))
     for field, value in (("start", start), ("stop", stop)):
@@ -101,12 +124,12 @@ def _short_range(
 
 
 def _check_iterator(e: Emitter, object: str, check: Callable[[str], None]) -> None:
-    check(e.let(f"icmp eq i64 {field_of(e, object, abi.OBJECT.ob_type, 'i64')}, {id(type(iter(range(0))))}"))
+    check(e.let(f"icmp eq i64 {load(e, object, abi.OBJECT.ob_type, 'i64')}, {id(type(iter(range(0))))}"))
     # Held by this frame alone: two slots cannot be the same iterator.
-    check(e.let(f"icmp eq i64 {field_of(e, object, abi.OBJECT.ob_refcnt, 'i64')}, 1"))
+    check(e.let(f"icmp eq i64 {load(e, object, abi.OBJECT.ob_refcnt, 'i64')}, 1"))
 
 
 def _range_iterator(e: Emitter, object: str, values: dict[str, Value], check: Callable[[str], None]) -> None:
     _check_iterator(e, object, check)
     for field, value in values.items():
-        _define(e, value, field_of(e, object, getattr(abi.RANGE_ITERATOR, field), "i64"))
+        _define(e, value, load(e, object, getattr(abi.RANGE_ITERATOR, field), "i64"))

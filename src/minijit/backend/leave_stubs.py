@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def leave_text(at: StubAddresses) -> str:
     """The text of `leave_call`, `leave_loop` and `leave_return`."""
-    return "".join((_write_names(at), _leave_call(), _rewrite(), _leave_loop(), _leave_return()))
+    return "".join((_write_places(at), _leave_call(), _rewrite(), _leave_loop(), _leave_return()))
 
 
 def _leave_call() -> str:
@@ -61,6 +61,7 @@ fill:
   call void @fill_frame(ptr %frame_memory, ptr %function, ptr %code, ptr %resume, i64 %slots)
   %first = call ptr @at(ptr %frame_memory, i64 {abi.FRAME.localsplus})
   call void @fill_slots(ptr %first, ptr %map, i64 %slots, ptr %objects)
+  %written = call i1 @write_places(ptr %frame_memory, ptr %places, i64 %stores, ptr %objects)
   call void @drop(ptr %objects, i64 %boxes)
   ; Where this function recurses there are as many of these stubs on the stack as it is deep.
   call void @llvm.stackrestore.p0(ptr %stack)
@@ -76,30 +77,45 @@ run:
 """
 
 
-def _write_names(at: StubAddresses) -> str:
+def _write_places(at: StubAddresses) -> str:
     return f"""
-; The frame's globals get the values that a record has for names; whether all did. They are there already, with numbers
-; that nobody misses: nothing runs, and only watchers notice.
-define internal i1 @write_names(ptr %frame, ptr %names, i64 %count, ptr %objects) {{
+; Names of the frame's globals, and attributes of objects, get the values that a record has for them; whether all did.
+; What was there before is a number, or None, that nobody misses: nothing runs, and only watchers notice.
+define internal i1 @write_places(ptr %frame, ptr %places, i64 %count, ptr %objects) {{
 entry:
-  %globals_place = call ptr @at(ptr %frame, i64 {abi.FRAME.f_globals})
-  %globals = load ptr, ptr %globals_place
   br label %next
 next:
-  %k = phi i64 [ 0, %entry ], [ %k1, %one ]
+  %k = phi i64 [ 0, %entry ], [ %k1, %field ], [ %k1, %name ]
   %end = icmp eq i64 %k, %count
   br i1 %end, label %yes, label %one
 one:
-  %pair = getelementptr [2 x i64], ptr %names, i64 %k
-  %key = load ptr, ptr %pair
-  %box_place = getelementptr i64, ptr %pair, i64 1
+  %triple = getelementptr [3 x i64], ptr %places, i64 %k
+  %where = load i64, ptr %triple
+  %holder_place = getelementptr i64, ptr %triple, i64 1
+  %holder = load i64, ptr %holder_place
+  %box_place = getelementptr i64, ptr %triple, i64 2
   %box = load i64, ptr %box_place
   %object_place = getelementptr ptr, ptr %objects, i64 %box
   %object = load ptr, ptr %object_place
+  %k1 = add i64 %k, 1
+  %is_name = icmp slt i64 %holder, 0
+  br i1 %is_name, label %name, label %field
+name:
+  %globals_place = call ptr @at(ptr %frame, i64 {abi.FRAME.f_globals})
+  %globals = load ptr, ptr %globals_place
+  %key = inttoptr i64 %where to ptr
   %how = call i32 {c_function(at, "PyDict_SetItem")}(ptr %globals, ptr %key, ptr %object)
   %done = icmp eq i32 %how, 0
-  %k1 = add i64 %k, 1
   br i1 %done, label %next, label %no
+field:
+  %owner_place = getelementptr ptr, ptr %objects, i64 %holder
+  %owner = load ptr, ptr %owner_place
+  %place = call ptr @field_place(ptr %owner, i64 %where)
+  %old = load ptr, ptr %place
+  call void @incref(ptr %object)
+  store ptr %object, ptr %place
+  call void @decref(ptr %old)
+  br label %next
 yes:
   ret i1 true
 no:
@@ -167,7 +183,7 @@ written:
   store i32 %top, ptr %old_top_place
   %instruction_place = call ptr @at(ptr %frame, i64 {abi.FRAME.prev_instr})
   store ptr %resume, ptr %instruction_place
-  %named = call i1 @write_names(ptr %frame, ptr %names, i64 %stores, ptr %objects)
+  %named = call i1 @write_places(ptr %frame, ptr %places, i64 %stores, ptr %objects)
   br i1 %named, label %whole, label %release
 whole:
   %asks = and i1 %hot, %may
@@ -199,7 +215,7 @@ define ptr @leave_loop(ptr %frame, ptr %thread, i64 %record_word, ptr %unused) {
 def _leave_return() -> str:
     load = load_record()
     return f"""
-; Makes the objects of a record with one slot and returns that slot's.
+; Makes the objects of a record and returns that of its last slot.
 define ptr @leave_return(ptr %function, ptr %arguments, i64 %record_word, ptr %unused) {{
 entry:
   %record = inttoptr i64 %record_word to ptr
@@ -212,8 +228,11 @@ fail:
   call void @drop(ptr %objects, i64 %boxes)
   ret ptr null
 give:
-  %box = load i64, ptr %map
+  %last = sub i64 %slots, 1
+  %box_place = getelementptr i64, ptr %map, i64 %last
+  %box = load i64, ptr %box_place
   %object = call ptr @slot_object(i64 %box, ptr %objects)
+  %written = call i1 @write_places(ptr null, ptr %places, i64 %stores, ptr %objects)
   call void @drop(ptr %objects, i64 %boxes)
   ret ptr %object
 }}

@@ -17,18 +17,22 @@ Text rather than a builder object: it is what one reads in a dump, and several t
 from __future__ import annotations
 
 import itertools
+from functools import reduce
 from typing import TYPE_CHECKING, assert_never
 
 from minijit.backend import lower_ops
 from minijit.backend.bodies import body_text, give, give_image, give_object, give_value, one_word
 from minijit.backend.emitter import LLVM_TYPES, Emitter, Target, name, pointer
+from minijit.backend.lower_objects import held, values
 from minijit.backend.prelude import PRELUDE
-from minijit.backend.snapshots import LEFT_TAG, plain_return, raw_layout, return_exit, stub_returns
+from minijit.backend.snapshots import LEFT_TAG, plain_return, raw_layout, return_exit, stub_returns, writes
+from minijit.events import ExitReason
 from minijit.ir.region import (
     Branch,
     Const,
     Entry,
     EntryPoint,
+    HeldField,
     Jump,
     Kind,
     Leave,
@@ -147,7 +151,11 @@ def _exits(emitter: Emitter) -> None:
             record = emitter.let("phi i64 " + ", ".join(f"[ {emitter.records[n]}, %x{n} ]" for n in numbers))
         else:
             emitter.start(f"x{numbers[0]}")
-        store_raw(emitter, _with_late_ops(emitter, emitter.region.exits[numbers[0]]))
+        exit = _with_late_ops(emitter, emitter.region.exits[numbers[0]])
+        if exit.reason is ExitReason.RETURNED:
+            _return_and_write(emitter, exit, record)
+            continue
+        store_raw(emitter, exit)
         _leave(emitter, record)
     for number, answer in emitter.waits.items():
         emitter.start(f"w{number}")
@@ -261,24 +269,95 @@ def _return(emitter: Emitter, value: Slot, number: int) -> None:
     if emitter.region.point is EntryPoint.BODY:
         _give_result(emitter, value, number)
         return
-    match plain_return(emitter.region, value):
-        case None:
-            store_raw(emitter, return_exit(value))
-            tail_call(emitter, emitter.target.leave_return, str(emitter.records[emitter.return_records[number]]))
-            return
+    plain = plain_return(emitter.region, value)
+    if plain is None:
+        store_raw(emitter, return_exit(value))
+        tail_call(emitter, emitter.target.leave_return, str(emitter.records[emitter.return_records[number]]))
+        return
+    _return_plain(emitter, plain)
+
+
+def _return_and_write(emitter: Emitter, exit: Exit, record: str) -> None:
+    """Returns what is on the frame's stack, when attributes have got their values."""
+    (value,) = exit.frame.stack
+    plain = plain_return(emitter.region, value)
+    written = list(writes(emitter.region, exit, emitter.placement))
+    # Where nobody knows what attributes there are, the stub finds them in the record.
+    is_known = bool(emitter.placement.fields)
+    if plain is None or not is_known or not _can_be_put(emitter, [slot for _, slot in written], plain):
+        store_raw(emitter, exit)
+        tail_call(emitter, emitter.target.leave_return, record)
+        return
+    if not written:
+        _return_plain(emitter, plain)
+        return
+    # The result first: it may be what stands where something is written.
+    result = _plain_result(emitter, plain)
+    done = reduce(lambda a, b: emitter.let(f"and i1 {a}, {b}"), [_put(emitter, *one) for one in written])
+    emitter.end_run()
+    well, failed = emitter.fresh_label(), emitter.fresh_label()
+    emitter.line(f"br i1 {done}, label %{well}, label %{failed}, !prof !0")
+    emitter.start(well)
+    emitter.line(f"ret ptr {result}")
+    emitter.start(failed)
+    emitter.line(f"call void {emitter.c_function('Py_DecRef')}(ptr {result})")
+    emitter.line("ret ptr null")
+
+
+def _can_be_put(emitter: Emitter, written: list[Slot], result: Slot) -> bool:
+    """Whether attributes can get these values without the stub: numbers, each in one place, and arguments."""
+    machine = [slot for slot in written if isinstance(slot, Value)]
+    if len({*machine, result}) <= len(machine):
+        return False
+    return all(_is_number(slot) or _is_argument(emitter, slot) for slot in written)
+
+
+def _is_number(slot: Slot) -> bool:
+    return isinstance(slot, Value | Const) and slot.kind not in (None, Kind.ANY)
+
+
+def _is_argument(emitter: Emitter, slot: Slot) -> bool:
+    return isinstance(slot, Entry) and emitter.placement.outer(slot.slot) is None
+
+
+def _put(emitter: Emitter, index: int, slot: Slot) -> str:
+    """Gives an attribute another value; whether that was done."""
+    outer = emitter.placement.outer(index)
+    assert isinstance(outer, HeldField)
+    object = held(emitter, outer.holder)
+    base = values(emitter, object) if outer.field.is_value else object
+    place = emitter.let(f"getelementptr i8, ptr {base}, i64 {outer.field.offset}")
+    if isinstance(slot, Value) and slot.kind in (Kind.INT, Kind.FLOAT):
+        return emitter.let(f"call i1 {emitter.helper(f'put_{slot.kind.value}')}(ptr {place}, {emitter.typed(slot)})")
+    return emitter.let(f"call i1 {emitter.helper('put_object')}(ptr {place}, ptr {_plain_object(emitter, slot)})")
+
+
+def _plain_object(emitter: Emitter, slot: Slot) -> str:
+    """The object that a slot is, which lives as long as the region runs."""
+    match slot:
         case Const(constant):
-            result = pointer(id(constant))
-            emitter.incref(result)
-        case Entry(slot):
-            place = emitter.let(f"getelementptr ptr, ptr {emitter.args}, i64 {slot}")
-            result = emitter.let(f"load ptr, ptr {place}")
-            emitter.incref(result)
-        case Value() as machine:
-            result = _box(emitter, machine)
+            return pointer(id(constant))
+        case Entry(number):
+            return held(emitter, number)
+        case Value(_, Kind.BOOL):
+            return _box(emitter, slot)
         case _:
-            raise AssertionError(value)
+            raise AssertionError(slot)
+
+
+def _return_plain(emitter: Emitter, value: Slot) -> None:
+    """Returns what needs no stub (see `plain_return`)."""
+    result = _plain_result(emitter, value)
     emitter.end_run()
     emitter.line(f"ret ptr {result}")
+
+
+def _plain_result(emitter: Emitter, value: Slot) -> str:
+    if isinstance(value, Value):
+        return _box(emitter, value)
+    result = _plain_object(emitter, value)
+    emitter.incref(result)
+    return result
 
 
 def _give_result(emitter: Emitter, value: Slot, number: int) -> None:

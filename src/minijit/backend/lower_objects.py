@@ -12,7 +12,7 @@ from minijit.backend.lower_table import Rows
 from minijit.backend.snapshots import TAGS
 from minijit.cpython import abi
 from minijit.ir.ops import QUIET_DEPTH
-from minijit.ir.region import Const, EntryPoint, Kind, Operand
+from minijit.ir.region import Const, EntryPoint, HeldField, Kind, Operand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,11 +168,28 @@ def look_up(e: Emitter, namespace: str, key: str) -> str:
 
 
 def held(e: Emitter, slot: int) -> str:
-    """The object that a loop's frame, %a, holds in a slot of the region: its own, or under a name in its globals."""
-    name = e.placement.name(slot)
-    at = abi.FRAME.localsplus + 8 * e.placement.slot(slot) if name is None else abi.FRAME.f_globals
-    object = e.let(f"load ptr, ptr {e.let(f'getelementptr i8, ptr %a, i64 {at}')}")
-    return object if name is None else look_up(e, object, name)
+    """The object that a slot of the region holds: an argument of a call, or what a loop's frame, %a, has as its own or
+    under a name in its globals; or an attribute of such an object."""
+    match e.placement.outer(slot):
+        case None if e.region.point is EntryPoint.CALL:
+            return load(e, e.args, 8 * slot)
+        case None:
+            return load(e, "%a", abi.FRAME.localsplus + 8 * e.placement.slot(slot))
+        case HeldField(holder, field):
+            object = held(e, holder)
+            return load(e, values(e, object) if field.is_value else object, field.offset)
+        case name:
+            return look_up(e, load(e, "%a", abi.FRAME.f_globals), name)
+
+
+def load(e: Emitter, base: str, offset: int, llvm_type: str = "ptr") -> str:
+    """What stands at an offset behind an address."""
+    return e.let(f"load {llvm_type}, ptr {e.let(f'getelementptr i8, ptr {base}, i64 {offset}')}")
+
+
+def values(e: Emitter, object: str) -> str:
+    """The address of an object's values, if it has no dict."""
+    return e.let(f"getelementptr i8, ptr {load(e, object, abi.INSTANCE.values)}, i64 1")
 
 
 @lowers("load_global")

@@ -126,6 +126,7 @@ step:
     i64 {Make.RANGE_ITERATOR:d}, label %range_iterator
     i64 {Make.HOME:d}, label %home
     i64 {Make.NAME:d}, label %name
+    i64 {Make.FIELD:d}, label %field
   ]
 """
 
@@ -177,7 +178,7 @@ held:
 
 
 def _make_named(at: StubAddresses) -> str:
-    """Of loops only, whose entries are the slots of a live frame."""
+    """Names of loops only, whose entries are the slots of a live frame; and attributes."""
     return f"""
 name:
   %globals_place = getelementptr i8, ptr %entries, i64 {abi.FRAME.f_globals - abi.FRAME.localsplus}
@@ -190,6 +191,13 @@ name:
   br i1 %unnamed, label %made_any, label %found
 found:
   call void @incref(ptr %named)
+  br label %checked
+field:
+  %holder = call ptr @part(ptr %w1, ptr %boxes)
+  %where = load i64, ptr %w2
+  %field_place = call ptr @field_place(ptr %holder, i64 %where)
+  %attribute = load ptr, ptr %field_place
+  call void @incref(ptr %attribute)
   br label %checked
 """
 
@@ -230,10 +238,10 @@ def _make_tail() -> str:
 checked:
   %box = phi ptr [ %int_box, %int ], [ %float_box, %float ], [ %bool_box, %bool ], [ %any_box, %any ],
     [ %constant, %const ], [ %object, %held ], [ %tuple_box, %tuple ], [ %range_box, %range ],
-    [ %iterator_box, %range_iterator ], [ %iterator, %home ], [ %named, %found ]
+    [ %iterator_box, %range_iterator ], [ %iterator, %home ], [ %named, %found ], [ %attribute, %field ]
   %after = phi ptr [ %w2, %int ], [ %w2, %float ], [ %w2, %bool ], [ %w2, %any ], [ %w2, %const ], [ %w2, %held ],
     [ %after_tuple, %tuple ], [ %w4, %range ], [ %w4, %range_iterator ], [ %w4, %home ],
-    [ %w2, %found ]
+    [ %w2, %found ], [ %w3, %field ]
   %failed = icmp eq ptr %box, null
   br i1 %failed, label %no, label %made
 made:

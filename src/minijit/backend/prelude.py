@@ -17,14 +17,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 INLINE = "alwaysinline nounwind"
-HELPERS = ("unbox_large", "int_float_order", "int_power", "int_gcd", "is_quiet", "take_int", "take_float", "take_bool")
+HELPERS = (
+    "unbox_large",
+    "int_float_order",
+    "int_power",
+    "int_gcd",
+    "is_quiet",
+    "take_int",
+    "take_float",
+    "take_bool",
+    "put_float",
+    "put_int",
+    "put_object",
+)
 """The helpers' names."""
 
 
 def helper_text(symbol: Callable[[str], int]) -> str:
     """The text of the helpers, for the module of the stubs, which uses them too. `symbol` finds C functions."""
     clear, decref = symbol("PyErr_Clear"), symbol("Py_DecRef")
-    return PRELUDE + _INCREF + _UNBOX_INT + _HELPERS + _IS_QUIET + "".join(_take(*row, clear, decref) for row in _TAKES)
+    takes = "".join(_take(*row, clear, decref) for row in _TAKES)
+    return PRELUDE + _INCREF + _UNBOX_INT + _HELPERS + _IS_QUIET + takes + _puts(symbol)
 
 
 _FLOAT_VALUE = f"""
@@ -65,6 +78,57 @@ take:{value}
 other:
   call void inttoptr (i64 {decref} to ptr)(ptr %object)
   ret {pair} zeroinitializer
+}}
+"""
+
+
+def _puts(symbol: Callable[[str], int]) -> str:
+    """Functions that give a place of an object another value: where a number stands, or None. They give false, with an
+    exception set, where there is no memory for that. A float that nobody else holds is overwritten."""
+    decref, float_from, long_from = (symbol(n) for n in ("Py_DecRef", "PyFloat_FromDouble", "PyLong_FromLongLong"))
+    return f"""
+define internal i1 @put_new(ptr %place, ptr %new) nounwind {{
+  %failed = icmp eq ptr %new, null
+  br i1 %failed, label %no, label %put
+no:
+  ret i1 false
+put:
+  %old = load ptr, ptr %place
+  store ptr %new, ptr %place
+  call void inttoptr (i64 {decref} to ptr)(ptr %old)
+  ret i1 true
+}}
+
+define i1 @put_object(ptr %place, ptr %object) nounwind {{
+  call void @incref(ptr %object)
+  %done = call i1 @put_new(ptr %place, ptr %object)
+  ret i1 %done
+}}
+
+define i1 @put_int(ptr %place, i64 %value) nounwind {{
+  %new = call ptr inttoptr (i64 {long_from} to ptr)(i64 %value)
+  %done = call i1 @put_new(ptr %place, ptr %new)
+  ret i1 %done
+}}
+
+define i1 @put_float(ptr %place, double %value) nounwind {{
+  %old = load ptr, ptr %place
+  %type_place = getelementptr i8, ptr %old, i64 {abi.OBJECT.ob_type}
+  %type = load i64, ptr %type_place
+  %is_float = icmp eq i64 %type, {id(float)}
+  %count_place = getelementptr i8, ptr %old, i64 {abi.OBJECT.ob_refcnt}
+  %count = load i64, ptr %count_place
+  %is_own = icmp eq i64 %count, 1
+  %reused = and i1 %is_float, %is_own
+  br i1 %reused, label %same, label %other
+same:
+  %value_place = getelementptr i8, ptr %old, i64 {abi.FLOAT.ob_fval}
+  store double %value, ptr %value_place
+  ret i1 true
+other:
+  %new = call ptr inttoptr (i64 {float_from} to ptr)(double %value)
+  %done = call i1 @put_new(ptr %place, ptr %new)
+  ret i1 %done
 }}
 """
 

@@ -13,8 +13,8 @@ memory that the stubs in `stubs` interpret:
 | boxes | how many objects the program below makes |
 | program | address of the program: which objects to make of the raw values |
 | map | address of the slot map: for each slot a box number, `NULL_SLOT` or `KEEP_SLOT` |
-| stores | how many names of the frame's globals get another value |
-| names | for each of these the address of the str and a box number |
+| stores | how many names and attributes get another value |
+| places | for each of these what it is (see `Encoded`) and a box number |
 
 A distinct machine value is boxed once, so that two names for one object stay one object; a value that the entry unboxed
 goes back as the object that came in, and one that still stands in its own slot of a live frame is not touched.
@@ -35,6 +35,7 @@ from minijit.ir.region import (
     EntryPoint,
     Exit,
     FrameState,
+    HeldField,
     Hole,
     Kind,
     Operand,
@@ -52,7 +53,9 @@ from minijit.ir.region import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-RECORD_WORDS = ("count", "hot_at", "code", "resume", "slots", "boxes", "program", "map", "stores", "names")
+    from minijit.ir.region import Field
+
+RECORD_WORDS = ("count", "hot_at", "code", "resume", "slots", "boxes", "program", "map", "stores", "places")
 RECORD_BYTES = 8 * len(RECORD_WORDS)
 NULL_SLOT, KEEP_SLOT = -1, -2
 """In a slot map: no object, and what stands there already."""
@@ -83,6 +86,7 @@ class Make(enum.IntEnum):
     RANGE_ITERATOR = 8  # raws of start, step, length
     HOME = 9  # entry slot, raws of start, length: writes the live iterator back
     NAME = 10  # address of a str: what the frame's globals have under it
+    FIELD = 11  # box of an object, where it has the attribute (see `where`)
 
 
 def return_exit(value: Slot) -> Exit:
@@ -146,19 +150,28 @@ def _entries(region: Region) -> dict[Slot, Entry]:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a frame has the region's slots: behind its `own_locals` come `names`, which are in its globals."""
+    """Where a frame has the region's slots: behind its `own_locals` come `names`, which are in its globals, and
+    `fields`, which are in objects that other slots hold."""
 
     own_locals: int = 0
     names: tuple[str, ...] = ()
+    fields: tuple[HeldField, ...] = ()
 
-    def name(self, slot: int) -> str | None:
-        """The name that a slot of the region is; None for what the frame itself has."""
+    def outer(self, slot: int) -> str | HeldField | None:
+        """The name or the attribute that a slot of the region is; None for what the frame itself has."""
         place = slot - self.own_locals
-        return self.names[place] if 0 <= place < len(self.names) else None
+        if not 0 <= place < len(self.names) + len(self.fields):
+            return None
+        return self.names[place] if place < len(self.names) else self.fields[place - len(self.names)]
 
     def slot(self, slot: int) -> int:
         """Which slot of the frame itself a slot of the region is."""
-        return slot if slot < self.own_locals else slot - len(self.names)
+        return slot if slot < self.own_locals else slot - len(self.names) - len(self.fields)
+
+
+def where(field: Field) -> int:
+    """An attribute's place in one word: twice its offset, and one more if that is in the object's values."""
+    return 2 * field.offset + field.is_value
 
 
 @dataclass(slots=True)
@@ -173,7 +186,7 @@ class _Program:
     boxes: dict[Slot, int] = field(default_factory=dict)
 
     def place(self, index: int, slot: Slot) -> int:
-        """What the slot map says of one slot."""
+        """What the slot map says of one slot of the frame itself."""
         slot = self.entries.get(slot, slot)
         if self.keeps and slot == Entry(index):
             return KEEP_SLOT
@@ -198,8 +211,13 @@ class _Program:
             case Const(value):
                 return (Make.CONST, id(value))
             case Entry(entry):
-                name = self.placement.name(entry)
-                return (Make.ENTRY, self.placement.slot(entry)) if name is None else (Make.NAME, id(name))
+                match self.placement.outer(entry):
+                    case None:
+                        return (Make.ENTRY, self.placement.slot(entry))
+                    case HeldField(holder, field):
+                        return (Make.FIELD, self.box(Entry(holder)), where(field))
+                    case name:
+                        return (Make.NAME, id(name))
             case VirtualTuple(items):
                 return (Make.TUPLE, len(items), *[self.box(item) for item in items])
             case VirtualRange(start, stop, step):
@@ -217,13 +235,14 @@ class _Program:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What a record refers to: the program and how many boxes it makes, the slot map, and (name, box) for each name
-    that is written."""
+    """What a record refers to: the program and how many boxes it makes, the slot map, and for each name or attribute
+    that is written: the address of the str, or where it is; the box of the object that has it, -1 for a name; and the
+    box of its value."""
 
     program: tuple[int, ...]
     boxes: int
     places: tuple[int, ...]
-    stores: tuple[tuple[int, int], ...]
+    stores: tuple[tuple[int, int, int], ...]
 
     @property
     def words(self) -> tuple[int, ...]:
@@ -235,14 +254,25 @@ def encode(region: Region, exit: Exit, placement: Placement) -> Encoded:
     positions = {operand: position for position, operand in raw_layout(exit)}
     program = _Program(placement, positions, _entries(region), region.point is EntryPoint.LOOP)
     places: list[int] = []
-    stores: list[tuple[int, int]] = []
+    stores: list[tuple[int, int, int]] = []
     for index, slot in enumerate(exit.frame.slots()):
-        place, name = program.place(index, slot), placement.name(index)
-        if name is None:
-            places.append(place)
-        elif place >= 0:
-            stores.append((id(name), place))
+        if placement.outer(index) is None:
+            places.append(program.place(index, slot))
+    for index, slot in writes(region, exit, placement):
+        outer = placement.outer(index)
+        holder = program.box(Entry(outer.holder)) if isinstance(outer, HeldField) else -1
+        place = where(outer.field) if isinstance(outer, HeldField) else id(outer)
+        stores.append((place, holder, program.box(slot)))
     return Encoded(tuple(program.words), len(program.boxes), tuple(places), tuple(stores))
+
+
+def writes(region: Region, exit: Exit, placement: Placement) -> Iterator[tuple[int, Slot]]:
+    """The slots that are names or attributes and get another value at an exit, with that."""
+    entries = _entries(region)
+    for index, slot in enumerate(exit.frame.slots()):
+        held = entries.get(slot, slot)
+        if placement.outer(index) is not None and held != Entry(index) and not isinstance(held, Hole):
+            yield index, held
 
 
 @dataclass(slots=True)

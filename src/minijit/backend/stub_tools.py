@@ -84,6 +84,24 @@ define internal void @decref(ptr %object) {{
   ret void
 }}
 
+; Where an object has an attribute (see `snapshots.where`).
+define internal ptr @field_place(ptr %object, i64 %where) alwaysinline {{
+entry:
+  %offset = lshr i64 %where, 1
+  %odd = and i64 %where, 1
+  %is_value = icmp ne i64 %odd, 0
+  br i1 %is_value, label %value, label %done
+value:
+  %word_place = call ptr @at(ptr %object, i64 {abi.INSTANCE.values})
+  %word = load ptr, ptr %word_place
+  %values = getelementptr i8, ptr %word, i64 1
+  br label %done
+done:
+  %base = phi ptr [ %object, %entry ], [ %values, %value ]
+  %place = call ptr @at(ptr %base, i64 %offset)
+  ret ptr %place
+}}
+
 ; To a 32-bit word, such as those of a thread's state.
 define internal void @add_to(ptr %place, i32 %more) alwaysinline {{
   %old = load i32, ptr %place

@@ -27,6 +27,7 @@ from minijit.ir.region import (
     RANGE_STEPS,
     Branch,
     Callee,
+    ClassKind,
     Const,
     Edge,
     Entry,
@@ -42,7 +43,9 @@ from minijit.ir.region import (
     Operand,
     RangeIterator,
     Region,
+    Return,
     Slot,
+    SlotKind,
     Terminator,
     Value,
 )
@@ -72,7 +75,8 @@ class Builder:
         self.request = request
         self.state = State(request.scope, [])
         self._handlers = handlers
-        self.relies = Reliance(request.entry_kinds)
+        self._slot_kinds = request.slot_kinds
+        self.relies = Reliance(self._slot_kinds)
         self._draft = Draft()
         self._versions: dict[tuple[object, int], dict[Shape, _Version]] = {}
         self._latches: dict[int, int] = {}
@@ -94,11 +98,13 @@ class Builder:
             self._run(block, offset, state)
         blocks, exits = self._draft.finished()
         request, relies = self.request, self.relies
-        kinds = tuple(kind if isinstance(kind, EntryKind) else EntryKind.OBJECT for kind in request.entry_kinds)
+        kinds = tuple(kind if isinstance(kind, EntryKind) else EntryKind.OBJECT for kind in self._slot_kinds)
         return Build(
             Region(request.scope.code.code.co_name, request.root.point, kinds, blocks, exits),
             tuple(relies.assumptions.values()),
             request.scope.names,
+            request.scope.fields,
+            tuple((slot, kind) for slot, kind in enumerate(self._slot_kinds) if isinstance(kind, ClassKind)),
             tuple(relies.modules.values()),
             tuple(relies.inlined.values()),
             tuple(relies.given.values()),
@@ -111,7 +117,7 @@ class Builder:
         """The entry block: its parameters are the inputs, and it jumps to the root's first version."""
         params: list[Value] = []
         entry = self._draft.new_block(())
-        slots = [self._entry_slot(index, kind, params) for index, kind in enumerate(self.request.entry_kinds)]
+        slots = [self._entry_slot(index, kind, params) for index, kind in enumerate(self._slot_kinds)]
         self._draft.blocks[entry].params = tuple(params)
         count = self.request.scope.locals_count
         slots.extend([Hole.UNBOUND] * (count - len(slots)))
@@ -119,7 +125,7 @@ class Builder:
         self._before = FrameState(self.request.root.offset, tuple(self.state.locals), tuple(self.state.stack))
         self.end(Jump(self.edge(self.request.root.offset, join=True)))
 
-    def _entry_slot(self, index: int, kind: EntryKind | FunctionKind, params: list[Value]) -> Slot:
+    def _entry_slot(self, index: int, kind: SlotKind, params: list[Value]) -> Slot:
         def new(kind: Kind) -> Value:
             params.append(self.fresh(kind))
             return params[-1]
@@ -141,7 +147,7 @@ class Builder:
                 # As of `range(start, stop)`; short ints cannot overflow.
                 size = self.op("int_sub_wrap", *((stop, start) if up else (start, stop)))
                 return RangeIterator(start, Const(RANGE_STEPS[kind]), self.op("int_max", size, Const(0)), index)
-            case EntryKind.OBJECT | FunctionKind():
+            case EntryKind.OBJECT | FunctionKind() | ClassKind():
                 return Entry(index)
             case EntryKind.UNBOUND:
                 return Hole.UNBOUND
@@ -320,6 +326,22 @@ class Builder:
         if version.block not in self._latches:
             self._latches[version.block] = self._new_latch(header, version)
         return Edge(self._latches[version.block], self._arguments(version))
+
+    def return_value(self, value: Slot) -> None:
+        """Ends the block: the region's function returns. Attributes get their values then."""
+        if not self.request.scope.fields:
+            self.end(Return(value))
+            return
+        first = self.request.scope.locals_count - len(self.request.scope.fields)
+        locals = (*[Hole.UNBOUND] * first, *self.state.locals[first:])
+        self.end(Leave(self._draft.new_exit(ExitReason.RETURNED, FrameState(0, locals, (value,)))))
+
+    # ---- attributes
+
+    def class_of(self, slot: Slot) -> ClassKind | None:
+        """The class of an object that the entry has found, if that is known."""
+        kind = self._slot_kinds[slot.slot] if isinstance(slot, Entry) else None
+        return kind if isinstance(kind, ClassKind) else None
 
     # ---- inlined calls
 

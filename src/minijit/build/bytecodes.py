@@ -6,10 +6,10 @@ and `sequences` have the others.
 
 from __future__ import annotations
 
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import TYPE_CHECKING
 
-from minijit.build import numbers, sequences, variables
+from minijit.build import attributes, numbers, sequences, variables
 from minijit.build.calls import call
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function, call_given
@@ -19,7 +19,6 @@ from minijit.ir.region import (
     Hole,
     Jump,
     Kind,
-    Return,
     Slot,
     Value,
 )
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from minijit.build.builder import Builder
     from minijit.ir.bytecode import Instruction
 
-HANDLERS = Handlers(variables.HANDLERS | sequences.HANDLERS)
+HANDLERS = Handlers(variables.HANDLERS | sequences.HANDLERS | attributes.HANDLERS)
 """Of all instructions that are compiled."""
 handles = HANDLERS.handles
 
@@ -194,25 +193,10 @@ def _return(b: Builder, value: Slot) -> None:
     if b.state.callers:
         b.return_from(value)
     else:
-        b.end(Return(value))
+        b.return_value(value)
 
 
-# Attributes and calls
-
-
-@handles("LOAD_ATTR")
-def _load_attr(b: Builder, i: Instruction) -> None:
-    owner = b.state.pop()
-    name = b.code.name(i)
-    found = None
-    if isinstance(owner, Const) and type(owner.value) is ModuleType:
-        found = b.relies.on_attribute(owner.value, name)
-    if found is None:
-        b.unsupported(f"{i.name} {name}")
-        return
-    if i.arg & 1:
-        b.state.push(Hole.NULL)
-    b.state.push(found)
+# Calls
 
 
 @handles("KW_NAMES")
@@ -226,6 +210,9 @@ def _call(b: Builder, i: Instruction) -> None:
     arguments = b.state.pop_many(i.arg)
     receiver, method = b.state.pop(), b.state.pop()
     keywords, b.keywords = b.keywords, ()
+    if isinstance(method, Const) and type(method.value) is FunctionType:
+        call_function(b, method.value, [receiver, *arguments], keywords, i)
+        return
     if method is Hole.NULL and isinstance(receiver, Entry):
         call_given(b, receiver.slot, arguments, keywords, i)
         return

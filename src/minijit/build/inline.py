@@ -109,7 +109,7 @@ def _call_body(b: Builder, function: Inlined, slots: list[Slot], i: Instruction)
     """
     values = [slot for slot in slots if isinstance(slot, Value | Const)]
     kinds = tuple(_ENTRY_KINDS.get(value.kind, EntryKind.OBJECT) for value in values)
-    if b.state.callers or len(values) < len(slots) or not all(map(_is_machine_value, values)):
+    if b.request.scope.fields or b.state.callers or len(values) < len(slots) or not all(map(_is_machine_value, values)):
         return False
     if b.is_handled(i.offset):
         return False

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from minijit.ir.region import ClassKind, Const, EntryKind
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FunctionType, ModuleType
 
     from minijit.ir.bytecode import Code
-    from minijit.ir.region import Callee, Const, EntryKind, FunctionKind, Kinds, Region
+    from minijit.ir.region import Callee, FunctionKind, HeldField, Kinds, Region
     from minijit.ir.trace import Profile, Root
 
 
@@ -42,13 +44,15 @@ def namespaces_of(function: Any) -> tuple[dict[str, object], dict[str, object]]:
 class Scope:
     """What the instructions of a frame mean: their code object, and where its names stand.
 
-    `names` are those of the globals that the loop has as locals, behind those of the frame.
+    `names` are those of the globals that the loop has as locals, behind those of the frame; `fields` are attributes
+    that it has as locals, behind these.
     """
 
     code: Code
     globals: dict[str, object]
     builtins: dict[str, object]
     names: tuple[str, ...] = ()
+    fields: tuple[HeldField, ...] = ()
 
     @property
     def identity(self) -> tuple[int, int, int]:
@@ -58,11 +62,19 @@ class Scope:
     @property
     def locals_count(self) -> int:
         """How many locals a frame has to the region."""
-        return self.code.locals_count + len(self.names)
+        return self.code.locals_count + len(self.names) + len(self.fields)
 
     def variable(self, name: str) -> int | None:
         """Which local a name of the globals is; None if it is none."""
         return self.code.locals_count + self.names.index(name) if name in self.names else None
+
+    def field(self, holder: int, name: str) -> int | None:
+        """Which local an attribute is of the object that a slot has held at the entry; None if it is none."""
+        first = self.code.locals_count + len(self.names)
+        for index, held in enumerate(self.fields):
+            if held.holder == holder and held.field.name == name:
+                return first + index
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,8 @@ class Request:
     `volatile` are globals that change too often to be assumed, as (id of the namespace, name). `inlines` tells whether
     a function may be inlined where it is called; `max_inlined` is how many instructions such a function may have.
     `body` gives the body of a function that is not, for arguments of such kinds; None if there is to be none.
+    `attribute` says what a class has under a name, None for nothing, or if it is in another state by now; `is_written`
+    tells whether stores to attributes of its instances are just that.
     """
 
     scope: Scope
@@ -85,6 +99,19 @@ class Request:
     inlines: Callable[[FunctionType], bool] = lambda _: False
     max_inlined: int = 0
     body: Callable[[FunctionType, tuple[EntryKind, ...]], Callee | None] = lambda _function, _kinds: None
+    attribute: Callable[[ClassKind, str], Const | None] = lambda _kind, _name: None
+    is_written: Callable[[ClassKind], bool] = lambda _kind: False
+
+    @property
+    def slot_kinds(self) -> Kinds:
+        """The kinds of all slots that the region's entry looks at: those of attributes stand with the other locals."""
+        kinds, scope = self.entry_kinds, self.scope
+        fields = tuple(each for kind in kinds if isinstance(kind, ClassKind) for _, each in kind.fields)
+        if not fields:
+            return kinds
+        before = scope.locals_count - len(fields)
+        unbound = (EntryKind.UNBOUND,) * (before - len(kinds))
+        return (*kinds[:before], *unbound, *fields, *kinds[before:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +144,10 @@ class Build:
     assumptions: tuple[Assumption, ...]
     names: tuple[str, ...] = ()
     """What the loop has of names."""
+    fields: tuple[HeldField, ...] = ()
+    """What the region has of attributes."""
+    instances: tuple[tuple[int, ClassKind], ...] = ()
+    """Slots whose objects must be of these classes."""
     modules: tuple[ModuleType, ...] = ()
     """Modules of which an attribute was assumed: their dicts have nothing to say once they are of another class."""
     inlined: tuple[Inlined, ...] = ()

@@ -8,7 +8,7 @@ is left beside it: block parameters, in the order of the edge's operands.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
 from minijit.ir.region import (
@@ -88,6 +88,19 @@ class State:
         old = self.statement
         new = old and FrameState(old.offset, tuple(take(old.locals)), tuple(take(old.stack)))
         return State(self.scope, *own, callers, new)
+
+    def own(self, index: int) -> Slot:
+        """A local of the region's own frame."""
+        return self.callers[0].locals[index] if self.callers else self.locals[index]
+
+    def set_own(self, index: int, slot: Slot) -> None:
+        """Gives it another value."""
+        if not self.callers:
+            self.locals[index] = slot
+            return
+        first, *rest = self.callers
+        locals = (*first.locals[:index], slot, *first.locals[index + 1 :])
+        self.callers = (replace(first, locals=locals), *rest)
 
     def push(self, slot: Slot) -> None:
         self.stack.append(slot)

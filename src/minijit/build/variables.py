@@ -9,7 +9,10 @@ from minijit.events import ExitReason
 from minijit.ir.region import Const, Entry, EntryPoint, Hole, Kind, Slot, Value, const_kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from minijit.build.builder import Builder
+    from minijit.build.state import State
     from minijit.ir.bytecode import Instruction
 
 HANDLERS = Handlers()
@@ -29,7 +32,16 @@ def _load_local(b: Builder, i: Instruction, index: int, name: str, *, is_sure: b
     if slot is Hole.UNBOUND or is_unchecked:
         b.unsupported(name, ExitReason.UNBOUND)
     elif isinstance(slot, Value) and slot.kind is Kind.ANY:
-        _load_any(b, i, index, name)
+        _load_any(b, i, slot, name, lambda state, found: state.locals.__setitem__(index, found))
+    else:
+        b.state.push(slot)
+
+
+def load_own(b: Builder, i: Instruction, index: int, name: str) -> None:
+    """Pushes what an attribute, or another local of the region's own frame, has by now. It is bound."""
+    slot = b.state.own(index)
+    if isinstance(slot, Value) and slot.kind is Kind.ANY:
+        _load_any(b, i, slot, name, lambda state, found: state.set_own(index, found))
     else:
         b.state.push(slot)
 
@@ -37,13 +49,12 @@ def _load_local(b: Builder, i: Instruction, index: int, name: str, *, is_sure: b
 _ANY_KINDS = ("int", "float", "bool", "none")
 
 
-def _load_any(b: Builder, i: Instruction, index: int, local: str) -> None:
+def _load_any(b: Builder, i: Instruction, value: Value, local: str, put: Callable[[State, Slot], None]) -> None:
     """Finds out of which kind the value is, and goes on in a version for each.
 
-    There the local has its kind: to ask again at its next use would double the versions with each use.
+    There the local has its kind (which is `put` there): to ask again at its next use would double the versions with
+    each use.
     """
-    value = b.state.locals[index]
-    assert isinstance(value, Value)
     if b.is_full:
         b.unsupported("", ExitReason.TOO_MANY_BLOCKS)
         return
@@ -53,7 +64,7 @@ def _load_any(b: Builder, i: Instruction, index: int, local: str) -> None:
         b.resume(yes)
         found = Const(None) if name == "none" else b.op(f"unpack_{name}", value, reason=ExitReason.KIND)
         state = before.copy()
-        state.locals[index] = found
+        put(state, found)
         state.push(found)
         b.later(yes, i.next, state)
         b.resume(no)

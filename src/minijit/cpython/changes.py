@@ -98,7 +98,8 @@ class Changes:
         changes = [self._entry(number % CAPACITY) for number in range(first, until)]
         # What came up meanwhile may have overwritten what was read.
         oldest = raw.read_u64(self.written) - CAPACITY
-        return Noted(until, tuple(changes[max(oldest - first, 0) :]), are_all=oldest <= since)
+        kept = tuple(changes[max(oldest - first, 0) :])
+        return Noted(until, kept, are_all=len(kept) == until - since)
 
     def settle(self, until: int) -> None:
         """What was noted until then has been dealt with: no one relies on what was there before."""

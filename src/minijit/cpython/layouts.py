@@ -177,9 +177,45 @@ class Dict:
 
 @dataclass(frozen=True, slots=True)
 class DictKeys:
-    """PyDictKeysObject: `dk_kind` is 0 where keys may be anything, else they are plain strs."""
+    """PyDictKeysObject: `dk_kind` is 0 where keys may be anything, else they are plain strs. Behind the indices, whose
+    size is a power of two, stand the entries, in the order in which they were made."""
 
+    dk_log2_index_bytes: int = 9
     dk_kind: int = 10
+    dk_nentries: int = 24
+    dk_indices: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """PyHeapTypeObject, which begins with a PyTypeObject."""
+
+    tp_version_tag: int = 384
+    ht_cached_keys: int = 880
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An object whose class gives it a dict: the word before its header is where its values are, less one; or, with
+    the lowest bit not set, its dict."""
+
+    values: int = -24
+
+
+@dataclass(frozen=True, slots=True)
+class MemberDescriptor:
+    """PyMemberDescrObject."""
+
+    d_member: int = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """PyMemberDef: `type` says what stands in the object, `offset` where, and `flags` whether it may be written."""
+
+    type: int = 8
+    offset: int = 16
+    flags: int = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +240,10 @@ class Layouts:
     interpreter: Interpreter = Interpreter()
     dict: Dict = Dict()
     dict_keys: DictKeys = DictKeys()
+    type: Type = Type()
+    instance: Instance = Instance()
+    member_descriptor: MemberDescriptor = MemberDescriptor()
+    member: Member = Member()
 
 
 LAYOUTS = Layouts()
@@ -219,6 +259,12 @@ MONITORING, FRAME, FRAME_OBJECT = LAYOUTS.monitoring, LAYOUTS.frame, LAYOUTS.fra
 THREAD, STACK_CHUNK, RUNTIME = LAYOUTS.thread, LAYOUTS.stack_chunk, LAYOUTS.runtime
 INTERPRETER = LAYOUTS.interpreter
 DICT, DICT_KEYS = LAYOUTS.dict, LAYOUTS.dict_keys
+TYPE, INSTANCE, MEMBER_DESCRIPTOR, MEMBER = (
+    LAYOUTS.type,
+    LAYOUTS.instance,
+    LAYOUTS.member_descriptor,
+    LAYOUTS.member,
+)
 
 
 def all_fields(layouts: Layouts = LAYOUTS) -> Iterator[str]:

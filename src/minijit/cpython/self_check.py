@@ -54,7 +54,8 @@ def self_check(layouts: Layouts = LAYOUTS) -> tuple[Check, ...]:
     """Compares every declared field with live objects."""
     found: list[Check] = []
     with _one_at_a_time:
-        for checker in (_objects, _functions, _codes, _monitored, _frames, _threads, _collector, _data_stack):
+        objects = (_objects, _instances, _functions, _codes)
+        for checker in (*objects, _monitored, _frames, _threads, _collector, _data_stack):
             for name, covered, have, want in checker(layouts):
                 ok = have == want
                 found.append(Check(name, tuple(covered.split()), ok, "" if ok else f"found {have}, expected {want}"))
@@ -128,6 +129,68 @@ def _versions(at: Layouts) -> list[bool]:
     before, again = raw.read_u64(place), raw.read_u64(place)
     sample["name"] = 2
     return [0 < later - before < 2**32 for later in (again, raw.read_u64(place))]
+
+
+class _Open:
+    """A class whose instances have a dict."""
+
+    def __init__(self) -> None:
+        self.first, self.second = object(), object()
+
+
+class _Closed:
+    """One whose instances have none."""
+
+    __slots__ = ("first", "second")
+
+
+def _instances(at: Layouts) -> Iterator[Row]:
+    yield "versions of a class", "type.tp_version_tag", _class_versions(at), [True, True, True]
+    instance = _Open()
+    keys = _word(id(_Open) + at.type.ht_cached_keys) or 0
+    names = "type.ht_cached_keys dict_keys.dk_log2_index_bytes dict_keys.dk_nentries dict_keys.dk_indices"
+    yield "names that instances share", names, _shared(at, keys), [2, id(sys.intern("first")), id(sys.intern("second"))]
+    values = (_word(id(instance) + at.instance.values) or 0) + 1
+    items = [id(instance.first), id(instance.second)]
+    yield "values of an instance", "instance.values", [_word(values + 8 * k) for k in (0, 1)], items
+    closed = _Closed()
+    closed.first, closed.second = object(), object()  # type: ignore[attr-defined]
+    members = [_word(id(vars(_Closed)[name]) + at.member_descriptor.d_member) or 0 for name in _Closed.__slots__]
+    found = [_word(id(closed) + ((_word(member + at.member.offset) or 0) & 255)) for member in members]
+    items = [id(closed.first), id(closed.second)]  # type: ignore[attr-defined]
+    yield "slots of an instance", "member_descriptor.d_member member.offset", found, items
+    yield "types of slots", "member.type", [_half(member + at.member.type) for member in members], [16, 16]
+    # `complex.real` may not be written.
+    members += [_word(id(vars(complex)["real"]) + at.member_descriptor.d_member) or 0]
+    yield "flags of slots", "member.flags", [_half(member + at.member.flags) for member in members], [0, 0, 1]
+
+
+def _half(address: int) -> int:
+    """The half of a word at an address that may be wrong."""
+    return (_word(address) or 0) & 0xFFFFFFFF
+
+
+def _class_versions(at: Layouts) -> list[bool]:
+    """Whether a class has a number that stays as it is, by little, and is another one when the class changes."""
+
+    class Sample:
+        pass
+
+    place = id(Sample) + at.type.tp_version_tag
+    found = []
+    for value in (1, 1, 2):
+        if value == 2:
+            Sample.value = value  # type: ignore[attr-defined]
+        getattr(Sample, "value", None)
+        found.append(raw.read_u32(place))
+    return [found[0] > 0, found[0] == found[1], 0 < found[2] - found[1] < 2**16]
+
+
+def _shared(at: Layouts, keys: int) -> list[int | None]:
+    """How many names there are at an address, which may be wrong, and the first two."""
+    size = (_word(keys + at.dict_keys.dk_log2_index_bytes) or 0) & 255
+    first = keys + at.dict_keys.dk_indices + (1 << min(size, 16))
+    return [_word(keys + at.dict_keys.dk_nentries), _word(first), _word(first + 16)]
 
 
 def _values(struct: Any) -> list[int]:

@@ -106,6 +106,9 @@ class Broken:
                 regions = service.inlining(subject, ends=change is FunctionEvent.DESTROY)
             roots = [region.owner for region in regions] + ([state] if state is not None else [])
             work = partial(self._function_changed, change, state, new, regions)
+        elif kind == Watched.TYPE:
+            regions = service.using(subject)
+            work, roots = partial(self._class_changed, subject, regions), [region.owner for region in regions]
         else:
             return
         if self.turn.take():
@@ -133,6 +136,11 @@ class Broken:
     def _namespace_gone(self, regions: list[Installed]) -> None:
         for installed in regions:
             self.decisions.kill(installed, KillReason.GLOBAL, "the namespace is gone")
+
+    def _class_changed(self, cls: int, regions: list[Installed]) -> None:
+        for installed in regions:
+            changed = next(kind for kind in installed.classes if kind.address == cls)
+            self.decisions.kill(installed, KillReason.CLASS, changed.name)
 
     def _function_changed(
         self, event: FunctionEvent, state: FunctionState | None, new: Any, regions: list[Installed]

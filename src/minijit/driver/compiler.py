@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
 from minijit.build.request import Request, Scope, namespaces_of
+from minijit.driver.attributes import attribute_of, is_written
 from minijit.driver.dumps import show
 from minijit.driver.natives import RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState
 from minijit.events import AbortReason, ExitReason
 from minijit.ir.check import require_valid
-from minijit.ir.region import EntryPoint, Kinds, Leave, Return
+from minijit.ir.region import EntryPoint, Kinds, Leave, Return, held_fields
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from minijit.config import Config
     from minijit.driver.natives import Natives
     from minijit.driver.state import Installed, Reach, RootState
-    from minijit.ir.region import Callee, Region
+    from minijit.ir.region import Block, Callee, Region
     from minijit.runtime.assume import Key
 
 
@@ -129,7 +130,7 @@ def _build(
     own = frozenset() if is_loop else frozenset((id(namespaces[0]), name) for name in code.written_names)
     names = code.loop_names(state.root.offset) if is_loop else ()
     request = Request(
-        scope=Scope(code, *namespaces, names),
+        scope=Scope(code, *namespaces, names, held_fields(kinds)),
         profile=profile,
         root=state.root,
         entry_kinds=kinds,
@@ -140,13 +141,21 @@ def _build(
         inlines=inlines,
         max_inlined=config.inlined_instructions,
         body=body,
+        attribute=attribute_of,
+        is_written=is_written,
     )
     return Builder(request, HANDLERS).build()
 
 
 def is_worthwhile(region: Region) -> bool:
     """Whether the region can get anywhere: round a loop, or to a return."""
-    return any(isinstance(b.end, Return) or any(op.name == "poll" for op in b.ops) for b in region.blocks)
+    return any(_returns(region, b) or any(op.name == "poll" for op in b.ops) for b in region.blocks)
+
+
+def _returns(region: Region, block: Block) -> bool:
+    end = block.end
+    is_return = isinstance(end, Leave) and region.exits[end.exit].reason is ExitReason.RETURNED
+    return is_return or isinstance(end, Return)
 
 
 def _nothing(region: Region) -> Failure:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from types import FunctionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from minijit.backend.words import MAX_BOUND
 from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.cpython import frames, raw
+from minijit.driver.attributes import class_kind, class_of, names_used
 from minijit.ir import codeflags
 from minijit.ir.bytecode import decode
-from minijit.ir.region import GENERAL, INPUT_RANGES, RANGE_STEPS, EntryKind, FunctionKind, Kinds
+from minijit.ir.region import (
+    GENERAL,
+    INPUT_RANGES,
+    RANGE_STEPS,
+    ClassKind,
+    EntryKind,
+    FunctionKind,
+    Kinds,
+    SlotKind,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from minijit.cpython.frames import Frame
     from minijit.ir.bytecode import Code
@@ -71,29 +82,54 @@ def as_wide_as_needed(kinds: Kinds, served: Collection[Kinds]) -> Kinds:
     if not same or kinds in served:
         return kinds
     wider = _SECOND if same == 1 else GENERAL
-    return tuple(wider.get(kind, kind) if isinstance(kind, EntryKind) else kind for kind in kinds)
+    return tuple(_widened(kind, wider) for kind in kinds)
 
 
-FUNCTIONS = 3
-"""For how many functions a root that calls what it is given has versions of their own."""
+def _widened(kind: SlotKind, wider: Mapping[EntryKind, EntryKind]) -> SlotKind:
+    match kind:
+        case EntryKind():
+            return wider.get(kind, kind)
+        case ClassKind(fields=fields):
+            return replace(kind, fields=tuple((field, wider.get(each, each)) for field, each in fields))
+        case FunctionKind():
+            return kind
+        case _:
+            assert_never(kind)
 
 
-def with_few_functions(kinds: Kinds, served: Collection[Kinds]) -> Kinds:
-    """The kinds for one more version, where a slot has held so many functions that the next may be any object."""
+OBJECTS = 3
+"""For how many functions a root that calls what it is given has versions of their own; and for how many classes one
+that uses attributes."""
+
+
+def with_few_objects(kinds: Kinds, served: Collection[Kinds]) -> Kinds:
+    """The kinds for one more version, where a slot has held so many functions, or instances of so many classes, that
+    the next may be any object."""
     return tuple(
-        EntryKind.OBJECT if isinstance(kind, FunctionKind) and _is_one_too_many(kind, before) else kind
+        EntryKind.OBJECT if not isinstance(kind, EntryKind) and _is_one_too_many(kind, before) else kind
         for kind, before in zip(kinds, zip(*served, strict=True) if served else [()] * len(kinds), strict=True)
     )
 
 
-def _is_one_too_many(kind: FunctionKind, before: Collection[EntryKind | FunctionKind]) -> bool:
-    known = {other for other in before if isinstance(other, FunctionKind)}
-    return EntryKind.OBJECT in before or (kind not in known and len(known) >= FUNCTIONS)
+def _is_one_too_many(kind: FunctionKind | ClassKind, before: Collection[SlotKind]) -> bool:
+    known = {_named(other) for other in before if not isinstance(other, EntryKind)}
+    return EntryKind.OBJECT in before or (_named(kind) not in known and len(known) >= OBJECTS)
+
+
+def _named(kind: FunctionKind | ClassKind) -> FunctionKind | int:
+    """What a kind tells apart: functions, or classes."""
+    return kind.address if isinstance(kind, ClassKind) else kind
 
 
 def same_types(some: Kinds, others: Kinds) -> bool:
     """Whether entry kinds ask for objects of the same types."""
-    return [kind.label for kind in some] == [kind.label for kind in others]
+    return list(map(_type, some)) == list(map(_type, others))
+
+
+def _type(kind: SlotKind) -> object:
+    if isinstance(kind, ClassKind):
+        return kind.address, kind.version, [(field, each.label) for field, each in kind.fields]
+    return kind.label
 
 
 _SECOND = GENERAL | {
@@ -112,14 +148,14 @@ def _kind(object: int) -> EntryKind:
     return _KINDS.get(name, EntryKind.OBJECT)
 
 
-def _kind_in(code: Code, index: int, object: int) -> EntryKind | FunctionKind:
+def _kind_in(code: Code, index: int, object: int) -> SlotKind:
     """The kind of what a local holds: of a function only where it is called."""
     if index in code.called_locals and object and frames.type_address(object) == id(FunctionType):
         return function_kind(raw.borrow(object))
     return _kind(object)
 
 
-def function_kind(function: FunctionType) -> EntryKind | FunctionKind:
+def function_kind(function: FunctionType) -> SlotKind:
     """The kind of a function that is to be known: any object, if it is of a sort that cannot be inlined."""
     code = function.__code__
     if not decode(code).is_plain:
@@ -132,9 +168,10 @@ def call_kinds(code: Code, frame: Frame) -> Kinds | None:
     """The kinds of a function's arguments, at its start; None if its start cannot be a root."""
     if not can_enter_by_call(code):
         return None
-    kinds = (_kind_in(code, index, frame.slot(index)) for index in range(parameter_count(code)))
+    slots = [frame.slot(index) for index in range(parameter_count(code))]
     # An argument is never an iterator that the frame alone holds: the caller has it too.
-    return tuple(EntryKind.OBJECT if kind.label == "range_iterator" else kind for kind in kinds)
+    kinds = [_without("range_iterator", _kind_in(code, index, object)) for index, object in enumerate(slots)]
+    return tuple(_with_classes(kinds, slots, code, code.instructions, frame))
 
 
 def loop_kinds(code: Code, header: int, frame: Frame) -> Kinds | None:
@@ -149,29 +186,54 @@ def loop_kinds(code: Code, header: int, frame: Frame) -> Kinds | None:
     instructions = (code.instructions[offset] for offset in body)
     touched = {i.arg for i in instructions if i.name in _TOUCHES}
     names = len(code.code.co_varnames)
-    kinds = []
+    kinds: list[SlotKind] = []
     for index in range(frame.stacktop):
         on_stack = index >= code.locals_count
         in_use = on_stack or (index in touched and index < names)
         kind = _kind_in(code, index, frame.slot(index)) if in_use else EntryKind.OBJECT
         kinds.append(_without("unbound" if on_stack else "range_iterator", kind))
-    return (*kinds[: code.locals_count], *_name_kinds(code.loop_names(header), frame), *kinds[code.locals_count :])
+    locals, stack = kinds[: code.locals_count], kinds[code.locals_count :]
+    held = [frame.slot(index) if index in touched else 0 for index in range(code.locals_count)]
+    for object in _named_objects(code.loop_names(header), frame):
+        locals.append(EntryKind.UNBOUND if not object else _without("range_iterator", _kind(object)))
+        held.append(object)
+    return (*_with_classes(locals, held, code, body, frame), *stack)
 
 
-def _name_kinds(names: tuple[str, ...], frame: Frame) -> Iterator[EntryKind | FunctionKind]:
-    """The kinds of what the globals have under names. Nothing is found among keys that may be anything."""
+def _named_objects(names: tuple[str, ...], frame: Frame) -> Iterator[int]:
+    """The addresses of what the globals have under names; 0 for nothing, None's where keys may be anything."""
     namespace, _ = frame.namespaces()
     can_be_asked = is_plain_namespace(namespace)
     for name in names:
         found = namespace.get(name, _NOTHING) if can_be_asked else None
-        kind = EntryKind.UNBOUND if found is _NOTHING else _kind(id(found))
-        yield _without("range_iterator", kind)
+        yield 0 if found is _NOTHING else id(found)
 
 
 _NOTHING = object()
 
 
-def _without(label: str, kind: EntryKind | FunctionKind) -> EntryKind | FunctionKind:
+def _with_classes(
+    kinds: Sequence[SlotKind], objects: Sequence[int], code: Code, offsets: Iterable[int], frame: Frame
+) -> Iterator[SlotKind]:
+    """The kinds, where those of objects whose attributes the code uses say which these are. Of one object that is there
+    twice only the first place has them."""
+    seen: set[int] = set()
+    classes: dict[int, type] = {}
+    for index, (kind, object) in enumerate(zip(kinds, objects, strict=True)):
+        cls = class_of(object) if kind is EntryKind.OBJECT and object not in seen else None
+        if cls is not None:
+            seen.add(object)
+            classes[index] = cls
+    globals, _ = frame.namespaces()
+    names = names_used(code, offsets, globals, list(classes.values())) if classes else frozenset()
+    for index, kind in enumerate(kinds):
+        if index in classes and names:
+            yield class_kind(objects[index], classes[index], names, lambda o: _without("range_iterator", _kind(o)))
+        else:
+            yield kind
+
+
+def _without(label: str, kind: SlotKind) -> SlotKind:
     """The kind, unless it has that label: then it is an object. A variable's iterator would have two names as soon as a
     loop takes it."""
     return EntryKind.OBJECT if kind.label == label else kind

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from minijit.backend.words import Call
 from minijit.cpython import hooks
 from minijit.driver.decisions import ask_again, ask_misses_again
-from minijit.driver.entries import as_wide_as_needed, call_kinds, loop_kinds, same_types, with_few_functions
+from minijit.driver.entries import as_wide_as_needed, call_kinds, loop_kinds, same_types, with_few_objects
 from minijit.events import ExitHot, GiveUpReason
 from minijit.runtime.policy import Bridge, ExitStats, GiveUp, MissStats, Recompile, Record, Resume, Wait
 
@@ -231,4 +231,4 @@ class HotPlaces:
 
 def _wide_enough(state: RootState, kinds: Kinds) -> Kinds:
     served = [version.kinds for version in state.versions]
-    return with_few_functions(as_wide_as_needed(kinds, served), served)
+    return with_few_objects(as_wide_as_needed(kinds, served), served)

@@ -248,7 +248,7 @@ class Natives:
         code = owner.code.code.code
         words = Words(VERSION_WORDS)
         words.set("check_in", 1)
-        placement = Placement(owner.code.code.locals_count, build.names)
+        placement = Placement(owner.code.code.locals_count, build.names, build.fields)
         start = id(code) + abi.CODE.co_code_adaptive
         # Not the defaults, which may lead back to the function.
         kept = code, *(each.code for each in build.inlined), *(each.code for each in build.given)
@@ -292,13 +292,15 @@ class Natives:
             depth=build.depth,
             calls=bool(build.callees),
             given=tuple((each.slot, each.kind) for each in build.given),
+            instances=build.instances,
+            placement=placement,
             changes=self.changes,
             strikes=self.config.stressed.kill > 0,
             trial=trial,
         )
         if owner.root.point is EntryPoint.LOOP:
             in_namespace = not owner.code.code.is_optimized
-            return loop_prologue(entry, LoopEntry(id(namespaces[0]), id(namespaces[1]), in_namespace, placement))
+            return loop_prologue(entry, LoopEntry(id(namespaces[0]), id(namespaces[1]), in_namespace))
         call = CallEntry(
             code=id(code),
             positional=code.co_argcount,

@@ -17,10 +17,11 @@ from minijit.build.request import has_plain_keys
 from minijit.cpython import hooks
 from minijit.cpython.perf import write_perf_map_entry
 from minijit.driver import compiler
+from minijit.driver.attributes import is_current
 from minijit.driver.natives import Natives, RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState, Installed, Reach, RootState, body_state, exits_of
 from minijit.events import Aborted, AbortReason, Compiled, Event, Hub, Killed, KillReason
-from minijit.ir.region import Callee, Kinds
+from minijit.ir.region import Callee, ClassKind, Kinds
 from minijit.runtime.assume import ABSENT, UNKNOWN, Assumptions, Key
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Service:
     known: Callable[[FunctionType], FunctionState | None]
     assumptions: Assumptions[Installed] = field(init=False)
     inlined: Assumptions[Installed] = field(init=False)
+    classes: Assumptions[Installed] = field(init=False)
     compile_seconds: float = 0.0
     begun: int = 0
     places: dict[str, Counter[str]] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class Service:
     def __post_init__(self) -> None:
         self.assumptions = Assumptions(self.config.patience)
         self.inlined = Assumptions(self.config.patience)
+        self.classes = Assumptions(self.config.patience)
 
     def exit_at(self, record: int) -> tuple[Installed, int] | None:
         """The region and the number of the exit that a native record belongs to."""
@@ -183,6 +186,10 @@ class Service:
                 self.inlined.count_for(installed, _key(f.function))
                 self.retire(installed)
                 return f.function.__qualname__
+        for kind in installed.classes:
+            if not is_current(kind):
+                self.retire(installed)
+                return kind.name
         for a in assumptions:
             # Compiling runs Python code, so other threads may have run as well.
             if a.namespace.get(a.name, _NOTHING) is not (_NOTHING if a.value is None else a.value.value):
@@ -207,6 +214,12 @@ class Service:
         for f, key in zip(inlined, installed.inlined, strict=True):
             self.inlined.add(key, installed, id(f.code))
             self.natives.watch.watch_function(f.function)
+        installed.classes = tuple(kind for kind in installed.kinds if isinstance(kind, ClassKind))
+        for kind in installed.classes:
+            self.classes.add(_class_key(kind), installed, kind.version)
+            cls = kind.cls()
+            if cls is not None:
+                self.natives.watch.watch_type(cls)
         installed.assumptions = tuple((id(a.namespace), a.name) for a in assumptions)
         for a in assumptions:
             assumed = ABSENT if a.value is None else id(a.value.value)
@@ -243,6 +256,11 @@ class Service:
         for key in installed.inlined:
             self.inlined.remove(key, installed)
             self.natives.watch.unwatch_function(key[0])
+        for kind in installed.classes:
+            self.classes.remove(_class_key(kind), installed)
+            cls = kind.cls()
+            if cls is not None:
+                self.natives.watch.unwatch_type(cls)
         for address in installed.records.addresses:
             self._records.pop(address, None)
         for counters in (state.counters, self.hub.counters, *self._place_counters(state)):
@@ -257,6 +275,10 @@ class Service:
         if ends:
             return self.inlined.forget(function)[1]
         return [region for key in self.inlined.keys_of(function) for region in self.inlined.broken_by(key, UNKNOWN)]
+
+    def using(self, cls: int) -> list[Installed]:
+        """The regions that use attributes of instances of a class, which is known by address and has changed."""
+        return [region for key in self.classes.keys_of(cls) for region in self.classes.broken_by(key, UNKNOWN)]
 
     def regions_with(self, function: int) -> list[Installed]:
         """The regions that a function, known by address, is inlined in."""
@@ -333,6 +355,11 @@ def _obstacle(state: RootState, namespaces: tuple[dict[str, object], dict[str, o
 def _key(function: FunctionType) -> Key:
     """A function that is relied on, as `Assumptions` has it."""
     return id(function), function.__qualname__
+
+
+def _class_key(kind: ClassKind) -> Key:
+    """The same of a class."""
+    return kind.address, ""
 
 
 def _named_place(state: RootState) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from minijit.backend.snapshots import Records
     from minijit.events import Event, ExitReason, GiveUpReason
     from minijit.ir.bytecode import Code
+    from minijit.ir.region import ClassKind
     from minijit.oracle.repeatable import Names
     from minijit.record.recorder import Recording
     from minijit.runtime.assume import Key
@@ -120,6 +121,7 @@ class Installed:
     assumptions: tuple[Key, ...]
     since: float
     inlined: tuple[Key, ...] = ()  # functions by address, with their names
+    classes: tuple[ClassKind, ...] = ()
     reach: Reach = field(default_factory=Reach)
     callees: frozenset[int] = frozenset()  # the cells of the bodies that it calls
     asked: dict[int, tuple[float, int]] = field(

@@ -85,8 +85,62 @@ class FunctionKind:
         return EntryKind.OBJECT.value
 
 
-Kinds = tuple[EntryKind | FunctionKind, ...]
+class Field(NamedTuple):
+    """Where the instances of a class have an attribute: so many bytes into the object, or into its values."""
+
+    name: str
+    offset: int
+    is_value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClassKind:
+    """What a slot must hold whose attributes are variables of the region: an instance of just this class, whose
+    attributes are of these kinds.
+
+    `address` is that of the class, and `version` says in which state it is: no other class, and no other state of this
+    one, has the same. `shared` is how many names its instances share, -1 if these have no dict. `cls` is the class, for
+    as long as it lives; `name` is its name.
+    """
+
+    address: int
+    version: int
+    shared: int
+    fields: tuple[tuple[Field, EntryKind], ...]
+    name: str = field(compare=False)
+    cls: weakref.ref[type] = field(compare=False)
+
+    @property
+    def label(self) -> str:
+        """What users are shown."""
+        return f"{self.name}({', '.join(f'{field.name}: {kind.label}' for field, kind in self.fields)})"
+
+    @property
+    def value(self) -> str:
+        """To the region it is any object."""
+        return EntryKind.OBJECT.value
+
+
+SlotKind = EntryKind | FunctionKind | ClassKind
+Kinds = tuple[SlotKind, ...]
 """What all slots must hold for a region to be entered, as the driver sees it."""
+
+
+class HeldField(NamedTuple):
+    """An attribute of the object that a slot holds."""
+
+    holder: int
+    field: Field
+
+
+def held_fields(kinds: Kinds) -> tuple[HeldField, ...]:
+    """The attributes that are variables of a region with these kinds, in their order."""
+    return tuple(
+        HeldField(slot, field)
+        for slot, kind in enumerate(kinds)
+        if isinstance(kind, ClassKind)
+        for field, _ in kind.fields
+    )
 
 
 class EntryPoint(enum.Enum):

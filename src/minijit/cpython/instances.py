@@ -1,0 +1,130 @@
+"""Instances of classes: where their attributes are, and what their classes say.
+
+In: classes and objects. Out: words that stand for them. Nothing here runs Python code: classes are asked as the
+interpreter asks them, by `_PyType_Lookup`, which looks at their own dicts and those of their bases.
+
+An attribute is in the object itself, if the class has it in `__slots__`, or among the object's *values*, in the place
+that its name has among the names that all instances of the class share. An object that has got a dict of its own
+(because somebody asked for its `__dict__`, say) is none of ours.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from types import MemberDescriptorType
+from typing import TYPE_CHECKING, Any
+
+from minijit.cpython import abi, raw
+from minijit.ir.region import Field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ABSENT = object()
+"""What is found where nothing is."""
+
+_HEAP_TYPE, _MANAGED_DICT = 1 << 9, 1 << 4
+"""Of `__flags__`: a class that may change; one whose instances have a word for values, or a dict, before their
+header."""
+_OBJECT = 16
+"""Of a member: a reference to an object, or NULL."""
+_flags = type.__dict__["__flags__"].__get__
+_name = type.__dict__["__qualname__"].__get__
+_dict_offset = type.__dict__["__dictoffset__"].__get__
+_assign_version = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object)(
+    ("PyUnstable_Type_AssignVersionTag", ctypes.pythonapi)
+)
+_look_up = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(("_PyType_Lookup", ctypes.pythonapi))
+
+
+def version(cls: type) -> int:
+    """The number of the state that a class is in, which no other class, and no other state, has. 0 if it has none."""
+    _assign_version(cls)
+    return raw.read_u32(id(cls) + abi.TYPE.tp_version_tag)
+
+
+def name(cls: type) -> str:
+    """What a class is called."""
+    found: str = _name(cls)
+    return found
+
+
+def look_up(cls: type, name: str) -> Any:
+    """What a class or one of its bases has under a name, as it stands there; ABSENT if none has it."""
+    found = _look_up(cls, name)
+    return ABSENT if found is None else raw.borrow(found)
+
+
+def is_transparent(cls: type) -> bool:
+    """Whether it is a class made by a program whose instances' attributes are read as `object` has them read."""
+    if not _flags(cls) & _HEAP_TYPE or (_dict_offset(cls) and not _has_names(cls)):
+        return False
+    is_own = look_up(cls, "__getattribute__") is not object.__dict__["__getattribute__"]
+    return not is_own and look_up(cls, "__getattr__") is ABSENT
+
+
+def is_writable(cls: type) -> bool:
+    """Whether they are written as `object` has them written."""
+    return look_up(cls, "__setattr__") is object.__dict__["__setattr__"]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names that the instances of a class share, with their places; None where these have no dict."""
+
+    places: Mapping[str, int] | None
+
+    @property
+    def count(self) -> int:
+        return -1 if self.places is None else len(self.places)
+
+
+def shared_names(cls: type) -> Names:
+    """Those of now: more may come, and none goes."""
+    if not _has_names(cls):
+        return Names(None)
+    keys = raw.read_u64(id(cls) + abi.TYPE.ht_cached_keys)
+    at = abi.DICT_KEYS
+    first = keys + at.dk_indices + (1 << raw.read_u8(keys + at.dk_log2_index_bytes))
+    count = raw.read_i64(keys + at.dk_nentries)
+    return Names({raw.borrow(raw.read_u64(first + 16 * place)): place for place in range(count)})
+
+
+def has_values(address: int, cls: type) -> bool:
+    """Whether the object, of that class, has its attributes in slots or among values."""
+    return not _has_names(cls) or bool(_values_word(address) & 1)
+
+
+def _has_names(cls: type) -> bool:
+    """Whether its instances have a word for values, or a dict, before their header."""
+    is_so = _flags(cls) & _HEAP_TYPE and _flags(cls) & _MANAGED_DICT
+    return bool(is_so and raw.read_u64(id(cls) + abi.TYPE.ht_cached_keys))
+
+
+def field(cls: type, names: Names, name: str) -> Field | None:
+    """Where instances of a transparent class have an attribute; None if it is no variable of theirs."""
+    found = look_up(cls, name)
+    if type(found) is MemberDescriptorType:
+        member = raw.read_u64(id(found) + abi.MEMBER_DESCRIPTOR.d_member)
+        if raw.read_i32(member + abi.MEMBER.type) != _OBJECT or raw.read_i32(member + abi.MEMBER.flags):
+            return None
+        return Field(name, raw.read_i64(member + abi.MEMBER.offset), is_value=False)
+    if names.places is None or name not in names.places or _has_its_way(found):
+        return None
+    return Field(name, 8 * names.places[name], is_value=True)
+
+
+def _has_its_way(found: object) -> bool:
+    """Whether what a class has under a name goes before what an instance has."""
+    return found is not ABSENT and any(look_up(type(found), name) is not ABSENT for name in ("__set__", "__delete__"))
+
+
+def held(address: int, field: Field) -> int:
+    """The address of the object that an instance has in a field; 0 for none."""
+    start = _values_word(address) + 1 if field.is_value else address
+    return raw.read_u64(start + field.offset)
+
+
+def _values_word(address: int) -> int:
+    return raw.read_u64(address + abi.INSTANCE.values)

@@ -1,0 +1,109 @@
+"""Objects whose attributes are variables of a root: of what classes they are, and which attributes these are.
+
+In: what a frame holds, and the code that is to be compiled. Out: for an object whose class is transparent (see
+`cpython.instances`) a `ClassKind`, with a row for each attribute that the code reads or writes, and that is a variable
+of the object. Which names the code uses is read off its text: its own instructions, those of the functions that it
+seems to call, and of the methods and properties that the objects have under these names.
+"""
+
+from __future__ import annotations
+
+import weakref
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from minijit.build.request import is_plain_namespace
+from minijit.cpython import frames, instances, raw
+from minijit.ir.region import ClassKind, Const, EntryKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from minijit.ir.bytecode import Code
+    from minijit.ir.region import SlotKind
+
+_USES = {"LOAD_ATTR", "STORE_ATTR", "LOAD_GLOBAL"}
+MOST_CODES = 32
+"""How many code objects are looked at for one root."""
+MOST_FIELDS = 16
+"""How many attributes of one object are variables."""
+
+
+def class_of(address: int) -> type | None:
+    """The class of an object, if its attributes can be variables."""
+    cls: type | None = raw.borrow(frames.type_address(address)) if address else None
+    if cls is None or not instances.is_transparent(cls) or not instances.has_values(address, cls):
+        return None
+    return cls
+
+
+def names_used(code: Code, offsets: Iterable[int], globals: dict[str, Any], classes: Iterable[type]) -> frozenset[str]:
+    """The names of attributes that the instructions at these offsets may use, or what they may call: too many rather
+    than too few, since of what is called all names are taken."""
+    instructions = [code.instructions[offset] for offset in offsets]
+    work = [({code.name(i) for i in instructions if i.name in _USES}, globals)]
+    names: set[str] = set()
+    seen = {code.code}
+    can_be_asked: dict[int, bool] = {}
+    while work:
+        used, globals = work.pop()
+        if id(globals) not in can_be_asked:
+            can_be_asked[id(globals)] = is_plain_namespace(globals)
+        for name in used:
+            found: list[object] = [globals.get(name)] if can_be_asked[id(globals)] else []
+            if name not in names:
+                names.add(name)
+                found += [instances.look_up(cls, name) for cls in classes]
+            for function in map(underlying, found):
+                if function is not None and function.__code__ not in seen and len(seen) < MOST_CODES:
+                    seen.add(function.__code__)
+                    work.append((set(function.__code__.co_names), function.__globals__))
+    return frozenset(names)
+
+
+def underlying(found: object) -> FunctionType | None:
+    """The Python function that a function, or what a class has in place of one, comes down to."""
+    if type(found) is property:
+        found = found.fget
+    elif type(found) in (staticmethod, classmethod):
+        found = found.__func__  # type: ignore[attr-defined]
+    return found if type(found) is FunctionType else None
+
+
+def class_kind(address: int, cls: type, names: Iterable[str], kind_of: Callable[[int], SlotKind]) -> SlotKind:
+    """The kind of an object of that class, whose attributes of these names are used; `kind_of` gives those of their
+    values."""
+    version = instances.version(cls)
+    if not version:
+        return EntryKind.OBJECT
+    shared = instances.shared_names(cls)
+    fields, is_used = [], False
+    for name in sorted(names):
+        field = instances.field(cls, shared, name)
+        is_used |= instances.look_up(cls, name) is not instances.ABSENT
+        if field is not None:
+            kind = kind_of(instances.held(address, field))
+            fields.append((field, kind if isinstance(kind, EntryKind) else EntryKind.OBJECT))
+    if not (fields or is_used) or len(fields) > MOST_FIELDS:
+        return EntryKind.OBJECT
+    return ClassKind(id(cls), version, shared.count, tuple(fields), instances.name(cls), weakref.ref(cls))
+
+
+def attribute_of(kind: ClassKind, name: str) -> Const | None:
+    """What a class has under a name in the state in which the kind says that it is; None for nothing, or if it is in
+    another one by now."""
+    cls = kind.cls()
+    found = instances.ABSENT if cls is None else instances.look_up(cls, name)
+    return Const(found) if found is not instances.ABSENT and is_current(kind) else None
+
+
+def is_current(kind: ClassKind) -> bool:
+    """Whether the class is in the state in which the kind says that it is."""
+    cls = kind.cls()
+    return cls is not None and instances.version(cls) == kind.version
+
+
+def is_written(kind: ClassKind) -> bool:
+    """Whether attributes of the class's instances are written as `object` has them written."""
+    cls = kind.cls()
+    return cls is not None and instances.is_writable(cls) and is_current(kind)
