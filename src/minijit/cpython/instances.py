@@ -1,7 +1,7 @@
 """Instances of classes: where their attributes are, and what their classes say.
 
-In: classes and objects. Out: words that stand for them. Nothing here runs Python code: classes are asked as the
-interpreter asks them, by `_PyType_Lookup`, which looks at their own dicts and those of their bases.
+In: classes and objects. Out: what the interpreter would find, and where. Nothing here runs code of the program's:
+classes are looked through as the interpreter does it, their own namespaces first, then those of their bases.
 
 An attribute is in the object itself, if the class has it in `__slots__`, or among the object's *values*, in the place
 that its name has among the names that all instances of the class share. An object that has got a dict of its own
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from types import MemberDescriptorType
+from types import FunctionType, MemberDescriptorType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from minijit.cpython import abi, raw
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ABSENT = object()
 """What is found where nothing is."""
 
+_DESCRIBING = ("__get__", "__set__", "__delete__")
+"""What makes a descriptor."""
 _HEAP_TYPE, _MANAGED_DICT = 1 << 9, 1 << 4
 """Of `__flags__`: a class that may change; one whose instances have a word for values, or a dict, before their
 header."""
@@ -31,11 +33,13 @@ _OBJECT = 16
 """Of a member: a reference to an object, or NULL."""
 _flags = type.__dict__["__flags__"].__get__
 _name = type.__dict__["__qualname__"].__get__
+_mro = type.__dict__["__mro__"].__get__
+_namespace = type.__dict__["__dict__"].__get__
+_get = object.__getattribute__
 _dict_offset = type.__dict__["__dictoffset__"].__get__
 _assign_version = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object)(
     ("PyUnstable_Type_AssignVersionTag", ctypes.pythonapi)
 )
-_look_up = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(("_PyType_Lookup", ctypes.pythonapi))
 
 
 def version(cls: type) -> int:
@@ -52,8 +56,11 @@ def name(cls: type) -> str:
 
 def look_up(cls: type, name: str) -> Any:
     """What a class or one of its bases has under a name, as it stands there; ABSENT if none has it."""
-    found = _look_up(cls, name)
-    return ABSENT if found is None else raw.borrow(found)
+    for base in _mro(cls):
+        found = _namespace(base).get(name, ABSENT)
+        if found is not ABSENT:
+            return found
+    return ABSENT
 
 
 def is_transparent(cls: type) -> bool:
@@ -91,9 +98,9 @@ def shared_names(cls: type) -> Names:
     return Names({raw.borrow(raw.read_u64(first + 16 * place)): place for place in range(count)})
 
 
-def has_values(address: int, cls: type) -> bool:
-    """Whether the object, of that class, has its attributes in slots or among values."""
-    return not _has_names(cls) or bool(_values_word(address) & 1)
+def has_values(instance: object) -> bool:
+    """Whether the object has its attributes in slots or among values."""
+    return not _has_names(type(instance)) or bool(raw.read_u64(id(instance) + abi.INSTANCE.values) & 1)
 
 
 def _has_names(cls: type) -> bool:
@@ -116,15 +123,17 @@ def field(cls: type, names: Names, name: str) -> Field | None:
 
 
 def _has_its_way(found: object) -> bool:
-    """Whether what a class has under a name goes before what an instance has."""
-    return found is not ABSENT and any(look_up(type(found), name) is not ABSENT for name in ("__set__", "__delete__"))
+    """Whether what a class has under a name goes before what an instance has, or is asked where that has nothing."""
+    if type(found) is FunctionType:
+        return False
+    return found is not ABSENT and any(look_up(type(found), name) is not ABSENT for name in _DESCRIBING)
 
 
-def held(address: int, field: Field) -> int:
-    """The address of the object that an instance has in a field; 0 for none."""
-    start = _values_word(address) + 1 if field.is_value else address
-    return raw.read_u64(start + field.offset)
-
-
-def _values_word(address: int) -> int:
-    return raw.read_u64(address + abi.INSTANCE.values)
+def value(instance: object, field: Field) -> object:
+    """What an instance itself has in a field; ABSENT for nothing."""
+    try:
+        found = _get(instance, field.name)
+    except AttributeError:
+        return ABSENT
+    is_of_class = field.is_value and (found is look_up(type(instance), field.name) or type(found) is MethodType)
+    return ABSENT if is_of_class else found

@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from minijit.build.request import is_plain_namespace
-from minijit.cpython import frames, instances, raw
+from minijit.cpython import instances
 from minijit.ir.region import ClassKind, Const, EntryKind
 
 if TYPE_CHECKING:
@@ -29,12 +29,10 @@ MOST_FIELDS = 16
 """How many attributes of one object are variables."""
 
 
-def class_of(address: int) -> type | None:
+def class_of(instance: object) -> type | None:
     """The class of an object, if its attributes can be variables."""
-    cls: type | None = raw.borrow(frames.type_address(address)) if address else None
-    if cls is None or not instances.is_transparent(cls) or not instances.has_values(address, cls):
-        return None
-    return cls
+    cls = type(instance)
+    return cls if instances.is_transparent(cls) and instances.has_values(instance) else None
 
 
 def names_used(code: Code, offsets: Iterable[int], globals: dict[str, Any], classes: Iterable[type]) -> frozenset[str]:
@@ -70,9 +68,10 @@ def underlying(found: object) -> FunctionType | None:
     return found if type(found) is FunctionType else None
 
 
-def class_kind(address: int, cls: type, names: Iterable[str], kind_of: Callable[[int], SlotKind]) -> SlotKind:
-    """The kind of an object of that class, whose attributes of these names are used; `kind_of` gives those of their
-    values."""
+def class_kind(instance: object, names: Iterable[str], kind_of: Callable[[object], SlotKind]) -> SlotKind:
+    """The kind of an object of a transparent class, whose attributes of these names are used; `kind_of` gives those of
+    their values, and of ABSENT."""
+    cls = type(instance)
     version = instances.version(cls)
     if not version:
         return EntryKind.OBJECT
@@ -82,7 +81,7 @@ def class_kind(address: int, cls: type, names: Iterable[str], kind_of: Callable[
         field = instances.field(cls, shared, name)
         is_used |= instances.look_up(cls, name) is not instances.ABSENT
         if field is not None:
-            kind = kind_of(instances.held(address, field))
+            kind = kind_of(instances.value(instance, field))
             fields.append((field, kind if isinstance(kind, EntryKind) else EntryKind.OBJECT))
     if not (fields or is_used) or len(fields) > MOST_FIELDS:
         return EntryKind.OBJECT

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from minijit.backend.words import MAX_BOUND
 from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.cpython import frames, raw
+from minijit.cpython.instances import ABSENT
 from minijit.driver.attributes import class_kind, class_of, names_used
 from minijit.ir import codeflags
 from minijit.ir.bytecode import decode
@@ -218,19 +219,22 @@ def _with_classes(
     """The kinds, where those of objects whose attributes the code uses say which these are. Of one object that is there
     twice only the first place has them."""
     seen: set[int] = set()
-    classes: dict[int, type] = {}
+    found: dict[int, object] = {}
     for index, (kind, object) in enumerate(zip(kinds, objects, strict=True)):
-        cls = class_of(object) if kind is EntryKind.OBJECT and object not in seen else None
-        if cls is not None:
+        if kind is EntryKind.OBJECT and object and object not in seen and class_of(raw.borrow(object)) is not None:
             seen.add(object)
-            classes[index] = cls
+            found[index] = raw.borrow(object)
     globals, _ = frame.namespaces()
-    names = names_used(code, offsets, globals, list(classes.values())) if classes else frozenset()
+    # By address: to hash a class may run Python code.
+    classes = {id(type(each)): type(each) for each in found.values()}
+    names = names_used(code, offsets, globals, classes.values()) if found else frozenset()
     for index, kind in enumerate(kinds):
-        if index in classes and names:
-            yield class_kind(objects[index], classes[index], names, lambda o: _without("range_iterator", _kind(o)))
-        else:
-            yield kind
+        yield class_kind(found[index], names, _kind_of) if index in found and names else kind
+
+
+def _kind_of(value: object) -> SlotKind:
+    """The kind of what an attribute has."""
+    return EntryKind.UNBOUND if value is ABSENT else _without("range_iterator", _kind(id(value)))
 
 
 def _without(label: str, kind: SlotKind) -> SlotKind:
