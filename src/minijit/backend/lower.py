@@ -284,7 +284,7 @@ def _return_and_write(emitter: Emitter, exit: Exit, record: str) -> None:
     written = list(writes(emitter.region, exit, emitter.placement))
     # Where nobody knows what attributes there are, the stub finds them in the record.
     is_known = bool(emitter.placement.fields)
-    if plain is None or not is_known or not _can_be_put(emitter, [slot for _, slot in written], plain):
+    if plain is None or not is_known or not _can_be_put(emitter, [slot for _, slot in written]):
         store_raw(emitter, exit)
         tail_call(emitter, emitter.target.leave_return, record)
         return
@@ -293,7 +293,8 @@ def _return_and_write(emitter: Emitter, exit: Exit, record: str) -> None:
         return
     # The result first: it may be what stands where something is written.
     result = _plain_result(emitter, plain)
-    done = reduce(lambda a, b: emitter.let(f"and i1 {a}, {b}"), [_put(emitter, *one) for one in written])
+    puts = [_put(emitter, index, slot, result if slot == plain else None) for index, slot in written]
+    done = reduce(lambda a, b: emitter.let(f"and i1 {a}, {b}"), puts)
     emitter.end_run()
     well, failed = emitter.fresh_label(), emitter.fresh_label()
     emitter.line(f"br i1 {done}, label %{well}, label %{failed}, !prof !0")
@@ -304,12 +305,11 @@ def _return_and_write(emitter: Emitter, exit: Exit, record: str) -> None:
     emitter.line("ret ptr null")
 
 
-def _can_be_put(emitter: Emitter, written: list[Slot], result: Slot) -> bool:
+def _can_be_put(emitter: Emitter, written: list[Slot]) -> bool:
     """Whether attributes can get these values without the stub: numbers, each in one place, and arguments."""
     machine = [slot for slot in written if isinstance(slot, Value)]
-    if len({*machine, result}) <= len(machine):
-        return False
-    return all(_is_number(slot) or _is_argument(emitter, slot) for slot in written)
+    is_once = len(set(machine)) == len(machine)
+    return is_once and all(_is_number(slot) or _is_argument(emitter, slot) for slot in written)
 
 
 def _is_number(slot: Slot) -> bool:
@@ -320,16 +320,18 @@ def _is_argument(emitter: Emitter, slot: Slot) -> bool:
     return isinstance(slot, Entry) and emitter.placement.outer(slot.slot) is None
 
 
-def _put(emitter: Emitter, index: int, slot: Slot) -> str:
-    """Gives an attribute another value; whether that was done."""
+def _put(emitter: Emitter, index: int, slot: Slot, made: str | None) -> str:
+    """Gives an attribute another value, which may have been `made` an object already; whether that was done."""
     outer = emitter.placement.outer(index)
     assert isinstance(outer, HeldField)
     object = held(emitter, outer.holder)
     base = values(emitter, object) if outer.field.is_value else object
     place = emitter.let(f"getelementptr i8, ptr {base}, i64 {outer.field.offset}")
-    if isinstance(slot, Value) and slot.kind in (Kind.INT, Kind.FLOAT):
+    if made is None and isinstance(slot, Value) and slot.kind in (Kind.INT, Kind.FLOAT):
         return emitter.let(f"call i1 {emitter.helper(f'put_{slot.kind.value}')}(ptr {place}, {emitter.typed(slot)})")
-    return emitter.let(f"call i1 {emitter.helper('put_object')}(ptr {place}, ptr {_plain_object(emitter, slot)})")
+    return emitter.let(
+        f"call i1 {emitter.helper('put_object')}(ptr {place}, ptr {made or _plain_object(emitter, slot)})"
+    )
 
 
 def _plain_object(emitter: Emitter, slot: Slot) -> str:

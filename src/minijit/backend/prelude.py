@@ -99,7 +99,13 @@ put:
   ret i1 true
 }}
 
+; Of NULL an exception is set already.
 define i1 @put_object(ptr %place, ptr %object) nounwind {{
+  %missing = icmp eq ptr %object, null
+  br i1 %missing, label %no, label %put
+no:
+  ret i1 false
+put:
   call void @incref(ptr %object)
   %done = call i1 @put_new(ptr %place, ptr %object)
   ret i1 %done

@@ -12,7 +12,7 @@
 | `plainly` | a call entry in what the interpreter does for the second time | interprets |
 | `leave_call` | an exit of a region entered by a call | builds the interpreter frame and lets the interpreter run it |
 | `leave_loop` | an exit of a region entered in a live frame | rewrites that frame |
-| `leave_return` | a return of an object that must be made | makes it |
+| `leave_return` | a return of an object that must be made, or of attributes | makes it, writes them |
 | `leave_body` | an exit of a region that machine code has called | makes an image of the frame (see `image_stubs`) |
 | `leave_waiting`, `leave_loop_waiting` | a region whose callee was left | has that finished (see `waiting_stubs`) |
 

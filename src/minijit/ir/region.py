@@ -317,7 +317,8 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """The region ends here without a condition."""
+    """The region ends here without a condition: it is left; or, for the reason RETURNED, its function returns what is
+    on the snapshot's stack, when attributes have got the values that it has for them."""
 
     exit: int
 
