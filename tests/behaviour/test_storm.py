@@ -75,13 +75,13 @@ def keeps(kept: list[object]) -> None:
     Code.close = closed  # type: ignore[method-assign]
 
 
-PLANTED: dict[str, tuple[Callable[[list[object]], None], float, str]] = {
-    "a wrong result": (wraps, PATIENT, ", not "),
-    "lines that nobody has seen": (overlooks, PATIENT, "lines ["),
-    "an error": (raises, PATIENT, "ZeroDivisionError"),
-    "a leak": (keeps, 5, "objects "),
+PLANTED: dict[str, tuple[Callable[[list[object]], None], float, tuple[str, ...]]] = {
+    "a wrong result": (wraps, PATIENT, (", not ",)),
+    "lines that nobody has seen": (overlooks, PATIENT, ("lines [", "profiled ")),
+    "an error": (raises, PATIENT, ("ZeroDivisionError",)),
+    "a leak": (keeps, 5, ("objects ",)),
 }
-"""What is planted, how many seconds of storm see it (all but a leak end it), and what is said of it."""
+"""What is planted, how many seconds of storm see it (all but a leak end it), and what may be said of it."""
 
 
 @isolated(timeout=4 * PATIENT)
@@ -101,5 +101,5 @@ def test_planted_bugs_are_seen() -> None:
         with os.fdopen(reading) as pipe:
             said = pipe.read()
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1, (name, said)
-        assert words in said, (name, said)
+        assert any(each in said for each in words), (name, said)
         assert "seed 0" in said

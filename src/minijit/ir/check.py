@@ -346,13 +346,12 @@ def _returns(facts: _Facts) -> Found:
                 yield f"b{number}", "only a region that is entered by a call returns"
             if isinstance(block.end.value, Hole):
                 yield f"b{number}", "a return without a value"
-    ends = {block.end.exit for block in facts.region.blocks if isinstance(block.end, Leave)}
     for number, exit in enumerate(facts.region.exits):
         if exit.reason is not ExitReason.RETURNED:
             continue
         if facts.region.point is not EntryPoint.CALL or len(exit.frame.stack) != 1:
             yield f"e{number}", "a return that is none"
-        if any(op.exit == number for block in facts.region.blocks for op in block.ops) or number not in ends:
+        if any(op.exit == number for block in facts.region.blocks for op in block.ops):
             yield f"e{number}", "a return in the midst of a block"
 
 
