@@ -5,7 +5,7 @@ In: the address of a function with the signature of METH_FASTCALL. Out: a callab
 
 from __future__ import annotations
 
-import ctypes
+from minijit.cpython import bare
 
 TYPE_CHECKING = False  # part of the start of every program under MINIJIT=1
 
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 METH_FASTCALL = 0x80
 
 
-class MethodDef(ctypes.Structure):
-    """CPython's PyMethodDef."""
+class MethodDef:
+    """CPython's PyMethodDef: the name, the function's address, flags, and no documentation."""
 
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("method", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    )
+    def __init__(self, name: bytes, method: int, flags: int) -> None:
+        self._name = name
+        # An object of its own, which nobody else will ever see: it may be written.
+        self._words = b"".join(map(bare.word, (bare.content(name), method, flags, 0)))
 
     @property
     def address(self) -> int:
-        return ctypes.addressof(self)
+        return bare.content(self._words)
+
+    def point_to(self, method: int) -> None:
+        """Gives it another function."""
+        bare.write(self.address + 8, bare.word(method))
 
 
 _definitions: dict[int, MethodDef] = {}
 """By the function's address. Kept for good: a builtin that is called while it goes out of use looks into it then."""
-_new_builtin = ctypes.pythonapi.PyCFunction_NewEx
-_new_builtin.restype = ctypes.py_object
-_new_builtin.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+_new_builtin = bare.function("PyCFunction_NewEx", bare.Object, bare.Word, bare.Object, bare.Word)
 
 
 def builtin(name: bytes, address: int, owner: object = None) -> Callable[..., object]:
     """The function at an address, which gets `owner` as its first argument."""
     if address not in _definitions:
-        _definitions[address] = MethodDef(name, address, METH_FASTCALL, None)
-    return _new_builtin(_definitions[address].address, owner, None)  # type: ignore[no-any-return]
+        _definitions[address] = MethodDef(name, address, METH_FASTCALL)
+    return _new_builtin(_definitions[address].address, owner, 0)  # type: ignore[no-any-return]

@@ -10,11 +10,10 @@ place at once (`cache_files`), so what is mapped never changes. It is a matter o
 
 from __future__ import annotations
 
-import ctypes
 import os
 import zlib
 
-from minijit.cpython import cache_files
+from minijit.cpython import bare, cache_files
 from minijit.cpython.builtin import builtin
 
 TYPE_CHECKING = False  # part of the start of every program under MINIJIT=1
@@ -24,14 +23,14 @@ if TYPE_CHECKING:
 
 WORDS = ("left", "random", "mask", "vectorcall", "none", "on_start", "on_jump")
 """What the functions find in the bytes object that they get as their first argument."""
-HEADER = bytes.__basicsize__ - 1
+HEADER = bare.CONTENT
 """Where the bytes of a bytes object begin."""
 PAGE = 4096
 _MASK = 63
 SEED = 0x9E3779B97F4A7C15
 """Anything but 0."""
 _READ, _EXECUTE, _PRIVATE = 1, 4, 2
-_FAILED = ctypes.c_void_p(-1).value
+_FAILED = 2**64 - 1
 
 
 def mask(threshold: int) -> int:
@@ -55,13 +54,13 @@ class Sampler:
             1,
             SEED ^ os.getpid(),
             mask,
-            ctypes.cast(ctypes.pythonapi.PyObject_Vectorcall, ctypes.c_void_p).value or 0,
+            bare.address_of("PyObject_Vectorcall"),
             id(None),
             *map(id, self._handlers),
         )
         # An object of its own, which nobody else will ever see: the functions count in it.
         self._words = bytes(8 * len(WORDS))
-        ctypes.memmove(id(self._words) + HEADER, b"".join(v.to_bytes(8, "little") for v in values), len(self._words))
+        bare.write(bare.content(self._words), b"".join(map(bare.word, values)))
         self.on_start, self.on_jump = (
             builtin(name, code + offset, self._words)
             for name, offset in zip((b"on_start", b"on_jump"), offsets, strict=True)
@@ -75,21 +74,19 @@ def _mapped(path: str) -> tuple[int, tuple[int, int]]:
         size = os.fstat(file).st_size - _FOOTER
         if size <= 0 or size % PAGE:
             raise ValueError("it has another size")
-        address = _mmap(None, size, _READ | _EXECUTE, _PRIVATE, file, 0)
+        address = _mmap(0, size, _READ | _EXECUTE, _PRIVATE, file, 0)
         if address == _FAILED:
             raise OSError("it cannot be mapped")
-        footer = os.pread(file, _FOOTER, size)
+        code, footer = os.pread(file, size, 0), os.pread(file, _FOOTER, size)
     finally:
         os.close(file)
     on_start, on_jump = int.from_bytes(footer[:8], "little"), int.from_bytes(footer[8:16], "little")
-    if footer != _footer(ctypes.string_at(address, size), on_start, on_jump):
+    if footer != _footer(code, on_start, on_jump):
         raise ValueError("it is damaged")
     return address, (on_start, on_jump)
 
 
-_mmap = ctypes.PyDLL(None)["mmap"]
-_mmap.restype = ctypes.c_void_p
-_mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+_mmap = bare.function("mmap", bare.Word, bare.Word, bare.Word, bare.Int, bare.Int, bare.Int, bare.Long)
 _FOOTER = 24
 
 

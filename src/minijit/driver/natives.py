@@ -82,7 +82,7 @@ class Machinery:
     handlers: Words = field(default_factory=lambda: Words((*Handlers._fields, "raw", "near", "interpreting")))
     sampling: Words = field(default_factory=lambda: Words(sampler.WORDS[:3]))
     stress: Words = field(default_factory=lambda: Words(("countdown", "asked")))
-    raising: MethodDef = field(default_factory=lambda: MethodDef(b"raise", None, METH_FASTCALL, None))
+    raising: MethodDef = field(default_factory=lambda: MethodDef(b"raise", 0, METH_FASTCALL))
     stack: Words = field(default_factory=lambda: Words(STACK_WORDS))
     stubs: dict[str, int] = field(init=False)
     callbacks: dict[str, int] = field(init=False)
@@ -98,7 +98,7 @@ class Machinery:
             self.stack.set(word, value)
         stubs = self.engine.compile(stub_text(self._stub_addresses()), name="minijit stubs", simplify=False)
         self.stubs = {name: stubs.address(name) for name in STUBS}
-        self.raising.method = self.stubs["raise_self"]
+        self.raising.point_to(self.stubs["raise_self"])
         self.handlers.set("near", hooks.reach(self.stubs["reach"]) + NEARLY)
         watchers = self.engine.compile(watcher_text(self._watch_addresses()), name="minijit watchers", simplify=False)
         self.callbacks = {name: watchers.address(name) for name in CALLBACKS}
