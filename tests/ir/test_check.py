@@ -192,3 +192,21 @@ def test_swapping_two_ops_is_noticed() -> None:
                 assert "dominance" in broken_rules(replace(region, blocks=blocks))
                 noticed += 1
     assert noticed > 100
+
+
+RETURNS = """
+region f call(object, float)
+b0(v0: float):
+  v1: float = float_add v0, 1.0
+  leave e0
+e0: returned @0 [unbound, v1 | v1]
+e1: returned @0 [unbound, v1 | {}]
+"""
+
+
+def test_returns_that_write_attributes() -> None:
+    """One that no pass has left in use is none; each returns one value, and at the end of a block."""
+    assert check_region(parse_region(RETURNS.format("v0"))) == ()
+    assert check_region(parse_region(RETURNS.format("")))
+    inside = RETURNS.replace("float_add v0, 1.0", "float_truediv v0, 1.0 | e1")
+    assert check_region(parse_region(inside.format("v0")))
