@@ -25,7 +25,8 @@ from minijit.backend import lower as lowering
 from minijit.backend import lower_floats, lower_ints, lower_objects, lower_ops
 from minijit.backend.snapshots import raw_layout
 from minijit.ir.eval import OutOfFuel, evaluate
-from minijit.ir.region import INT_MAX, INT_MIN, Const, Exit, Kind, Region
+from minijit.ir.kinds import INT_MAX, INT_MIN, Kind
+from minijit.ir.region import Const, Exit, Region
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
 from minijit.oracle.compare import CAREFUL, NanSign, exact_outcome

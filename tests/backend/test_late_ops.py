@@ -9,7 +9,7 @@ import pytest
 from minijit.backend import lower as lowering
 from minijit.backend.lower import late_ops
 from minijit.ir.eval import evaluate
-from minijit.ir.region import INT_MAX, INT_MIN
+from minijit.ir.kinds import INT_MAX, INT_MIN
 from minijit.ir.text import parse_region
 from minijit.oracle.compare import exact_outcome
 from minijit.oracle.machine import Machine

@@ -25,23 +25,21 @@ from minijit.backend.lower_ops import LOWER
 from minijit.backend.snapshots import TAGS
 from minijit.events import ExitReason
 from minijit.ir.eval import Returned, evaluate
+from minijit.ir.kinds import EntryKind, Kind, const_kind
 from minijit.ir.ops import LIBM_1, TABLE, Row, wrap
 from minijit.ir.region import (
     Block,
     Branch,
     Const,
     Edge,
-    EntryKind,
     EntryPoint,
     Exit,
     FrameState,
-    Kind,
     Op,
     Operand,
     Region,
     Return,
     Value,
-    const_kind,
 )
 from minijit.oracle.compare import exact, exact_outcome
 from minijit.oracle.machine import Machine

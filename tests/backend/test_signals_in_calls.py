@@ -25,7 +25,8 @@ from minijit.build.bytecodes import HANDLERS
 from minijit.build.request import Request, Scope
 from minijit.cpython import raw
 from minijit.ir.bytecode import decode
-from minijit.ir.region import EntryKind, EntryPoint
+from minijit.ir.kinds import EntryKind
+from minijit.ir.region import EntryPoint
 from minijit.ir.trace import Profile, Root
 from minijit.oracle.machine import Machine
 

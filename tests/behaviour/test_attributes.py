@@ -160,21 +160,30 @@ LOOPS = {
 }
 
 
+def _two_points(function: str, cls: str, times: int, call: str) -> Sides:
+    """A function of two objects that has got machine code for them."""
+    found = Sides(POINTS + function)
+    found.do(f"p, q = {cls}(1.5, 2.5), {cls}(0.5, -1.25, 7)")
+    found.times(times, call)
+    assert found.entries, minijit.explain(found.function)
+    return found
+
+
+def _others(found: Sides, cls: str, times: int, call: str, strange: str) -> None:
+    """The function with attributes of other kinds, of such as are no variables, and of those it began with."""
+    for values, count in (("1, 2.5, 3.5", times), (strange, 4), ("2.5, 3.5", times)):
+        found.do(f"p = {cls}({values})")
+        found.times(count, call)
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 @pytest.mark.parametrize("body", LOOPS)
 def test_loops(body: str, cls: str) -> None:
     text = LOOPS[body].replace("\\n", "\n")
-    found = Sides(f"{POINTS}def f(p, q, n, k=1.5):\n    s = 0\n    for i in range(n):\n        {text}\n    return s\n")
-    found.do(f"p, q = {cls}(1.5, 2.5), {cls}(0.5, -1.25, 7)")
-    found.times(10, "f(p, q, 40)")
-    assert found.entries, minijit.explain(found.function)
+    function = f"def f(p, q, n, k=1.5):\n    s = 0\n    for i in range(n):\n        {text}\n    return s\n"
+    found = _two_points(function, cls, 10, "f(p, q, 40)")
     found("f(p, p, 40)")
-    found.do(f"p = {cls}(1, 2.5, 3.5)")
-    found.times(10, "f(p, q, 40)")
-    found.do(f"p = {cls}(True, None, 2**70)")
-    found.times(4, "f(p, q, 40)")
-    found.do(f"p = {cls}(2.5, 3.5)")
-    found.times(10, "f(p, q, 40)")
+    _others(found, cls, 10, "f(p, q, 40)", "True, None, 2**70")
 
 
 CALLS = {
@@ -203,19 +212,11 @@ CALLS = {
 @pytest.mark.parametrize("body", CALLS)
 def test_calls(body: str, cls: str) -> None:
     text = CALLS[body].replace("\\n", "\n")
-    found = Sides(f"{POINTS}def f(p, q, k=1.5):\n    {text}\n")
-    found.do(f"p, q = {cls}(1.5, 2.5), {cls}(0.5, -1.25, 7)")
-    found.times(20, "f(p, q)")
-    assert found.entries, minijit.explain(found.function)
+    found = _two_points(f"def f(p, q, k=1.5):\n    {text}\n", cls, 20, "f(p, q)")
     found.times(4, "f(p, p)")
     found.do("held = p.x, p.y, p.z")
     found.times(3, "f(p, q)")
-    found.do(f"p = {cls}(1, 2.5, 3.5)")
-    found.times(12, "f(p, q)")
-    found.do(f"p = {cls}('text', [], 2**70)")
-    found.times(4, "f(p, q)")
-    found.do(f"p = {cls}(2.5, 3.5)")
-    found.times(12, "f(p, q)")
+    _others(found, cls, 12, "f(p, q)", "'text', [], 2**70")
 
 
 def test_a_float_that_somebody_else_holds_is_not_overwritten() -> None:

@@ -37,25 +37,8 @@ from minijit.build.request import Build, Request, Scope
 from minijit.ir.bytecode import Code, decode
 from minijit.ir.check import check_region
 from minijit.ir.eval import Left, Outcome, Returned, evaluate
-from minijit.ir.region import (
-    ClassKind,
-    Const,
-    EntryKind,
-    EntryPoint,
-    Field,
-    Jump,
-    Kind,
-    Leave,
-    Op,
-    Operand,
-    Region,
-    Return,
-    Slot,
-    SlotKind,
-    Value,
-    VirtualTuple,
-    held_fields,
-)
+from minijit.ir.kinds import ClassKind, EntryKind, Field, Kind, SlotKind, held_fields
+from minijit.ir.region import Const, EntryPoint, Jump, Leave, Op, Operand, Region, Return, Slot, Value, VirtualTuple
 from minijit.ir.text import print_region, renumber
 from minijit.ir.trace import Profile, Root
 from strategies.regions import canonical

@@ -11,8 +11,9 @@ import pytest
 from builder_tools import build, check_meaning, expression_of, region_of
 
 from minijit.build.calls import _PURE, RULES
+from minijit.ir.kinds import Kind
 from minijit.ir.ops import LIBM_1
-from minijit.ir.region import Const, Kind
+from minijit.ir.region import Const
 
 INT, FLOAT, BOOL = "int", "float", "bool"
 

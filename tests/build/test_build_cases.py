@@ -15,7 +15,8 @@ from minijit.build import numbers
 from minijit.build.bytecodes import HANDLERS
 from minijit.ir.bytecode import decode
 from minijit.ir.eval import Returned, evaluate
-from minijit.ir.region import EntryKind, EntryPoint
+from minijit.ir.kinds import EntryKind
+from minijit.ir.region import EntryPoint
 from minijit.ir.text import parse_region
 from strategies.regions import canonical
 

@@ -27,7 +27,8 @@ import minijit
 from minijit.backend.lower_ops import LOWER
 from minijit.driver import api
 from minijit.events import Compiled, ExitHot, ExitReason, GaveUp, Killed, KillReason, Recorded
-from minijit.ir.region import Kind, Value
+from minijit.ir.kinds import Kind
+from minijit.ir.region import Value
 from minijit.ir.substitute import map_exit
 from minijit.runtime.stress import COMPILATIONS
 

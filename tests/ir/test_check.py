@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from minijit.ir.check import RULES, SHAPE, InvalidRegion, check_region, require_valid
-from minijit.ir.region import Kind, Op, Region, Value
+from minijit.ir.kinds import Kind
+from minijit.ir.region import Op, Region, Value
 from minijit.ir.text import parse_region
 from strategies.regions import random_case, regions
 

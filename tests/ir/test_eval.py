@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from minijit.ir.eval import EntryObject, Left, OutOfFuel, RangeState, Returned, evaluate
+from minijit.ir.kinds import INT_MAX, INT_MIN
 from minijit.ir.ops import TABLE, UNBOUND
-from minijit.ir.region import INT_MAX, INT_MIN, Hole, Region
+from minijit.ir.region import Hole, Region
 from minijit.ir.text import parse_region
 from strategies.regions import NAMESPACE, canonical, random_case, reset_namespace
 

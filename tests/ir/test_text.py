@@ -8,6 +8,7 @@ import struct
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from minijit.ir.kinds import Kind
 from minijit.ir.parse import Opaque
 from minijit.ir.region import (
     Block,
@@ -16,7 +17,6 @@ from minijit.ir.region import (
     EntryPoint,
     Exit,
     Jump,
-    Kind,
     Op,
     RangeIterator,
     Region,

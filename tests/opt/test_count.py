@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from minijit.ir.check import check_region
 from minijit.ir.eval import Left, evaluate
-from minijit.ir.region import SMALL, Const, EntryKind, Op, Operand, Region
+from minijit.ir.kinds import SMALL, EntryKind
+from minijit.ir.region import Const, Op, Operand, Region
 from minijit.ir.text import parse_region, print_region
 from minijit.opt import count as module
 from minijit.opt.count import STEP, count

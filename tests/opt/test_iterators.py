@@ -12,7 +12,8 @@ import pytest
 
 from minijit.ir.check import check_region
 from minijit.ir.eval import evaluate
-from minijit.ir.region import INT_MAX, INT_MIN, EntryKind, Region
+from minijit.ir.kinds import INT_MAX, INT_MIN, EntryKind
+from minijit.ir.region import Region
 from minijit.opt import iterators as module
 from minijit.opt import rounds
 from minijit.opt.iterators import iterators

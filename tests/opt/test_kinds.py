@@ -14,7 +14,8 @@ import pytest
 
 from minijit.ir.check import check_region
 from minijit.ir.eval import evaluate
-from minijit.ir.region import INPUT_RANGES, EntryKind, Kind, Region
+from minijit.ir.kinds import INPUT_RANGES, EntryKind, Kind
+from minijit.ir.region import Region
 from minijit.ir.text import parse_region
 from minijit.opt import kinds as module
 from minijit.opt import ranges as ranges_module

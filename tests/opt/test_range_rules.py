@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from minijit.ir.kinds import INT_MAX, INT_MIN, Kind
 from minijit.ir.ops import TABLE, Leaves
-from minijit.ir.region import INT_MAX, INT_MIN, Kind
 from minijit.opt import range_rules
 from minijit.opt.range_rules import FULL, RULES, Range
 

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 
 from minijit.ir.check import check_region
 from minijit.ir.eval import evaluate
-from minijit.ir.region import INT_MAX, INT_MIN, SMALL, EntryKind, Region
+from minijit.ir.kinds import INT_MAX, INT_MIN, SMALL, EntryKind
+from minijit.ir.region import Region
 from minijit.opt import ranges as module
 from minijit.opt.ranges import ranges
 from minijit.oracle.compare import signature

@@ -13,7 +13,8 @@ from catalogue import STAGES
 from conftest import RunPython
 from minijit.backend.lower_ops import LOWER
 from minijit.ir.check import check_region
-from minijit.ir.region import INPUT_RANGES, EntryKind, Region
+from minijit.ir.kinds import INPUT_RANGES, EntryKind
+from minijit.ir.region import Region
 from minijit.ir.text import parse_region
 from minijit.opt import count, iterators, pipeline, ranges
 from minijit.oracle.check import MACHINE, STATUS, OracleError, Subject, optimised

@@ -13,7 +13,8 @@ import pytest
 
 from minijit.events import AbortReason
 from minijit.ir.bytecode import Code, decode
-from minijit.ir.region import EntryKind, EntryPoint
+from minijit.ir.kinds import EntryKind
+from minijit.ir.region import EntryPoint
 from minijit.ir.trace import Profile, Root, Step, Trace
 from minijit.record.recorder import OVERHEARD, Recording, Verdict
 

@@ -20,7 +20,8 @@ from minijit.events import (
     KillReason,
 )
 from minijit.ir.bytecode import Code, decode
-from minijit.ir.region import EntryKind, EntryPoint
+from minijit.ir.kinds import EntryKind
+from minijit.ir.region import EntryPoint
 from minijit.ir.trace import Root
 from minijit.report.explain import Explanation, explain
 from minijit.report.facts import ExitFacts, RootFacts, VersionFacts

@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from minijit.events import ExitReason
+from minijit.ir.kinds import EntryKind, Kind
 from minijit.ir.ops import TABLE
-from minijit.ir.region import EntryKind, Exit, FrameState, Hole, Kind, Op, Return, Slot, Value, VirtualTuple
+from minijit.ir.region import Exit, FrameState, Hole, Op, Return, Slot, Value, VirtualTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -21,24 +21,19 @@ from hypothesis import strategies as st
 
 from minijit.events import ExitReason
 from minijit.ir.eval import RangeState
+from minijit.ir.kinds import INPUT_FIELDS, INPUT_RANGES, INT_MAX, INT_MIN, EntryKind, Kind
 from minijit.ir.ops import TABLE, UNBOUND, Effect
 from minijit.ir.region import (
-    INPUT_FIELDS,
-    INPUT_RANGES,
-    INT_MAX,
-    INT_MIN,
     Block,
     Branch,
     Const,
     Edge,
     Entry,
-    EntryKind,
     EntryPoint,
     Exit,
     FrameState,
     Hole,
     Jump,
-    Kind,
     Leave,
     Op,
     Operand,

@@ -10,8 +10,8 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minijit.ir.kinds import SMALL, EntryKind
 from minijit.ir.parse import builtin_or_opaque
-from minijit.ir.region import SMALL, EntryKind
 from minijit.ir.text import parse_region
 from minijit.opt.tracefile import read_trace
 from strategies.regions import NAMESPACE, Case

@@ -13,7 +13,8 @@ from minijit.backend.emitter import LLVM_TYPES, name, pointer
 from minijit.backend.lower_objects import UNPACKED, convert
 from minijit.backend.lower_table import Rows
 from minijit.backend.snapshots import LEFT_TAG, OBJECT_TAG, TAGS
-from minijit.ir.region import Callee, Const, Kind, Operand
+from minijit.ir.kinds import Kind
+from minijit.ir.region import Callee, Const, Operand
 
 if TYPE_CHECKING:
     from minijit.backend.emitter import Emitter

@@ -62,8 +62,7 @@ def _changed() -> str:
 ; Whatever broke has been taken out of service when this goes on, so the call starts anew.
 define ptr @changed(ptr %function, ptr %arguments, i64 %count, ptr %names) {{
   %due = call i1 @settle()
-  %place = call ptr @at(ptr %function, i64 {abi.FUNCTION.vectorcall})
-  %entry = load ptr, ptr %place
+  %entry = call ptr @get_ptr(ptr %function, i64 {abi.FUNCTION.vectorcall})
   %target = select i1 %due, ptr @interpret, ptr %entry
   %result = musttail call ptr %target(ptr %function, ptr %arguments, i64 %count, ptr %names)
   ret ptr %result
@@ -105,13 +104,10 @@ define ptr @bind(ptr %function, ptr %arguments, i64 %nargsf, ptr %names) {{
 entry:
   %bound = getelementptr i8, ptr inttoptr (i64 {at.bound} to ptr), i64 0
   %given = and i64 %nargsf, {2**63 - 1}
-  %code_place = call ptr @at(ptr %function, i64 {abi.FUNCTION.func_code})
-  %code = load ptr, ptr %code_place
-  %positional_place = call ptr @at(ptr %code, i64 {abi.CODE.co_argcount})
-  %positional32 = load i32, ptr %positional_place
+  %code = call ptr @get_ptr(ptr %function, i64 {abi.FUNCTION.func_code})
+  %positional32 = call i32 @get_i32(ptr %code, i64 {abi.CODE.co_argcount})
   %positional = zext i32 %positional32 to i64
-  %keyword_place = call ptr @at(ptr %code, i64 {abi.CODE.co_kwonlyargcount})
-  %keyword32 = load i32, ptr %keyword_place
+  %keyword32 = call i32 @get_i32(ptr %code, i64 {abi.CODE.co_kwonlyargcount})
   %keyword_only = zext i32 %keyword32 to i64
   %all = add i64 %positional, %keyword_only
   %too_many = icmp ugt i64 %given, %positional
@@ -121,8 +117,7 @@ clear:
   call void @llvm.memset.p0.i64(ptr %bound, i8 0, i64 %bytes, i1 false)
   %given_bytes = shl i64 %given, 3
   call void @llvm.memcpy.p0.p0.i64(ptr %bound, ptr %arguments, i64 %given_bytes, i1 false)
-  %name_tuple_place = call ptr @at(ptr %code, i64 {abi.CODE.co_localsplusnames})
-  %name_tuple = load ptr, ptr %name_tuple_place
+  %name_tuple = call ptr @get_ptr(ptr %code, i64 {abi.CODE.co_localsplusnames})
   %parameters = call ptr @at(ptr %name_tuple, i64 {abi.TUPLE.ob_item})
   %bare = icmp eq ptr %names, null
   br i1 %bare, label %defaults, label %keywords
@@ -132,11 +127,9 @@ clear:
 def _bind_keywords() -> str:
     return f"""
 keywords:
-  %keywords_place = call ptr @at(ptr %names, i64 {abi.VAR_OBJECT.ob_size})
-  %keyword_count = load i64, ptr %keywords_place
+  %keyword_count = call i64 @get_i64(ptr %names, i64 {abi.VAR_OBJECT.ob_size})
   %keyword_names = call ptr @at(ptr %names, i64 {abi.TUPLE.ob_item})
-  %nameless_place = call ptr @at(ptr %code, i64 {abi.CODE.co_posonlyargcount})
-  %nameless32 = load i32, ptr %nameless_place
+  %nameless32 = call i32 @get_i32(ptr %code, i64 {abi.CODE.co_posonlyargcount})
   %nameless = zext i32 %nameless32 to i64
   br label %keyword
 keyword:
@@ -144,16 +137,14 @@ keyword:
   %keywords_done = icmp eq i64 %k, %keyword_count
   br i1 %keywords_done, label %defaults, label %find
 find:
-  %wanted_place = getelementptr ptr, ptr %keyword_names, i64 %k
-  %wanted = load ptr, ptr %wanted_place
+  %wanted = call ptr @item_ptr(ptr %keyword_names, i64 %k)
   br label %search
 search:
   %p = phi i64 [ %nameless, %find ], [ %p1, %other ]
   %unknown = icmp eq i64 %p, %all
   br i1 %unknown, label %no, label %compare
 compare:
-  %parameter_place = getelementptr ptr, ptr %parameters, i64 %p
-  %parameter = load ptr, ptr %parameter_place
+  %parameter = call ptr @item_ptr(ptr %parameters, i64 %p)
   %same = icmp eq ptr %parameter, %wanted
   br i1 %same, label %place, label %other
 other:
@@ -166,8 +157,7 @@ place:
   br i1 %twice, label %no, label %placed
 placed:
   %position = add i64 %given, %k
-  %value_place = getelementptr ptr, ptr %arguments, i64 %position
-  %value = load ptr, ptr %value_place
+  %value = call ptr @item_ptr(ptr %arguments, i64 %position)
   store ptr %value, ptr %slot
   %k1 = add i64 %k, 1
   br label %keyword
@@ -177,13 +167,11 @@ placed:
 def _find_defaults() -> str:
     return f"""
 defaults:
-  %defaults_place = call ptr @at(ptr %function, i64 {abi.FUNCTION.func_defaults})
-  %defaults_tuple = load ptr, ptr %defaults_place
+  %defaults_tuple = call ptr @get_ptr(ptr %function, i64 {abi.FUNCTION.func_defaults})
   %no_defaults = icmp eq ptr %defaults_tuple, null
   br i1 %no_defaults, label %first_missing, label %count_defaults
 count_defaults:
-  %size_place = call ptr @at(ptr %defaults_tuple, i64 {abi.VAR_OBJECT.ob_size})
-  %size = load i64, ptr %size_place
+  %size = call i64 @get_i64(ptr %defaults_tuple, i64 {abi.VAR_OBJECT.ob_size})
   br label %first_missing
 first_missing:
   %default_count = phi i64 [ 0, %defaults ], [ %size, %count_defaults ]
@@ -212,28 +200,22 @@ from_tuple:
   br i1 %required, label %no, label %take
 take:
   %items = call ptr @at(ptr %defaults_tuple, i64 {abi.TUPLE.ob_item})
-  %item_place = getelementptr ptr, ptr %items, i64 %index
-  %item = load ptr, ptr %item_place
+  %item = call ptr @item_ptr(ptr %items, i64 %index)
   store ptr %item, ptr %f_slot
   br label %filled
 from_dict:
-  %dict_place = call ptr @at(ptr %function, i64 {abi.FUNCTION.func_kwdefaults})
-  %dict = load ptr, ptr %dict_place
+  %dict = call ptr @get_ptr(ptr %function, i64 {abi.FUNCTION.func_kwdefaults})
   %no_dict = icmp eq ptr %dict, null
   br i1 %no_dict, label %no, label %kind
 kind:
   ; Looking among keys that are no plain strs may run Python code.
-  %keys_place = call ptr @at(ptr %dict, i64 {abi.DICT.ma_keys})
-  %keys = load ptr, ptr %keys_place
-  %kind_place = call ptr @at(ptr %keys, i64 {abi.DICT_KEYS.dk_kind})
-  %kind_of_keys = load i8, ptr %kind_place
+  %keys = call ptr @get_ptr(ptr %dict, i64 {abi.DICT.ma_keys})
+  %kind_of_keys = call i8 @get_i8(ptr %keys, i64 {abi.DICT_KEYS.dk_kind})
   %any_keys = icmp eq i8 %kind_of_keys, 0
   br i1 %any_keys, label %no, label %in_dict
 in_dict:
-  %f_name_place = getelementptr ptr, ptr %parameters, i64 %f
-  %f_name = load ptr, ptr %f_name_place
-  %hash_place = call ptr @at(ptr %f_name, i64 {abi.UNICODE.hash})
-  %hash = load i64, ptr %hash_place
+  %f_name = call ptr @item_ptr(ptr %parameters, i64 %f)
+  %hash = call i64 @get_i64(ptr %f_name, i64 {abi.UNICODE.hash})
   %found = call ptr {c_function(at, "_PyDict_GetItem_KnownHash")}(ptr %dict, ptr %f_name, i64 %hash)
   %not_found = icmp eq ptr %found, null
   br i1 %not_found, label %no, label %take_found

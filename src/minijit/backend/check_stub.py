@@ -169,8 +169,7 @@ def _both(at: StubAddresses) -> str:
     return f"""
 define internal ptr @both_ways(ptr %function, ptr %arguments, i64 %count, ptr %names, ptr %ticket) noinline {{
 entry:
-  %place = call ptr @at(ptr %function, i64 {abi.FUNCTION.vectorcall})
-  %code = load ptr, ptr %place
+  %code = call ptr @get_ptr(ptr %function, i64 {abi.FUNCTION.vectorcall})
   %first = call ptr %code(ptr %function, ptr %arguments, i64 %count, ptr %names)
   %was = call ptr @outcome(ptr %first)
   %again = call i1 @ask_ticket(ptr {_handler(at, "check_again")}, ptr %ticket, ptr %was, ptr null, i64 2)
@@ -206,8 +205,7 @@ entry:
   br i1 %none, label %once, label %twice
 once:
   ; As it is by now: a handler has run.
-  %place = call ptr @at(ptr %function, i64 {abi.FUNCTION.vectorcall})
-  %code = load ptr, ptr %place
+  %code = call ptr @get_ptr(ptr %function, i64 {abi.FUNCTION.vectorcall})
   %result = musttail call ptr %code(ptr %function, ptr %arguments, i64 %count, ptr %names)
   ret ptr %result
 twice:

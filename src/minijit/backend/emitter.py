@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minijit.backend.snapshots import Placement
-from minijit.ir.region import Edge, Kind, Op, Operand, Region, Value
+from minijit.ir.kinds import Kind
+from minijit.ir.region import Edge, Op, Operand, Region, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -20,7 +20,7 @@ from minijit.backend.inputs import check_given, check_input, check_instances, go
 from minijit.backend.lower_objects import has_plain_keys, held, load
 from minijit.cpython import abi
 from minijit.cpython.changes import CAPACITY
-from minijit.ir.region import EntryKind
+from minijit.ir.kinds import EntryKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from minijit.backend.emitter import Emitter
     from minijit.backend.snapshots import Placement
     from minijit.cpython.changes import Changes
-    from minijit.ir.region import ClassKind, FunctionKind
+    from minijit.ir.kinds import ClassKind, FunctionKind
 
 FOREIGN_TOOLS = 0xFF & ~(1 << 5)
 """The bits of all monitoring tools but ours (`sys.monitoring.OPTIMIZER_ID` is 5)."""

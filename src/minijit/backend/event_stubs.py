@@ -35,13 +35,11 @@ tell:
   %one = load ptr, ptr %arguments
   store ptr %one, ptr %first
   %second = getelementptr ptr, ptr %copy, i64 2
-  %two_place = getelementptr ptr, ptr %arguments, i64 1
-  %two = load ptr, ptr %two_place
+  %two = call ptr @item_ptr(ptr %arguments, i64 1)
   store ptr %two, ptr %second
   %third = getelementptr ptr, ptr %copy, i64 3
   %last = sub i64 %count, 1
-  %three_place = getelementptr ptr, ptr %arguments, i64 %last
-  %three = load ptr, ptr %three_place
+  %three = call ptr @item_ptr(ptr %arguments, i64 %last)
   store ptr %three, ptr %third
   %answer = call ptr @call_handler(ptr %handler, ptr %first, i64 %count)
   %failed = icmp eq ptr %answer, null
@@ -131,11 +129,9 @@ def _on_jump(at: StubAddresses) -> str:
 define ptr @on_jump(ptr %self, ptr %arguments, i64 %count) {{
 entry:
   %code = load ptr, ptr %arguments
-  %from_place = getelementptr ptr, ptr %arguments, i64 1
-  %from_object = load ptr, ptr %from_place
+  %from_object = call ptr @item_ptr(ptr %arguments, i64 1)
   %from = call i64 @offset(ptr %from_object)
-  %to_place = getelementptr ptr, ptr %arguments, i64 2
-  %to_object = load ptr, ptr %to_place
+  %to_object = call ptr @item_ptr(ptr %arguments, i64 2)
   %to = call i64 @offset(ptr %to_object)
   %forward = icmp ugt i64 %to, %from
   br i1 %forward, label %done, label %back
@@ -154,8 +150,7 @@ known:
   %cold = icmp eq ptr %region, null
   br i1 %cold, label %counted, label %watched
 watched:
-  %monitoring_place = call ptr @at(ptr %code, i64 {abi.CODE.monitoring})
-  %monitoring = load ptr, ptr %monitoring_place
+  %monitoring = call ptr @get_ptr(ptr %code, i64 {abi.CODE.monitoring})
   %first_place = call ptr @at(ptr %monitoring, i64 {abi.MONITORING.active_monitors})
   %second_place = call ptr @at(ptr %monitoring, i64 {abi.MONITORING.active_monitors + 7})
   %first = load i64, ptr %first_place
@@ -173,8 +168,7 @@ changed:
   br label %done
 enter:
   %thread = call ptr @thread()
-  %cframe_place = call ptr @at(ptr %thread, i64 {abi.THREAD.cframe})
-  %cframe = load ptr, ptr %cframe_place
+  %cframe = call ptr @get_ptr(ptr %thread, i64 {abi.THREAD.cframe})
   %frame = load ptr, ptr %cframe
   %left = call ptr %region(ptr %frame, ptr %thread, i64 0, ptr null)
   %how = ptrtoint ptr %left to i64

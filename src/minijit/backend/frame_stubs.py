@@ -62,12 +62,9 @@ no:
   ret ptr null
 link:
   %old = load ptr, ptr %chunk_place
-  %previous_place = call ptr @at(ptr %new, i64 {abi.STACK_CHUNK.previous})
-  store ptr %old, ptr %previous_place
-  %size_place = call ptr @at(ptr %new, i64 {abi.STACK_CHUNK.size})
-  store i64 %whole, ptr %size_place
-  %new_top_place = call ptr @at(ptr %new, i64 {abi.STACK_CHUNK.top})
-  store i64 0, ptr %new_top_place
+  call void @set_ptr(ptr %new, i64 {abi.STACK_CHUNK.previous}, ptr %old)
+  call void @set_i64(ptr %new, i64 {abi.STACK_CHUNK.size}, i64 %whole)
+  call void @set_i64(ptr %new, i64 {abi.STACK_CHUNK.top}, i64 0)
   store ptr %new, ptr %chunk_place
   %new_limit = call ptr @at(ptr %new, i64 %whole)
   store ptr %new_limit, ptr %limit_place
@@ -85,8 +82,7 @@ save:
   %data_word = ptrtoint ptr %old_data to i64
   %used_bytes = sub i64 %top_word, %data_word
   %used = ashr i64 %used_bytes, 3
-  %old_top_place = call ptr @at(ptr %old, i64 {abi.STACK_CHUNK.top})
-  store i64 %used, ptr %old_top_place
+  call void @set_i64(ptr %old, i64 {abi.STACK_CHUNK.top}, i64 %used)
   br label %done
 done:
   ret ptr %frame
@@ -108,37 +104,32 @@ define internal ptr @chunk_memory(i64 %bytes) {{
 
 def _fill_frame() -> str:
     return f"""
+; In words.
+define internal i64 @frame_size(ptr %code) alwaysinline {{
+  %framesize32 = call i32 @get_i32(ptr %code, i64 {abi.CODE.co_framesize})
+  %framesize = zext i32 %framesize32 to i64
+  ret i64 %framesize
+}}
+
 ; What a new frame of the function has before its slots are filled; the interpreter goes on after `prev_instr`.
 define internal void @fill_frame(ptr %frame, ptr %function, ptr %code, ptr %resume, i64 %slots) {{
   call void @incref(ptr %function)
   call void @incref(ptr %code)
   store ptr %code, ptr %frame
-  %function_place = call ptr @at(ptr %frame, i64 {abi.FRAME.f_funcobj})
-  store ptr %function, ptr %function_place
-  %globals_from = call ptr @at(ptr %function, i64 {abi.FUNCTION.func_globals})
-  %globals = load ptr, ptr %globals_from
-  %globals_place = call ptr @at(ptr %frame, i64 {abi.FRAME.f_globals})
-  store ptr %globals, ptr %globals_place
-  %builtins_from = call ptr @at(ptr %function, i64 {abi.FUNCTION.func_builtins})
-  %builtins = load ptr, ptr %builtins_from
-  %builtins_place = call ptr @at(ptr %frame, i64 {abi.FRAME.f_builtins})
-  store ptr %builtins, ptr %builtins_place
-  %locals_place = call ptr @at(ptr %frame, i64 {abi.FRAME.f_locals})
-  store ptr null, ptr %locals_place
-  %object_place = call ptr @at(ptr %frame, i64 {abi.FRAME.frame_obj})
-  store ptr null, ptr %object_place
-  %previous_place = call ptr @at(ptr %frame, i64 {abi.FRAME.previous})
-  store ptr null, ptr %previous_place
+  call void @set_ptr(ptr %frame, i64 {abi.FRAME.f_funcobj}, ptr %function)
+  %globals = call ptr @get_ptr(ptr %function, i64 {abi.FUNCTION.func_globals})
+  call void @set_ptr(ptr %frame, i64 {abi.FRAME.f_globals}, ptr %globals)
+  %builtins = call ptr @get_ptr(ptr %function, i64 {abi.FUNCTION.func_builtins})
+  call void @set_ptr(ptr %frame, i64 {abi.FRAME.f_builtins}, ptr %builtins)
+  call void @set_ptr(ptr %frame, i64 {abi.FRAME.f_locals}, ptr null)
+  call void @set_ptr(ptr %frame, i64 {abi.FRAME.frame_obj}, ptr null)
+  call void @set_ptr(ptr %frame, i64 {abi.FRAME.previous}, ptr null)
   %before = getelementptr i8, ptr %resume, i64 -2
-  %instruction_place = call ptr @at(ptr %frame, i64 {abi.FRAME.prev_instr})
-  store ptr %before, ptr %instruction_place
+  call void @set_ptr(ptr %frame, i64 {abi.FRAME.prev_instr}, ptr %before)
   %top = trunc i64 %slots to i32
-  %top_place = call ptr @at(ptr %frame, i64 {abi.FRAME.stacktop})
-  store i32 %top, ptr %top_place
-  %offset_place = call ptr @at(ptr %frame, i64 {abi.FRAME.return_offset})
-  store i16 0, ptr %offset_place
-  %owner_place = call ptr @at(ptr %frame, i64 {abi.FRAME.owner})
-  store i8 0, ptr %owner_place
+  call void @set_i32(ptr %frame, i64 {abi.FRAME.stacktop}, i32 %top)
+  call void @set_i16(ptr %frame, i64 {abi.FRAME.return_offset}, i16 0)
+  call void @set_i8(ptr %frame, i64 {abi.FRAME.owner}, i8 0)
   ret void
 }}
 """
@@ -155,11 +146,9 @@ next:
   %end = icmp eq i64 %k, %slots
   br i1 %end, label %done, label %one
 one:
-  %number_place = getelementptr i64, ptr %map, i64 %k
-  %box = load i64, ptr %number_place
+  %box = call i64 @item_i64(ptr %map, i64 %k)
   %object = call ptr @slot_object(i64 %box, ptr %objects)
-  %slot = getelementptr ptr, ptr %first, i64 %k
-  store ptr %object, ptr %slot
+  call void @set_item_ptr(ptr %first, i64 %k, ptr %object)
   %k1 = add i64 %k, 1
   br label %next
 done:
@@ -172,8 +161,7 @@ def _run_frame(at: StubAddresses) -> str:
     return f"""
 ; Has the instrumentation of a frame's code brought up to date, if it is not. No exception is set.
 define internal void @freshen(ptr %code) {{
-  %have_place = call ptr @at(ptr %code, i64 {abi.CODE.instrumentation_version})
-  %have = load i64, ptr %have_place
+  %have = call i64 @get_i64(ptr %code, i64 {abi.CODE.instrumentation_version})
   %current = load i64, ptr inttoptr (i64 {at.monitoring_version} to ptr)
   %fresh = icmp eq i64 %have, %current
   br i1 %fresh, label %done, label %stale
@@ -190,8 +178,7 @@ done:
 define internal ptr @run_frame(ptr %thread, ptr %frame, i32 %throws, i1 %near) {{
 entry:
   %code = load ptr, ptr %frame
-  %function_place = call ptr @at(ptr %frame, i64 {abi.FRAME.f_funcobj})
-  %function = load ptr, ptr %function_place
+  %function = call ptr @get_ptr(ptr %frame, i64 {abi.FRAME.f_funcobj})
   %calm = icmp eq i32 %throws, 0
   br i1 %calm, label %check, label %go
 check:

@@ -23,14 +23,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.backend.frame_stubs import load_record
-from minijit.backend.stub_tools import c_function, word
+from minijit.backend.stub_tools import c_function
 from minijit.cpython import abi
 
 if TYPE_CHECKING:
     from minijit.backend.stub_tools import StubAddresses
 
-_IMAGE_WORDS = ("next", "result", "record", "size")
-_IMAGE_BYTES = 8 * len(_IMAGE_WORDS)
+_NEXT, _RESULT, _RECORD, _SIZE = 0, 8, 16, 24
+_IMAGE_BYTES = 32
+"""Where an image's words are, and where its frame begins."""
 
 
 def image_text(at: StubAddresses) -> str:
@@ -38,17 +39,12 @@ def image_text(at: StubAddresses) -> str:
     return "".join((_drop_chain(at), _leave_body(at), _revive(at)))
 
 
-def _place(name: str, image: str, field: str) -> str:
-    return f"  %{name} = call ptr @at(ptr %{image}, i64 {word(_IMAGE_WORDS, field)})"
-
-
 def _drop_chain(at: StubAddresses) -> str:
     return f"""
 ; Gives back what a caller has got instead of a number: an object, or a chain of images.
 define internal void @drop_chain(i64 %what) {{
 entry:
-  %odd = and i64 %what, 1
-  %is_object = icmp ne i64 %odd, 0
+  %is_object = trunc i64 %what to i1
   br i1 %is_object, label %object, label %start
 object:
   %address = and i64 %what, -2
@@ -63,17 +59,13 @@ next:
   %end = icmp eq ptr %image, null
   br i1 %end, label %done, label %one
 one:
-{_place("next_place", "image", "next")}
-  %following = load ptr, ptr %next_place
-{_place("result_place", "image", "result")}
-  %result = load ptr, ptr %result_place
+  %following = call ptr @get_ptr(ptr %image, i64 {_NEXT})
+  %result = call ptr @get_ptr(ptr %image, i64 {_RESULT})
   call void @decref(ptr %result)
   %frame = getelementptr i8, ptr %image, i64 {_IMAGE_BYTES}
   %code = load ptr, ptr %frame
-  %function_place = call ptr @at(ptr %frame, i64 {abi.FRAME.f_funcobj})
-  %function = load ptr, ptr %function_place
-  %top_place = call ptr @at(ptr %frame, i64 {abi.FRAME.stacktop})
-  %top32 = load i32, ptr %top_place
+  %function = call ptr @get_ptr(ptr %frame, i64 {abi.FRAME.f_funcobj})
+  %top32 = call i32 @get_i32(ptr %frame, i64 {abi.FRAME.stacktop})
   %top = sext i32 %top32 to i64
   %slots = call ptr @at(ptr %frame, i64 {abi.FRAME.localsplus})
   call void @drop(ptr %slots, i64 %top)
@@ -96,8 +88,7 @@ entry:
   %record = inttoptr i64 %record_word to ptr
 {load_record()}
   %number = call i64 @bump(ptr %record)
-  %odd = and i64 %chain, 1
-  %is_object = icmp ne i64 %odd, 0
+  %is_object = trunc i64 %chain to i1
   %is_exit = icmp eq i64 %chain, 0
   %is_innermost = or i1 %is_object, %is_exit
   %is_threshold = icmp eq i64 %number, %hot_at
@@ -107,9 +98,7 @@ entry:
   %made = call i1 @make(ptr %record, ptr %arguments, ptr %objects)
   br i1 %made, label %room, label %fail
 room:
-  %framesize_place = call ptr @at(ptr %code, i64 {abi.CODE.co_framesize})
-  %framesize32 = load i32, ptr %framesize_place
-  %framesize = zext i32 %framesize32 to i64
+  %framesize = call i64 @frame_size(ptr %code)
   %frame_bytes = shl i64 %framesize, 3
   %bytes = add i64 %frame_bytes, {_IMAGE_BYTES}
   %image = call ptr {c_function(at, "malloc")}(i64 %bytes)
@@ -127,14 +116,10 @@ fill:
   %some = inttoptr i64 %address to ptr
   %following = select i1 %is_innermost, ptr null, ptr %some
   %result = select i1 %is_object, ptr %some, ptr null
-{_place("next_place", "image", "next")}
-  store ptr %following, ptr %next_place
-{_place("result_place", "image", "result")}
-  store ptr %result, ptr %result_place
-{_place("record_place", "image", "record")}
-  store i64 %told, ptr %record_place
-{_place("size_place", "image", "size")}
-  store i64 %framesize, ptr %size_place
+  call void @set_ptr(ptr %image, i64 {_NEXT}, ptr %following)
+  call void @set_ptr(ptr %image, i64 {_RESULT}, ptr %result)
+  call void @set_i64(ptr %image, i64 {_RECORD}, i64 %told)
+  call void @set_i64(ptr %image, i64 {_SIZE}, i64 %framesize)
   %frame = getelementptr i8, ptr %image, i64 {_IMAGE_BYTES}
   call void @fill_frame(ptr %frame, ptr %function, ptr %code, ptr %resume, i64 %slots)
   %first = call ptr @at(ptr %frame, i64 {abi.FRAME.localsplus})
@@ -156,11 +141,9 @@ entry:
 measure:
   %image = phi ptr [ %chain, %entry ], [ %following, %measure ]
   %sum = phi i64 [ 0, %entry ], [ %sum1, %measure ]
-{_place("size_place", "image", "size")}
-  %size = load i64, ptr %size_place
+  %size = call i64 @get_i64(ptr %image, i64 {_SIZE})
   %sum1 = add i64 %sum, %size
-{_place("next_place", "image", "next")}
-  %following = load ptr, ptr %next_place
+  %following = call ptr @get_ptr(ptr %image, i64 {_NEXT})
   %last = icmp eq ptr %following, null
   br i1 %last, label %push, label %measure
 push:
@@ -172,31 +155,25 @@ no:
   call void @drop_chain(i64 %word)
   ret ptr null
 begin:
-  %cframe_place = call ptr @at(ptr %thread, i64 {abi.THREAD.cframe})
-  %cframe = load ptr, ptr %cframe_place
+  %cframe = call ptr @get_ptr(ptr %thread, i64 {abi.THREAD.cframe})
   br label %one
 one:
   %from = phi ptr [ %chain, %begin ], [ %then, %link ]
   %frame = phi ptr [ %memory, %begin ], [ %next_frame, %link ]
   %waiting = phi i64 [ 0, %begin ], [ %waiting1, %link ]
-{_place("words_place", "from", "size")}
-  %words = load i64, ptr %words_place
+  %words = call i64 @get_i64(ptr %from, i64 {_SIZE})
   %bytes = shl i64 %words, 3
   %source = getelementptr i8, ptr %from, i64 {_IMAGE_BYTES}
   call void @llvm.memcpy.p0.p0.i64(ptr %frame, ptr %source, i64 %bytes, i1 false)
-{_place("then_place", "from", "next")}
-  %then = load ptr, ptr %then_place
-{_place("result_place", "from", "result")}
-  %result = load ptr, ptr %result_place
-{_place("record_place", "from", "record")}
-  %record = load i64, ptr %record_place
+  %then = call ptr @get_ptr(ptr %from, i64 {_NEXT})
+  %result = call ptr @get_ptr(ptr %from, i64 {_RESULT})
+  %record = call i64 @get_i64(ptr %from, i64 {_RECORD})
   call void {c_function(at, "free")}(ptr %from)
   %innermost = icmp eq ptr %then, null
   br i1 %innermost, label %done, label %link
 link:
   %previous = load ptr, ptr %cframe
-  %previous_place = call ptr @at(ptr %frame, i64 {abi.FRAME.previous})
-  store ptr %previous, ptr %previous_place
+  call void @set_ptr(ptr %frame, i64 {abi.FRAME.previous}, ptr %previous)
   store ptr %frame, ptr %cframe
   call void @deepen(ptr %thread, i32 -1)
   %waiting1 = add i64 %waiting, 1

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from minijit.backend.emitter import name, pointer
 from minijit.backend.lower_objects import load, unbox
 from minijit.cpython import abi
-from minijit.ir.region import INPUT_RANGES, RANGE_STEPS, EntryKind, Kind
+from minijit.ir.kinds import INPUT_RANGES, RANGE_STEPS, EntryKind, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minijit.backend.emitter import Emitter
-    from minijit.ir.region import ClassKind, FunctionKind, Value
+    from minijit.ir.kinds import ClassKind, FunctionKind
+    from minijit.ir.region import Value
 
 _SCALARS = {
     EntryKind.INT: Kind.INT,

@@ -48,9 +48,7 @@ entry:
   br i1 %made, label %frame, label %fail
 frame:
   %thread = call ptr @thread()
-  %framesize_place = call ptr @at(ptr %code, i64 {abi.CODE.co_framesize})
-  %framesize32 = load i32, ptr %framesize_place
-  %framesize = zext i32 %framesize32 to i64
+  %framesize = call i64 @frame_size(ptr %code)
   %frame_memory = call ptr @push_frame(ptr %thread, i64 %framesize)
   %no_frame = icmp eq ptr %frame_memory, null
   br i1 %no_frame, label %fail, label %fill
@@ -91,25 +89,20 @@ next:
 one:
   %triple = getelementptr [3 x i64], ptr %places, i64 %k
   %where = load i64, ptr %triple
-  %holder_place = getelementptr i64, ptr %triple, i64 1
-  %holder = load i64, ptr %holder_place
-  %box_place = getelementptr i64, ptr %triple, i64 2
-  %box = load i64, ptr %box_place
-  %object_place = getelementptr ptr, ptr %objects, i64 %box
-  %object = load ptr, ptr %object_place
+  %holder = call i64 @item_i64(ptr %triple, i64 1)
+  %box = call i64 @item_i64(ptr %triple, i64 2)
+  %object = call ptr @item_ptr(ptr %objects, i64 %box)
   %k1 = add i64 %k, 1
   %is_name = icmp slt i64 %holder, 0
   br i1 %is_name, label %name, label %field
 name:
-  %globals_place = call ptr @at(ptr %frame, i64 {abi.FRAME.f_globals})
-  %globals = load ptr, ptr %globals_place
+  %globals = call ptr @get_ptr(ptr %frame, i64 {abi.FRAME.f_globals})
   %key = inttoptr i64 %where to ptr
   %how = call i32 {c_function(at, "PyDict_SetItem")}(ptr %globals, ptr %key, ptr %object)
   %done = icmp eq i32 %how, 0
   br i1 %done, label %next, label %no
 field:
-  %owner_place = getelementptr ptr, ptr %objects, i64 %holder
-  %owner = load ptr, ptr %owner_place
+  %owner = call ptr @item_ptr(ptr %objects, i64 %holder)
   %place = call ptr @field_place(ptr %owner, i64 %where)
   %old = load ptr, ptr %place
   call void @incref(ptr %object)
@@ -163,8 +156,7 @@ one:
   %is_new = icmp slt i64 %k, %slots
   br i1 %is_new, label %mapped, label %put
 mapped:
-  %number_place = getelementptr i64, ptr %map, i64 %k
-  %box = load i64, ptr %number_place
+  %box = call i64 @item_i64(ptr %map, i64 %k)
   %kept = icmp eq i64 %box, {KEEP_SLOT}
   br i1 %kept, label %put, label %replaced
 replaced:
@@ -174,15 +166,13 @@ put:
   %new = phi ptr [ null, %one ], [ %old, %mapped ], [ %object, %replaced ]
   %given_back = phi ptr [ %old, %one ], [ null, %mapped ], [ %old, %replaced ]
   store ptr %new, ptr %slot
-  %old_place = getelementptr ptr, ptr %olds, i64 %k
-  store ptr %given_back, ptr %old_place
+  call void @set_item_ptr(ptr %olds, i64 %k, ptr %given_back)
   %k1 = add i64 %k, 1
   br label %next
 written:
   %top = trunc i64 %slots to i32
   store i32 %top, ptr %old_top_place
-  %instruction_place = call ptr @at(ptr %frame, i64 {abi.FRAME.prev_instr})
-  store ptr %resume, ptr %instruction_place
+  call void @set_ptr(ptr %frame, i64 {abi.FRAME.prev_instr}, ptr %resume)
   %named = call i1 @write_places(ptr %frame, ptr %places, i64 %stores, ptr %objects)
   br i1 %named, label %whole, label %release
 whole:
@@ -229,8 +219,7 @@ fail:
   ret ptr null
 give:
   %last = sub i64 %slots, 1
-  %box_place = getelementptr i64, ptr %map, i64 %last
-  %box = load i64, ptr %box_place
+  %box = call i64 @item_i64(ptr %map, i64 %last)
   %object = call ptr @slot_object(i64 %box, ptr %objects)
   %written = call i1 @write_places(ptr null, ptr %places, i64 %stores, ptr %objects)
   call void @drop(ptr %objects, i64 %boxes)

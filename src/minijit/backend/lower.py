@@ -27,14 +27,13 @@ from minijit.backend.lower_objects import held, values
 from minijit.backend.prelude import PRELUDE
 from minijit.backend.snapshots import LEFT_TAG, plain_return, raw_layout, return_exit, stub_returns, writes
 from minijit.events import ExitReason
+from minijit.ir.kinds import HeldField, Kind
 from minijit.ir.region import (
     Branch,
     Const,
     Entry,
     EntryPoint,
-    HeldField,
     Jump,
-    Kind,
     Leave,
     Op,
     Operand,

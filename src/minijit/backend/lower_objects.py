@@ -11,8 +11,9 @@ from minijit.backend.emitter import pointer
 from minijit.backend.lower_table import Rows
 from minijit.backend.snapshots import TAGS
 from minijit.cpython import abi
+from minijit.ir.kinds import HeldField, Kind
 from minijit.ir.ops import QUIET_DEPTH
-from minijit.ir.region import Const, EntryPoint, HeldField, Kind, Operand
+from minijit.ir.region import Const, EntryPoint, Operand
 
 if TYPE_CHECKING:
     from collections.abc import Callable

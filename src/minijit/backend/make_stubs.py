@@ -60,12 +60,9 @@ define internal ptr @new_range_iterator(i64 %start, i64 %step, i64 %length) {{
   %failed = icmp eq ptr %new, null
   br i1 %failed, label %done, label %fill
 fill:
-  %start_place = call ptr @at(ptr %new, i64 {abi.RANGE_ITERATOR.start})
-  store i64 %start, ptr %start_place
-  %step_place = call ptr @at(ptr %new, i64 {abi.RANGE_ITERATOR.step})
-  store i64 %step, ptr %step_place
-  %length_place = call ptr @at(ptr %new, i64 {abi.RANGE_ITERATOR.length})
-  store i64 %length, ptr %length_place
+  call void @set_i64(ptr %new, i64 {abi.RANGE_ITERATOR.start}, i64 %start)
+  call void @set_i64(ptr %new, i64 {abi.RANGE_ITERATOR.step}, i64 %step)
+  call void @set_i64(ptr %new, i64 {abi.RANGE_ITERATOR.length}, i64 %length)
   br label %done
 done:
   ret ptr %new
@@ -78,15 +75,13 @@ def _words(at: StubAddresses) -> str:
     return f"""
 define internal i64 @raw(ptr %word) alwaysinline {{
   %position = load i64, ptr %word
-  %place = getelementptr i64, ptr inttoptr (i64 {at.raw} to ptr), i64 %position
-  %value = load i64, ptr %place
+  %value = call i64 @item_i64(ptr inttoptr (i64 {at.raw} to ptr), i64 %position)
   ret i64 %value
 }}
 
 define internal ptr @part(ptr %word, ptr %boxes) alwaysinline {{
   %number = load i64, ptr %word
-  %place = getelementptr ptr, ptr %boxes, i64 %number
-  %object = load ptr, ptr %place
+  %object = call ptr @item_ptr(ptr %boxes, i64 %number)
   ret ptr %object
 }}
 """
@@ -97,12 +92,10 @@ def _make_head() -> str:
 ; Makes the objects of a record into %boxes; whether all went well. Boxes that were not made are NULL.
 define internal i1 @make(ptr %record, ptr %entries, ptr %boxes) {{
 entry:
-  %count_place = call ptr @at(ptr %record, i64 {word(RECORD_WORDS, "boxes")})
-  %count = load i64, ptr %count_place
+  %count = call i64 @get_i64(ptr %record, i64 {word(RECORD_WORDS, "boxes")})
   %bytes = shl i64 %count, 3
   call void @llvm.memset.p0.i64(ptr %boxes, i8 0, i64 %bytes, i1 false)
-  %program_place = call ptr @at(ptr %record, i64 {word(RECORD_WORDS, "program")})
-  %program = load ptr, ptr %program_place
+  %program = call ptr @get_ptr(ptr %record, i64 {word(RECORD_WORDS, "program")})
   br label %next
 next:
   %k = phi i64 [ 0, %entry ], [ %k1, %made ]
@@ -149,8 +142,7 @@ any:
   %tag_position = load i64, ptr %w1
   %tag_place = getelementptr i64, ptr inttoptr (i64 {at.raw} to ptr), i64 %tag_position
   %tag = load i64, ptr %tag_place
-  %bits_place = getelementptr i64, ptr %tag_place, i64 1
-  %bits = load i64, ptr %bits_place
+  %bits = call i64 @item_i64(ptr %tag_place, i64 1)
   %any_box = call ptr @box_any(i64 %tag, i64 %bits)
   %no_object = icmp eq i64 %tag, {TAGS["unbound"]}
   br i1 %no_object, label %made_any, label %checked
@@ -167,8 +159,7 @@ const:
   br label %checked
 entry_slot:
   %slot = load i64, ptr %w1
-  %slot_place = getelementptr ptr, ptr %entries, i64 %slot
-  %object = load ptr, ptr %slot_place
+  %object = call ptr @item_ptr(ptr %entries, i64 %slot)
   %absent = icmp eq ptr %object, null
   br i1 %absent, label %made_any, label %held
 held:
@@ -184,8 +175,7 @@ name:
   %globals_place = getelementptr i8, ptr %entries, i64 {abi.FRAME.f_globals - abi.FRAME.localsplus}
   %globals = load ptr, ptr %globals_place
   %key = load ptr, ptr %w1
-  %hash_place = call ptr @at(ptr %key, i64 {abi.UNICODE.hash})
-  %hash = load i64, ptr %hash_place
+  %hash = call i64 @get_i64(ptr %key, i64 {abi.UNICODE.hash})
   %named = call ptr {c_function(at, "_PyDict_GetItem_KnownHash")}(ptr %globals, ptr %key, i64 %hash)
   %unnamed = icmp eq ptr %named, null
   br i1 %unnamed, label %made_any, label %found
@@ -220,14 +210,11 @@ range_iterator:
   br label %checked
 home:
   %home_slot = load i64, ptr %w1
-  %home_place = getelementptr ptr, ptr %entries, i64 %home_slot
-  %iterator = load ptr, ptr %home_place
+  %iterator = call ptr @item_ptr(ptr %entries, i64 %home_slot)
   %start = call i64 @raw(ptr %w2)
   %length = call i64 @raw(ptr %w3)
-  %start_place = call ptr @at(ptr %iterator, i64 {abi.RANGE_ITERATOR.start})
-  store i64 %start, ptr %start_place
-  %length_place = call ptr @at(ptr %iterator, i64 {abi.RANGE_ITERATOR.length})
-  store i64 %length, ptr %length_place
+  call void @set_i64(ptr %iterator, i64 {abi.RANGE_ITERATOR.start}, i64 %start)
+  call void @set_i64(ptr %iterator, i64 {abi.RANGE_ITERATOR.length}, i64 %length)
   call void @incref(ptr %iterator)
   br label %checked
 """
@@ -247,8 +234,7 @@ checked:
 made:
   %result = phi ptr [ null, %made_any ], [ %box, %checked ]
   %word1 = phi ptr [ %w2, %made_any ], [ %after, %checked ]
-  %box_place = getelementptr ptr, ptr %boxes, i64 %k
-  store ptr %result, ptr %box_place
+  call void @set_item_ptr(ptr %boxes, i64 %k, ptr %result)
   %k1 = add i64 %k, 1
   br label %next
 yes:
@@ -279,8 +265,7 @@ put:
   %word = getelementptr i64, ptr %words, i64 %k1
   %item = call ptr @part(ptr %word, ptr %boxes)
   call void @incref(ptr %item)
-  %place = getelementptr ptr, ptr %items, i64 %k
-  store ptr %item, ptr %place
+  call void @set_item_ptr(ptr %items, i64 %k, ptr %item)
   br label %next
 done:
   ret ptr %tuple
@@ -296,12 +281,10 @@ define internal ptr @make_range(ptr %words, ptr %boxes) {{
   store ptr %start, ptr %arguments
   %w2 = getelementptr i64, ptr %words, i64 1
   %stop = call ptr @part(ptr %w2, ptr %boxes)
-  %a2 = getelementptr ptr, ptr %arguments, i64 1
-  store ptr %stop, ptr %a2
+  call void @set_item_ptr(ptr %arguments, i64 1, ptr %stop)
   %w3 = getelementptr i64, ptr %words, i64 2
   %step = call ptr @part(ptr %w3, ptr %boxes)
-  %a3 = getelementptr ptr, ptr %arguments, i64 2
-  store ptr %step, ptr %a3
+  call void @set_item_ptr(ptr %arguments, i64 2, ptr %step)
   %range = call ptr {c_function(at, "PyObject_Vectorcall")}(ptr {address_of(range)}, ptr %arguments, i64 3, ptr null)
   ret ptr %range
 }}
@@ -318,8 +301,7 @@ next:
   %end = icmp eq i64 %k, %count
   br i1 %end, label %done, label %one
 one:
-  %place = getelementptr ptr, ptr %objects, i64 %k
-  %object = load ptr, ptr %place
+  %object = call ptr @item_ptr(ptr %objects, i64 %k)
   call void @decref(ptr %object)
   %k1 = add i64 %k, 1
   br label %next
@@ -338,8 +320,7 @@ define internal ptr @slot_object(i64 %number, ptr %boxes) {
 none:
   ret ptr null
 some:
-  %place = getelementptr ptr, ptr %boxes, i64 %number
-  %object = load ptr, ptr %place
+  %object = call ptr @item_ptr(ptr %boxes, i64 %number)
   %unbound = icmp eq ptr %object, null
   br i1 %unbound, label %none, label %held
 held:

@@ -7,7 +7,8 @@ fixed one, a loop with as many events in a round would show the same one for eve
 from __future__ import annotations
 
 from minijit.backend.stub_tools import word
-from minijit.cpython.sampler import HEADER, WORDS
+from minijit.cpython import bare
+from minijit.cpython.sampler import WORDS
 
 DUE = f"""
 ; Whether this event is to be handed on; %words are those of `cpython.sampler`.
@@ -50,7 +51,7 @@ def _function(name: str) -> str:
     return f"""
 define ptr @{name}(ptr %self, ptr %arguments, i64 %count) nounwind {{
 entry:
-  %words = getelementptr i8, ptr %self, i64 {HEADER}
+  %words = getelementptr i8, ptr %self, i64 {bare.CONTENT}
   %due = call i1 @is_due(ptr %words)
   br i1 %due, label %tell, label %ignore
 tell:

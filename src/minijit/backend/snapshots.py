@@ -29,15 +29,14 @@ from typing import TYPE_CHECKING, assert_never
 from minijit.backend.words import NEVER
 from minijit.cpython import raw
 from minijit.events import ExitReason
+from minijit.ir.kinds import HeldField, Kind
 from minijit.ir.region import (
     Const,
     Entry,
     EntryPoint,
     Exit,
     FrameState,
-    HeldField,
     Hole,
-    Kind,
     Operand,
     RangeIterator,
     Region,
@@ -53,7 +52,7 @@ from minijit.ir.region import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from minijit.ir.region import Field
+    from minijit.ir.kinds import Field
 
 RECORD_WORDS = ("count", "hot_at", "code", "resume", "slots", "boxes", "program", "map", "stores", "places")
 RECORD_BYTES = 8 * len(RECORD_WORDS)

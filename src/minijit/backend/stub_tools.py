@@ -64,16 +64,40 @@ def common_text(at: StubAddresses) -> str:
     """The functions that the stubs share."""
     asking = (handler_text(at.symbol), _count(), _ask(at), _call_python(at))
     changes = (_offset(), _changes_are_due(at), _settle(at), _site(at))
-    return "".join((_small(at), *asking, *changes, _end_run(at), _is_shallow(), _is_near(at), _relieve()))
+    return "".join((_access(), _small(at), *asking, *changes, _end_run(at), _is_shallow(), _is_near(at), _relieve()))
+
+
+def _access() -> str:
+    """`at`, what reads and writes there (`get_ptr`, `set_i32`), and the same by index (`item_ptr`, `set_item_i64`)."""
+    place = """
+define internal ptr @at(ptr %base, i64 %offset) alwaysinline {
+  %place = getelementptr i8, ptr %base, i64 %offset
+  ret ptr %place
+}
+"""
+    fields = (_access_as("get_", "set_", "i8", kind) for kind in ("ptr", "i64", "i32", "i16", "i8"))
+    items = (_access_as("item_", "set_item_", kind, kind) for kind in ("ptr", "i64"))
+    return "".join((place, *fields, *items))
+
+
+def _access_as(get: str, put: str, unit: str, kind: str) -> str:
+    return f"""
+define internal {kind} @{get}{kind}(ptr %base, i64 %offset) alwaysinline {{
+  %place = getelementptr {unit}, ptr %base, i64 %offset
+  %value = load {kind}, ptr %place
+  ret {kind} %value
+}}
+
+define internal void @{put}{kind}(ptr %base, i64 %offset, {kind} %value) alwaysinline {{
+  %place = getelementptr {unit}, ptr %base, i64 %offset
+  store {kind} %value, ptr %place
+  ret void
+}}
+"""
 
 
 def _small(at: StubAddresses) -> str:
     return f"""
-define internal ptr @at(ptr %base, i64 %offset) alwaysinline {{
-  %place = getelementptr i8, ptr %base, i64 %offset
-  ret ptr %place
-}}
-
 define internal ptr @thread() alwaysinline {{
   %thread = call ptr {c_function(at, "PyThreadState_Get")}()
   ret ptr %thread
@@ -88,12 +112,10 @@ define internal void @decref(ptr %object) {{
 define internal ptr @field_place(ptr %object, i64 %where) alwaysinline {{
 entry:
   %offset = lshr i64 %where, 1
-  %odd = and i64 %where, 1
-  %is_value = icmp ne i64 %odd, 0
+  %is_value = trunc i64 %where to i1
   br i1 %is_value, label %value, label %done
 value:
-  %word_place = call ptr @at(ptr %object, i64 {abi.INSTANCE.values})
-  %word = load ptr, ptr %word_place
+  %word = call ptr @get_ptr(ptr %object, i64 {abi.INSTANCE.values})
   %values = getelementptr i8, ptr %word, i64 1
   br label %done
 done:
@@ -176,10 +198,8 @@ box:
   %b_object = call ptr {c_function(at, "PyLong_FromLongLong")}(i64 %b)
   %first = getelementptr ptr, ptr %arguments, i64 1
   store ptr %kind_object, ptr %first
-  %second = getelementptr ptr, ptr %arguments, i64 2
-  store ptr %a_object, ptr %second
-  %third = getelementptr ptr, ptr %arguments, i64 3
-  store ptr %b_object, ptr %third
+  call void @set_item_ptr(ptr %arguments, i64 2, ptr %a_object)
+  call void @set_item_ptr(ptr %arguments, i64 3, ptr %b_object)
   %result = call ptr @call_handler(ptr %handler, ptr %first, i64 3)
   call void @decref(ptr %result)
   call void @decref(ptr %kind_object)
@@ -196,8 +216,7 @@ def _offset() -> str:
     return f"""
 ; The value of a small non-negative int object, as the interpreter passes offsets.
 define internal i64 @offset(ptr %object) alwaysinline {{
-  %place = call ptr @at(ptr %object, i64 {abi.LONG.ob_digit})
-  %digit = load i32, ptr %place
+  %digit = call i32 @get_i32(ptr %object, i64 {abi.LONG.ob_digit})
   %value = zext i32 %digit to i64
   ret i64 %value
 }}
@@ -270,10 +289,8 @@ def _is_shallow() -> str:
     return f"""
 ; Whether this thread is so little deep in Python calls that the C stack has room (see SHALLOW).
 define internal i1 @is_shallow(ptr %thread) alwaysinline {{
-  %limit_place = call ptr @at(ptr %thread, i64 {abi.THREAD.py_recursion_limit})
-  %limit = load i32, ptr %limit_place
-  %left_place = call ptr @at(ptr %thread, i64 {abi.THREAD.py_recursion_remaining})
-  %left = load i32, ptr %left_place
+  %limit = call i32 @get_i32(ptr %thread, i64 {abi.THREAD.py_recursion_limit})
+  %left = call i32 @get_i32(ptr %thread, i64 {abi.THREAD.py_recursion_remaining})
   %depth = sub i32 %limit, %left
   %shallow = icmp slt i32 %depth, {SHALLOW}
   ret i1 %shallow
@@ -285,8 +302,7 @@ def _is_near(at: StubAddresses) -> str:
     return f"""
 ; How much C stack is between the interpreter's loop, in whose frame `cframe` lies, and the stub that asks.
 define internal i64 @distance(ptr %thread) alwaysinline {{
-  %cframe_place = call ptr @at(ptr %thread, i64 {abi.THREAD.cframe})
-  %cframe = load i64, ptr %cframe_place
+  %cframe = call i64 @get_i64(ptr %thread, i64 {abi.THREAD.cframe})
   %here = call ptr @llvm.frameaddress.p0(i32 0)
   %here_word = ptrtoint ptr %here to i64
   %distance = sub i64 %cframe, %here_word

@@ -70,11 +70,9 @@ done:
   ret ptr %result
 return:
   %left1 = sub i64 %left, 1
-  %cframe_place = call ptr @at(ptr %thread, i64 {abi.THREAD.cframe})
-  %cframe = load ptr, ptr %cframe_place
+  %cframe = call ptr @get_ptr(ptr %thread, i64 {abi.THREAD.cframe})
   %waiting = load ptr, ptr %cframe
-  %previous_place = call ptr @at(ptr %waiting, i64 {abi.FRAME.previous})
-  %previous = load ptr, ptr %previous_place
+  %previous = call ptr @get_ptr(ptr %waiting, i64 {abi.FRAME.previous})
   store ptr %previous, ptr %cframe
   call void @deepen(ptr %thread, i32 1)
   %raised = icmp eq ptr %result, null
@@ -95,13 +93,11 @@ entry:
   %exception = call ptr {c_function(at, "PyErr_GetRaisedException")}()
   %code = load ptr, ptr %frame
   call void @freshen(ptr %code)
-  %monitoring_place = call ptr @at(ptr %code, i64 {abi.CODE.monitoring})
-  %monitoring = load ptr, ptr %monitoring_place
+  %monitoring = call ptr @get_ptr(ptr %code, i64 {abi.CODE.monitoring})
   %unknown = icmp eq ptr %monitoring, null
   br i1 %unknown, label %make, label %look
 look:
-  %tools_place = call ptr @at(ptr %monitoring, i64 {abi.MONITORING.active_monitors + _CALL_EVENT})
-  %tools = load i8, ptr %tools_place
+  %tools = call i8 @get_i8(ptr %monitoring, i64 {abi.MONITORING.active_monitors + _CALL_EVENT})
   %heard = icmp ne i8 %tools, 0
   br i1 %heard, label %no, label %make
 no:
@@ -150,8 +146,7 @@ define internal void @deliver(ptr %frame, ptr %result) alwaysinline {{
   %top = load i32, ptr %top_place
   %index = sext i32 %top to i64
   %first = call ptr @at(ptr %frame, i64 {abi.FRAME.localsplus})
-  %slot = getelementptr ptr, ptr %first, i64 %index
-  store ptr %result, ptr %slot
+  call void @set_item_ptr(ptr %first, i64 %index, ptr %result)
   %new_top = add i32 %top, 1
   store i32 %new_top, ptr %top_place
   ret void
@@ -190,8 +185,7 @@ def _leave_loop_waiting() -> str:
 define ptr @leave_loop_waiting(ptr %frame, ptr %thread, i64 %record_word, ptr %chain) {{
 entry:
   %record = inttoptr i64 %record_word to ptr
-  %resume_place = call ptr @at(ptr %record, i64 {word(RECORD_WORDS, "resume")})
-  %resume = load ptr, ptr %resume_place
+  %resume = call ptr @get_ptr(ptr %record, i64 {word(RECORD_WORDS, "resume")})
   %word = ptrtoint ptr %chain to i64
   %no_chain = icmp eq i64 %word, 0
   br i1 %no_chain, label %nothing, label %live
@@ -199,8 +193,7 @@ nothing:
   call void @end_run()
   ret ptr inttoptr (i64 2 to ptr)
 live:
-  %odd = and i64 %word, 1
-  %is_object = icmp ne i64 %odd, 0
+  %is_object = trunc i64 %word to i1
   %how = call i64 @rewrite(ptr %frame, i64 %record_word, i1 %is_object)
   %failed = icmp eq i64 %how, 2
   br i1 %failed, label %no, label %wait

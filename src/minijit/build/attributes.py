@@ -20,7 +20,7 @@ from minijit.ir.region import Const, Entry, Hole
 if TYPE_CHECKING:
     from minijit.build.builder import Builder
     from minijit.ir.bytecode import Instruction
-    from minijit.ir.region import ClassKind
+    from minijit.ir.kinds import ClassKind
 
 HANDLERS = Handlers()
 handles = HANDLERS.handles

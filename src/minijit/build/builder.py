@@ -3,41 +3,36 @@
 In: a code object with the namespaces of its globals, its profile (which offsets a recording has seen), and a root with
 its entry kinds. Out: a `Build`: the region, and the assumptions it rests on.
 
-The walk makes block versions on demand (see `state`): a straight run of instructions is interpreted with the kinds it
-was reached with; at a join, the state's shape decides whether an existing version serves or a new one is made. An
+The walk makes block versions on demand (see `versions`): a straight run of instructions is interpreted with the kinds
+it was reached with; at a join, the state's shape decides whether an existing version serves or a new one is made. An
 edge that no recording took ends in an exit. Where a loop is the root, everything outside of the loop is an exit too.
 
 What each instruction does is said by one function an instruction, in `bytecodes`; they call the methods of `Builder`
-and know nothing of blocks. Locals that are not live at a join lose their kind there (`Kind.ANY`), so that temporaries
-do not multiply versions; so do all locals of an offset that has too many versions.
+and know nothing of blocks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minijit.build.draft import Draft
 from minijit.build.reliance import Reliance
 from minijit.build.request import Build
-from minijit.build.state import Caller, Shape, State, arguments, parameters, shape_of
+from minijit.build.state import Caller, State
+from minijit.build.versions import Versions
 from minijit.events import ExitReason
-from minijit.ir.ops import PYTHON_TYPES, TABLE
+from minijit.ir.kinds import RANGE_STEPS, ClassKind, EntryKind, FunctionKind, Kind, SlotKind
+from minijit.ir.ops import PYTHON_TYPES
 from minijit.ir.region import (
-    RANGE_STEPS,
     Branch,
     Callee,
-    ClassKind,
     Const,
     Edge,
     Entry,
-    EntryKind,
     EntryPoint,
     FrameState,
-    FunctionKind,
     Hole,
     Jump,
-    Kind,
     Leave,
     Op,
     Operand,
@@ -45,7 +40,6 @@ from minijit.ir.region import (
     Region,
     Return,
     Slot,
-    SlotKind,
     Terminator,
     Value,
 )
@@ -60,14 +54,6 @@ if TYPE_CHECKING:
 _OBSERVED = {python_type.__name__: kind for kind, python_type in PYTHON_TYPES.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """A block version: the number of its block, and the state with which it begins."""
-
-    block: int
-    shape: Shape
-
-
 class Builder:
     """Builds one region. Instructions see `state` (the frame), `request`, and the methods below the line."""
 
@@ -78,9 +64,7 @@ class Builder:
         self._slot_kinds = request.slot_kinds
         self.relies = Reliance(self._slot_kinds)
         self._draft = Draft()
-        self._versions: dict[tuple[object, int], dict[Shape, _Version]] = {}
-        self._latches: dict[int, int] = {}
-        self._work: list[tuple[int, int, State]] = []
+        self._versions = Versions(request, self._draft)
         self._visited: set[int] = set()
         self._depth = 0
         self.keywords: tuple[str, ...] = ()
@@ -93,9 +77,8 @@ class Builder:
     def build(self) -> Build:
         """Walks everything that can be reached."""
         self._start()
-        while self._work:
-            block, offset, state = self._work.pop()
-            self._run(block, offset, state)
+        while self._versions.work:
+            self._run(*self._versions.work.pop())
         blocks, exits = self._draft.finished()
         request, relies = self.request, self.relies
         kinds = tuple(kind if isinstance(kind, EntryKind) else EntryKind.OBJECT for kind in self._slot_kinds)
@@ -231,11 +214,7 @@ class Builder:
     ) -> Value:
         """Appends an op and gives its result. `reason` is that of its exit; `kind` that of a result the row leaves
         open."""
-        row = TABLE[name]
-        exit = None if reason is None else self.exit(reason, detail)
-        result = self.fresh(kind or row.result or Kind.INT)
-        self._draft.block.ops.append(Op(name, args, result, exit))
-        return result
+        return self._draft.op(name, args, None if reason is None else self.exit(reason, detail), kind)
 
     def call_body(self, callee: Callee, arguments: list[Operand], waiting: FrameState) -> Value:
         """Appends a call of other machine code, and gives its answer. The frame is `waiting` while that is under way:
@@ -277,7 +256,7 @@ class Builder:
     @property
     def is_full(self) -> bool:
         """Whether the region has reached its block budget: what is under way is finished, and nothing begun."""
-        return len(self._draft.blocks) >= self.request.max_blocks
+        return self._versions.is_full
 
     def split(self, condition: Operand) -> tuple[int, int]:
         """Ends the block with a branch inside one instruction; the blocks of the two sides, to be entered with
@@ -294,7 +273,7 @@ class Builder:
         """A block made by `split` goes on at an offset; the present walk ends with this instruction."""
         self._postponed = True
         if offset not in state.scope.code.joins:
-            self._work.append((block, offset, state))
+            self._versions.work.append((block, offset, state))
             return
         self._draft.at, self.state = block, state
         self.end(Jump(self.edge(offset)))
@@ -309,23 +288,21 @@ class Builder:
             if self.is_full:
                 return self._exit_edge(offset, ExitReason.TOO_MANY_BLOCKS)
             block = self._draft.new_block(())
-            self._work.append((block, offset, self.state.copy()))
+            self._versions.work.append((block, offset, self.state.copy()))
             return Edge(block, ())
-        version = self._version(offset)
+        version = self._versions.find(self.state, offset)
         if version is None:
             return self._exit_edge(offset, ExitReason.TOO_MANY_BLOCKS)
-        return Edge(version.block, self._arguments(version))
+        return self._versions.edge(self.state, version)
 
     def back_edge(self, header: int) -> Edge:
         """An edge back to a loop header, by way of its latch, which polls: one for all back edges of a version."""
         if self._is_outside(header):
             return self._exit_edge(header, ExitReason.LEFT_LOOP)
-        version = self._version(header)
+        version = self._versions.find(self.state, header)
         if version is None:
             return self._exit_edge(header, ExitReason.TOO_MANY_BLOCKS)
-        if version.block not in self._latches:
-            self._latches[version.block] = self._new_latch(header, version)
-        return Edge(self._latches[version.block], self._arguments(version))
+        return self._versions.edge(self.state, self._versions.latch(self.state, header, version))
 
     def return_value(self, value: Slot) -> None:
         """Ends the block: the region's function returns. Attributes get their values then."""
@@ -381,70 +358,3 @@ class Builder:
         self._leave_at(offset, reason)
         self._draft.at = here
         return Edge(block, ())
-
-    def _version(self, offset: int) -> _Version | None:
-        """The version of an offset that the current state goes on in; None if that would be one too many."""
-        versions = self._versions.setdefault((self.state.path, offset), {})
-        live = self.code.live[offset] | self._live_names()
-        shape = shape_of(self.state, lambda index: not live >> index & 1)
-        if shape not in versions and len(versions) >= self.request.max_versions:
-            shape = shape_of(self.state, lambda index: not self._is_unbound_name(index))
-        if shape not in versions and not self.is_full:
-            versions[shape] = self._new_version(offset, shape)
-        return versions.get(shape)
-
-    def _live_names(self) -> int:
-        """The bits of the names among the locals: anybody may read them once the region is left."""
-        scope = self.state.scope
-        return (1 << scope.locals_count) - (1 << scope.code.locals_count)
-
-    def _is_unbound_name(self, index: int) -> bool:
-        """A name that no namespace has: it stays so while the region runs, and no exit can write it."""
-        return index >= self.code.locals_count and self.state.locals[index] is Hole.UNBOUND
-
-    def _new_version(self, offset: int, shape: Shape) -> _Version:
-        params, state = self._parameters(shape)
-        block = self._draft.new_block(params)
-        self._work.append((block, offset, state))
-        return _Version(block, shape)
-
-    def _new_latch(self, header: int, version: _Version) -> int:
-        """A block that polls with the header's state and goes on to the header."""
-        params, state = self._parameters(version.shape)
-        exit = self._draft.new_exit(ExitReason.POLL, FrameState(header, tuple(state.locals), tuple(state.stack)))
-        number = self._draft.new_block(params)
-        latch = self._draft.blocks[number]
-        latch.ops.append(Op("poll", (), None, exit))
-        latch.end = Jump(Edge(version.block, params))
-        return number
-
-    def _parameters(self, shape: Shape) -> tuple[tuple[Value, ...], State]:
-        """Fresh block parameters for a shape of the current state, and the state that is made of them."""
-        params: list[Value] = []
-
-        def fresh(kind: Kind) -> Value:
-            params.append(self.fresh(kind))
-            return params[-1]
-
-        made: dict[int, Slot] = {}
-        slots = [parameters(slot, part, fresh, made) for slot, part in zip(self.state.slots(), shape, strict=True)]
-        return tuple(params), self.state.with_slots(slots)
-
-    def _arguments(self, version: _Version) -> tuple[Operand, ...]:
-        """What the current state passes to a version."""
-        passed: list[Operand] = []
-        for slot, shape in zip(self.state.slots(), version.shape, strict=True):
-            passed.extend(arguments(slot, shape, self._pack))
-        return tuple(passed)
-
-    def _pack(self, slot: Slot) -> Value:
-        """The slot as a value of kind `any`."""
-        if isinstance(slot, Value) and slot.kind is Kind.ANY:
-            return slot
-        if slot is Hole.UNBOUND:
-            return self.op("pack_unbound")
-        if isinstance(slot, Const) and slot.value is None:
-            return self.op("pack_none")
-        assert isinstance(slot, Value | Const)
-        assert slot.kind is not None
-        return self.op(f"pack_{slot.kind.value}", slot)

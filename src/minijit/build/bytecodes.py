@@ -13,15 +13,8 @@ from minijit.build import attributes, numbers, sequences, variables
 from minijit.build.calls import call
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function, call_given
-from minijit.ir.region import (
-    Const,
-    Entry,
-    Hole,
-    Jump,
-    Kind,
-    Slot,
-    Value,
-)
+from minijit.ir.kinds import Kind
+from minijit.ir.region import Const, Entry, Hole, Jump, Slot, Value
 
 if TYPE_CHECKING:
     from minijit.build.builder import Builder

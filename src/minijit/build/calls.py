@@ -18,8 +18,9 @@ from minijit.build import numbers
 from minijit.build.genuine import Genuine
 from minijit.build.numbers import Scalar, scalar, to_float, to_int
 from minijit.events import ExitReason
+from minijit.ir.kinds import Kind
 from minijit.ir.ops import LIBM_1
-from minijit.ir.region import Const, Kind, Slot, Value, VirtualRange, VirtualTuple
+from minijit.ir.region import Const, Slot, Value, VirtualRange, VirtualTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minijit.build.identity import few_identities, with_few_identities
-from minijit.ir.region import Block, Exit, Return, Value
+from minijit.ir.kinds import Kind
+from minijit.ir.ops import TABLE
+from minijit.ir.region import Block, Exit, Op, Return, Value
 
 if TYPE_CHECKING:
     from minijit.events import ExitReason
-    from minijit.ir.region import FrameState, Kind, Op, Terminator
+    from minijit.ir.region import FrameState, Operand, Terminator
 
 
 @dataclass(slots=True)
@@ -58,6 +60,12 @@ class Draft:
         """The number of a new exit."""
         self.exits.append(Exit(reason, frame, detail))
         return len(self.exits) - 1
+
+    def op(self, name: str, args: tuple[Operand, ...] = (), exit: int | None = None, kind: Kind | None = None) -> Value:
+        """Appends an op and gives its result, whose kind is `kind` where the op's row leaves it open."""
+        result = self.fresh(kind or TABLE[name].result or Kind.INT)
+        self.block.ops.append(Op(name, args, result, exit))
+        return result
 
     def fresh(self, kind: Kind) -> Value:
         """A new machine value."""

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.events import ExitReason
-from minijit.ir.region import BODY_KINDS, Const, EntryKind, FrameState, Hole, Kind, Operand, Slot, Value
+from minijit.ir.kinds import BODY_KINDS, EntryKind, Kind
+from minijit.ir.region import Const, FrameState, Hole, Operand, Slot, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

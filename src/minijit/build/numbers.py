@@ -11,7 +11,8 @@ import operator
 from typing import TYPE_CHECKING
 
 from minijit.events import ExitReason
-from minijit.ir.region import INT_MAX, INT_MIN, Const, Kind, Operand, Slot, Value, VirtualTuple, const_kind
+from minijit.ir.kinds import INT_MAX, INT_MIN, Kind, const_kind
+from minijit.ir.region import Const, Operand, Slot, Value, VirtualTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

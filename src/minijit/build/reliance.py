@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 from minijit.build.request import Assumption, Given, Inlined, Scope, is_plain_namespace, namespaces_of
 from minijit.ir.bytecode import decode
-from minijit.ir.region import Const, FunctionKind
+from minijit.ir.kinds import FunctionKind
+from minijit.ir.region import Const
 
 if TYPE_CHECKING:
     from types import CodeType, FunctionType, ModuleType
 
     from minijit.ir.bytecode import Code
-    from minijit.ir.region import Callee, Kinds
+    from minijit.ir.kinds import Kinds
+    from minijit.ir.region import Callee
 
 _ABSENT = object()
 

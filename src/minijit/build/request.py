@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from minijit.ir.region import ClassKind, Const, EntryKind
+from minijit.ir.kinds import ClassKind, EntryKind
+from minijit.ir.region import Const
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FunctionType, ModuleType
 
     from minijit.ir.bytecode import Code
-    from minijit.ir.region import Callee, FunctionKind, HeldField, Kinds, Region
+    from minijit.ir.kinds import FunctionKind, HeldField, Kinds
+    from minijit.ir.region import Callee, Region
     from minijit.ir.trace import Profile, Root
 
 

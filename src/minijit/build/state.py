@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
+from minijit.ir.kinds import Kind
 from minijit.ir.region import (
     Const,
     Entry,
     FrameState,
     Hole,
-    Kind,
     Operand,
     RangeIterator,
     Slot,

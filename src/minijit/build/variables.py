@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from minijit.build.handlers import Handlers
 from minijit.events import ExitReason
-from minijit.ir.region import Const, Entry, EntryPoint, Hole, Kind, Slot, Value, const_kind
+from minijit.ir.kinds import Kind, const_kind
+from minijit.ir.region import Const, Entry, EntryPoint, Hole, Slot, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from types import FunctionType, MemberDescriptorType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from minijit.cpython import abi, raw
-from minijit.ir.region import Field
+from minijit.ir.kinds import Field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

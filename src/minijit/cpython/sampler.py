@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 WORDS = ("left", "random", "mask", "vectorcall", "none", "on_start", "on_jump")
 """What the functions find in the bytes object that they get as their first argument."""
-HEADER = bare.CONTENT
-"""Where the bytes of a bytes object begin."""
 PAGE = 4096
 _MASK = 63
 SEED = 0x9E3779B97F4A7C15

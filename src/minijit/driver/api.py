@@ -18,7 +18,7 @@ from minijit.driver.process import Options, Process
 from minijit.events import Stats
 from minijit.ir import codeflags
 from minijit.ir.bytecode import decode
-from minijit.ir.region import EntryKind, Kinds
+from minijit.ir.kinds import EntryKind, Kinds
 from minijit.report import explain as report
 from minijit.report.explain import Explanation
 from minijit.runtime.policy import Policy
@@ -247,7 +247,7 @@ def explain(function: FunctionType) -> Explanation:
     found = _known(function, "explain")
     if found is None:
         return Explanation(function.__qualname__, (_why_unknown(function),), (), ())
-    from minijit.driver.state import facts
+    from minijit.driver.explained import facts
 
     driver, state = found
     roots = driver.turn.read(lambda: [facts(root) for root in state.roots])

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from minijit.build.request import is_plain_namespace
 from minijit.cpython import instances
-from minijit.ir.region import ClassKind, Const, EntryKind
+from minijit.ir.kinds import ClassKind, EntryKind
+from minijit.ir.region import Const
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from minijit.ir.bytecode import Code
-    from minijit.ir.region import SlotKind
+    from minijit.ir.kinds import SlotKind
 
 _USES = {"LOAD_ATTR", "STORE_ATTR", "LOAD_GLOBAL"}
 MOST_CODES = 32

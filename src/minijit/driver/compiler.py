@@ -16,7 +16,8 @@ from minijit.driver.natives import RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState
 from minijit.events import AbortReason, ExitReason
 from minijit.ir.check import require_valid
-from minijit.ir.region import EntryPoint, Kinds, Leave, Return, held_fields
+from minijit.ir.kinds import Kinds, held_fields
+from minijit.ir.region import EntryPoint, Leave, Return
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from minijit.cpython.abi import Interpreter
     from minijit.driver.state import FunctionState, RootState, Words
     from minijit.driver.turn import Turn
-    from minijit.ir.region import Kinds
+    from minijit.ir.kinds import Kinds
     from minijit.runtime.policy import Policy
 
 _IN_FRAMES = {Call.START, Call.LOOP, Call.LOOP_MISS}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minijit.driver.registry import Registry
     from minijit.driver.state import Installed, RootState, Words
     from minijit.events import Hub
-    from minijit.ir.region import Kinds
+    from minijit.ir.kinds import Kinds
     from minijit.runtime.policy import RootStats
 
 

@@ -14,16 +14,7 @@ from minijit.cpython.instances import ABSENT
 from minijit.driver.attributes import class_kind, class_of, names_used
 from minijit.ir import codeflags
 from minijit.ir.bytecode import decode
-from minijit.ir.region import (
-    GENERAL,
-    INPUT_RANGES,
-    RANGE_STEPS,
-    ClassKind,
-    EntryKind,
-    FunctionKind,
-    Kinds,
-    SlotKind,
-)
+from minijit.ir.kinds import GENERAL, INPUT_RANGES, RANGE_STEPS, ClassKind, EntryKind, FunctionKind, Kinds, SlotKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

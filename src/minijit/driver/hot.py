@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from minijit.driver.recordings import Recordings
     from minijit.driver.registry import Registry
     from minijit.driver.state import CodeState, FunctionState, Installed, RootState
-    from minijit.ir.region import Kinds
+    from minijit.ir.kinds import Kinds
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ from minijit.cpython.stack import roomy_stack
 from minijit.cpython.watch import CALLBACKS, Filters, Watch
 from minijit.driver.crash_guard import CrashGuard
 from minijit.driver.state import VERSION_WORDS, BodyState, Installed, Reach, Way, Words
-from minijit.ir.region import EntryPoint, Kinds
+from minijit.ir.kinds import Kinds
+from minijit.ir.region import EntryPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable

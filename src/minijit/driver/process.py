@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from minijit.cpython.abi import Interpreter
     from minijit.driver.core import Driver
     from minijit.driver.turn import Turn
-    from minijit.ir.region import Kinds
+    from minijit.ir.kinds import Kinds
 
 OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 """What the paths of our own files begin with."""

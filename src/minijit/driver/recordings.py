@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from minijit.driver.registry import Registry
     from minijit.driver.state import CodeState, Installed, RootState
     from minijit.driver.turn import Turn
-    from minijit.ir.region import Kinds
+    from minijit.ir.kinds import Kinds
 
 
 @dataclass(frozen=True, slots=True, repr=False)

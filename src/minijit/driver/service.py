@@ -21,8 +21,9 @@ from minijit.driver.attributes import is_current
 from minijit.driver.natives import Natives, RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState, Installed, Reach, RootState, body_state, exits_of
 from minijit.events import Aborted, AbortReason, Compiled, Event, Hub, Killed, KillReason
-from minijit.ir.region import Callee, ClassKind, Kinds
-from minijit.runtime.assume import ABSENT, UNKNOWN, Assumptions, Key
+from minijit.ir.kinds import ClassKind, Kinds
+from minijit.ir.region import Callee
+from minijit.runtime.assume import ABSENT, Assumptions, Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -188,6 +189,7 @@ class Service:
                 return f.function.__qualname__
         for kind in installed.classes:
             if not is_current(kind):
+                self.classes.count_for(installed, _class_key(kind))
                 self.retire(installed)
                 return kind.name
         for a in assumptions:
@@ -274,11 +276,11 @@ class Service:
         """The regions that a function is inlined in, which is known by address and has changed, or `ends`."""
         if ends:
             return self.inlined.forget(function)[1]
-        return [region for key in self.inlined.keys_of(function) for region in self.inlined.broken_by(key, UNKNOWN)]
+        return self.inlined.broken_with(function)
 
     def using(self, cls: int) -> list[Installed]:
         """The regions that use attributes of instances of a class, which is known by address and has changed."""
-        return [region for key in self.classes.keys_of(cls) for region in self.classes.broken_by(key, UNKNOWN)]
+        return self.classes.broken_with(cls)
 
     def regions_with(self, function: int) -> list[Installed]:
         """The regions that a function, known by address, is inlined in."""
@@ -359,7 +361,7 @@ def _key(function: FunctionType) -> Key:
 
 def _class_key(kind: ClassKind) -> Key:
     """The same of a class."""
-    return kind.address, ""
+    return kind.address, kind.name
 
 
 def _named_place(state: RootState) -> str:

@@ -14,9 +14,9 @@ from minijit.backend.words import CHAIN_WORDS, NEVER, SITE_WORDS
 from minijit.build.request import namespaces_of
 from minijit.cpython import hooks, raw
 from minijit.events import AbortReason
-from minijit.ir.region import EntryPoint, Kinds
+from minijit.ir.kinds import Kinds
+from minijit.ir.region import EntryPoint
 from minijit.ir.trace import Profile, Root
-from minijit.report.facts import ExitFacts, RootFacts, VersionFacts
 from minijit.runtime.policy import RootStats
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from minijit.backend.snapshots import Records
     from minijit.events import Event, ExitReason, GiveUpReason
     from minijit.ir.bytecode import Code
-    from minijit.ir.region import ClassKind
+    from minijit.ir.kinds import ClassKind
     from minijit.oracle.repeatable import Names
     from minijit.record.recorder import Recording
     from minijit.runtime.assume import Key
@@ -238,36 +238,6 @@ class RootState:
 def exits_of(installed: Installed) -> int:
     """How often the region was left before it was done."""
     return sum(installed.records.count(i) for i, way in enumerate(installed.exits) if way.reason.is_failure)
-
-
-def facts(state: RootState) -> RootFacts:
-    """The state of a root as `explain` takes it."""
-    return RootFacts(
-        root=state.root,
-        versions=tuple(_version_facts(version) for version in state.versions),
-        history=tuple(state.history),
-        given_up=state.given_up,
-        suppressed=state.suppressed,
-        count=state.site.get("count"),
-        hot_at=state.site.get("hot_at"),
-        misses=state.words.get("misses"),
-        is_recorded=state.code.recorded is state,
-        is_parked=isinstance(state, FunctionState) and bool(state.versions) and not state.installed,
-    )
-
-
-def _version_facts(version: Installed) -> VersionFacts:
-    return VersionFacts(
-        kinds=version.kinds,
-        size=version.machine.size,
-        entries=version.entries,
-        exits=tuple(
-            ExitFacts(way.reason, way.offset, way.detail, version.records.count(index))
-            for index, way in enumerate(version.exits)
-        ),
-        offsets=version.offsets,
-        assumed=tuple(name for _, name in version.assumptions),
-    )
 
 
 @dataclass(slots=True, eq=False)

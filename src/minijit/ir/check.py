@@ -13,18 +13,14 @@ from typing import TYPE_CHECKING
 
 from minijit.events import ExitReason
 from minijit.ir.flow import UNREACHABLE, Dominators, dominators, predecessors, successors
+from minijit.ir.kinds import BODY_KINDS, GENERAL, INPUT_FIELDS, EntryKind, Kind
 from minijit.ir.ops import TABLE, Row
 from minijit.ir.region import (
-    BODY_KINDS,
-    GENERAL,
-    INPUT_FIELDS,
     Branch,
     Const,
     Entry,
-    EntryKind,
     EntryPoint,
     Hole,
-    Kind,
     Leave,
     Op,
     Operand,

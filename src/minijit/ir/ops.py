@@ -17,7 +17,8 @@ import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from minijit.ir.region import INT_MAX, INT_MIN, Const, Kind
+from minijit.ir.kinds import INT_MAX, INT_MIN, Kind
+from minijit.ir.region import Const
 
 if TYPE_CHECKING:
     from collections.abc import Callable

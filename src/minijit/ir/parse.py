@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from minijit.events import ExitReason
+from minijit.ir.kinds import EntryKind, Kind
 from minijit.ir.ops import TABLE
 from minijit.ir.region import (
     Block,
@@ -24,13 +25,11 @@ from minijit.ir.region import (
     Const,
     Edge,
     Entry,
-    EntryKind,
     EntryPoint,
     Exit,
     FrameState,
     Hole,
     Jump,
-    Kind,
     Leave,
     Op,
     Operand,

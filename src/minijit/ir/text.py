@@ -28,10 +28,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
+from minijit.ir.kinds import INT_MAX, INT_MIN
 from minijit.ir.parse import Opaque, TextError, builtin_or_opaque, parse_region
 from minijit.ir.region import (
-    INT_MAX,
-    INT_MIN,
     Block,
     Branch,
     Const,

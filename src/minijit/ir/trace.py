@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from minijit.ir.region import EntryPoint, Kinds
+    from minijit.ir.kinds import Kinds
+    from minijit.ir.region import EntryPoint
 
 
 @dataclass(frozen=True, slots=True)

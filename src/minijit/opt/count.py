@@ -22,7 +22,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minijit.ir.region import INPUT_RANGES, SMALL, Block, Kind, Op, Operand, Region, Value, edges
+from minijit.ir.kinds import INPUT_RANGES, SMALL, Kind
+from minijit.ir.region import Block, Op, Operand, Region, Value, edges
 
 STEP = 16
 """The largest step."""

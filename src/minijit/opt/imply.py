@@ -28,19 +28,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minijit.ir.flow import dominators, predecessors, successors
+from minijit.ir.kinds import Kind
 from minijit.ir.ops import TABLE, Effect
-from minijit.ir.region import (
-    Block,
-    Branch,
-    Const,
-    Jump,
-    Kind,
-    Op,
-    Operand,
-    Region,
-    Terminator,
-    Value,
-)
+from minijit.ir.region import Block, Branch, Const, Jump, Op, Operand, Region, Terminator, Value
 from minijit.ir.substitute import map_end, map_exit, map_op
 from minijit.opt.prune import drop_unreachable
 

@@ -26,21 +26,8 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from minijit.ir.region import (
-    Block,
-    Branch,
-    Const,
-    Edge,
-    Jump,
-    Kind,
-    Leave,
-    Op,
-    Operand,
-    Region,
-    Return,
-    Terminator,
-    Value,
-)
+from minijit.ir.kinds import Kind
+from minijit.ir.region import Block, Branch, Const, Edge, Jump, Leave, Op, Operand, Region, Return, Terminator, Value
 from minijit.opt.rounds import ADD, SUB, Pair, find_pairs
 
 if TYPE_CHECKING:

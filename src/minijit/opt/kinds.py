@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from minijit.ir.region import EntryKind
+from minijit.ir.kinds import EntryKind
 from minijit.opt.ranges import Walk
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.ir.region import INT_MAX, INT_MIN
+from minijit.ir.kinds import INT_MAX, INT_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,20 +28,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from minijit.ir.flow import dominators, predecessors, reverse_postorder, successors
-from minijit.ir.region import (
-    INPUT_RANGES,
-    INT_MAX,
-    INT_MIN,
-    Block,
-    Branch,
-    Const,
-    Kind,
-    Op,
-    Operand,
-    Region,
-    Value,
-    edges,
-)
+from minijit.ir.kinds import INPUT_RANGES, INT_MAX, INT_MIN, Kind
+from minijit.ir.region import Block, Branch, Const, Op, Operand, Region, Value, edges
 from minijit.opt.count import counted_values
 from minijit.opt.range_rules import FULL, RULES, Range, exact_range
 from minijit.opt.rounds import find_pairs
@@ -49,7 +37,7 @@ from minijit.opt.rounds import find_pairs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from minijit.ir.region import EntryKind
+    from minijit.ir.kinds import EntryKind
     from minijit.opt.rounds import Pair
 
 COUNTED = (-(2**62), 2**62)

@@ -17,8 +17,9 @@ from _random import Random  # the program may have a module of its own that is c
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from minijit.ir.kinds import INPUT_RANGES, INT_MAX, INT_MIN, RANGE_STEPS, EntryKind
 from minijit.ir.ops import UNBOUND
-from minijit.ir.region import INPUT_RANGES, INT_MAX, INT_MIN, RANGE_STEPS, Const, EntryKind, Region
+from minijit.ir.region import Const, Region
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -29,6 +29,7 @@ from minijit.backend.snapshots import (
 )
 from minijit.cpython import abi, raw
 from minijit.ir.eval import Left, Outcome, RangeState, Returned
+from minijit.ir.kinds import Kind
 from minijit.ir.ops import UNBOUND
 from minijit.ir.region import (
     Const,
@@ -36,7 +37,6 @@ from minijit.ir.region import (
     EntryPoint,
     Exit,
     Hole,
-    Kind,
     Operand,
     RangeIterator,
     Region,

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minijit.events import AbortReason
-from minijit.ir.region import EntryPoint, Kinds
+from minijit.ir.kinds import Kinds
+from minijit.ir.region import EntryPoint
 from minijit.ir.trace import Step, Trace
 
 if TYPE_CHECKING:

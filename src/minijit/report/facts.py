@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Set
 
     from minijit.events import Event, ExitReason, GiveUpReason
-    from minijit.ir.region import Kinds
+    from minijit.ir.kinds import Kinds
     from minijit.ir.trace import Root
 
 

@@ -12,12 +12,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 Key = tuple[int, str]
-"""The address of a namespace's dict, and a name in it; or that of a function, and its own name."""
+"""The address of a namespace's dict, and a name in it; or that of a function or a class, and its own name."""
 
 ABSENT = 0
 """What a region assumed of a name that was not there: the address of no object."""
 UNKNOWN = -1
-"""What a function is after it changed: nothing that anyone assumed."""
+"""What a function or a class is after it changed: nothing that anyone assumed."""
 
 
 @dataclass(slots=True)
@@ -52,6 +52,10 @@ class Assumptions[R]:
         if broken:
             self.kills[key] += 1
         return broken
+
+    def broken_with(self, address: int) -> list[R]:
+        """The regions that rely on a function or a class, which has changed; counts likewise."""
+        return [region for key in self.keys_of(address) for region in self.broken_by(key, UNKNOWN)]
 
     def count_for(self, region: R, key: Key) -> None:
         """`key` changed before the region was known to rely on it; which counts, unless it will count for others."""
