@@ -17,7 +17,7 @@ import time
 
 from minijit.cpython import cache_files, scout
 
-_FORMAT = 1
+_FORMAT = 2
 """Of the sampler's file."""
 LONG = 1.0
 """Seconds of processor time, next to which a fraction of one is not much."""

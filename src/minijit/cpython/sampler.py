@@ -10,8 +10,8 @@ place at once (`cache_files`), so what is mapped never changes. It is a matter o
 
 from __future__ import annotations
 
+import _imp
 import os
-import zlib
 
 from minijit.cpython import bare, cache_files
 from minijit.cpython.builtin import builtin
@@ -86,12 +86,14 @@ def _mapped(path: str) -> tuple[int, tuple[int, int]]:
 
 _mmap = bare.function("mmap", bare.Word, bare.Word, bare.Word, bare.Int, bare.Int, bare.Int, bare.Long)
 _FOOTER = 24
+_SUM_KEY = 0
 
 
 def _footer(code: bytes, on_start: int, on_jump: int) -> bytes:
     """What stands behind the code: where the functions begin, and a sum over all of it."""
     words = on_start.to_bytes(8, "little") + on_jump.to_bytes(8, "little")
-    return words + zlib.crc32(code + words).to_bytes(8, "little")
+    # What tells whether a module's file is up to date; it is there at once, where a library would have to be loaded.
+    return words + _imp.source_hash(_SUM_KEY, code + words)
 
 
 def save(path: str, code: bytes, on_start: int, on_jump: int) -> None:

@@ -3,7 +3,8 @@
 In: PY_START and JUMP events of all code. Out: a call of `found` for each place, a code object's start or a loop's
 header, that was come to `threshold` times and may compute something; and DISABLE for all others, at the first event,
 so that they cost nothing from then on. A place is worth counting if its code (for a loop: its body) has an arithmetic
-instruction, and belongs to no generator or coroutine.
+instruction, and belongs to no generator or coroutine, nor to a module that is frozen into the interpreter: these find
+and load other modules, and are half of what runs when a program starts.
 
 This module imports next to nothing: it is all that a program without numeric hot places ever pays for. The two
 callbacks are Python code, which the interpreter calls in the midst of the program, and must not be noticed by it. As
@@ -41,6 +42,7 @@ MANY = 100_000
 
 # What the compiler makes of an addition: RESUME, two loads, and the instruction that is looked for.
 _ARITHMETIC = (lambda left, right: left + right).__code__.co_code[6]
+_FROZEN = "<frozen"
 _BEHIND_YIELD_FROM = 2
 
 
@@ -73,7 +75,7 @@ class Scout:
         place = code.co_qualname, code.co_firstlineno
         if place in counts:
             count = counts[place] + self.weight
-        elif code.co_flags & SUSPENDING or _ARITHMETIC not in code.co_code[::2]:
+        elif code.co_flags & SUSPENDING or code.co_filename[:7] == _FROZEN or _ARITHMETIC not in code.co_code[::2]:
             return DISABLE
         else:
             count = self.weight
@@ -89,7 +91,11 @@ class Scout:
         place = code.co_qualname, code.co_firstlineno, target
         if place in counts:
             count = counts[place] + self.weight
-        elif code.co_flags & SUSPENDING or _ARITHMETIC not in code.co_code[target:source:2]:
+        elif (
+            code.co_flags & SUSPENDING
+            or code.co_filename[:7] == _FROZEN
+            or _ARITHMETIC not in code.co_code[target:source:2]
+        ):
             return DISABLE
         else:
             count = self.weight
