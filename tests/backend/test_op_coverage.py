@@ -103,6 +103,7 @@ SPECIAL = {
     **dict.fromkeys((f"is_{tag}" for tag in TAGS if tag != "unbound"), "test_is"),
     **dict.fromkeys((f"unpack_{tag}" for tag in ("int", "float", "bool")), "test_unpack"),
     "guard_quiet": "test_guard_quiet",
+    "guard_no_weakref": "test_guard_no_weakref",
     "load_global": "test_load_global",
     "call_pure": "test_call_pure",
     "poll": "test_poll",

@@ -9,6 +9,7 @@ import gc
 import itertools
 import math
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -202,6 +203,33 @@ def test_guard_quiet(machine: Machine, slot: int) -> None:
             found = compiled.run((), objects)
             assert found == evaluate(region, (), objects=objects) == Left(exit, (), ()), held
             assert sys.getrefcount(held) == before, held
+
+
+class Open:
+    pass
+
+
+class Closed:
+    __slots__ = ()
+
+
+class Slotted:
+    __slots__ = ("__weakref__", "x")
+
+
+@pytest.mark.parametrize("make", [Open, Closed, Slotted, Noticed, frozenset])
+def test_guard_no_weakref(machine: Machine, make: type) -> None:
+    region = parse_region(
+        "region f loop(object)\nb0():\n  guard_no_weakref 0 | e0\n  leave e1\ne0: overwritten @0 [|]\ne1: kind @2 [|]"
+    )
+    held = make()
+    with machine.compile(region) as compiled:
+        assert compiled.run((), [held]) == evaluate(region, (), objects=[held]) == Left(1, (), ())
+        if make.__weakrefoffset__:
+            reference = weakref.ref(held)
+            assert compiled.run((), [held]) == evaluate(region, (), objects=[held]) == Left(0, (), ())
+            del reference
+            assert compiled.run((), [held]) == Left(1, (), ())
 
 
 # Globals

@@ -10,11 +10,12 @@ import gc
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from isolated import isolated
-from twin import LOW, Patient, enabled, exact, outcome
+from sides import Sides
+from twin import enabled
 
 import minijit
 from minijit.events import ExitReason, KillReason
@@ -70,71 +71,6 @@ class Mixed(Slotted):
     pass
 """
 CLASSES = ("Point", "Slotted", "Derived", "Mixed")
-
-
-class Sides:
-    """A program twice. `objects` are what its classes make, the same for both; each call gets one side's own."""
-
-    def __init__(self, source: str, *names: str, policy: minijit.Policy | None = None) -> None:
-        self.scopes: list[dict[str, Any]] = []
-        for _ in range(2):
-            scope: dict[str, Any] = {}
-            exec(compile(source, "<sides>", "exec", dont_inherit=True), scope)
-            self.scopes.append(scope)
-        for name in names or ("f",):
-            minijit.jit(policy=policy or Patient(LOW))(self.scopes[1][name])
-        self.pairs: list[list[Any]] = []
-
-    def do(self, text: str) -> None:
-        """Executes a piece of text on both sides."""
-        for scope in self.scopes:
-            exec(text, scope)
-
-    def __call__(self, text: str) -> object:
-        """Evaluates an expression on both sides; the outcome, if that, and all objects, are the same."""
-        found = [outcome(eval, text, scope) for scope in self.scopes]
-        assert _told(found[0]) == _told(found[1]), (text, found, minijit.explain(self.function))
-        states = [self.state(scope) for scope in self.scopes]
-        assert states[0] == states[1], (text, states, minijit.explain(self.function))
-        return found[0]
-
-    @property
-    def function(self) -> Any:
-        return self.scopes[1]["f"]
-
-    def state(self, scope: dict[str, Any]) -> object:
-        """All attributes of all objects of the program's classes."""
-        rows = []
-        for name in sorted(scope):
-            thing = scope[name]
-            if type(type(thing)) is not type or type(thing).__name__ not in CLASSES:
-                continue
-            for attribute in ("x", "y", "z", "name", "more", "extra"):
-                if not hasattr(thing, attribute):
-                    continue
-                rows.append((name, attribute, _plain(getattr(thing, attribute))))
-        return rows
-
-    def times(self, count: int, text: str) -> None:
-        for _ in range(count):
-            self(text)
-
-    @property
-    def entries(self) -> int:
-        return minijit.stats(self.function).entries
-
-
-def _plain(value: object) -> object:
-    return exact(value) if isinstance(value, int | float | str | type(None)) else type(value).__name__
-
-
-def _told(value: object) -> object:
-    """Without objects and classes, which are others on each side."""
-    if isinstance(value, tuple):
-        return tuple(map(_told, value))
-    if isinstance(value, type):
-        return value.__name__
-    return value if isinstance(value, int | float | str | bytes | type(None)) else type(value).__name__
 
 
 LOOPS = {

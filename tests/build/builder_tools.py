@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
-from minijit.build.request import Build, Request, Scope
+from minijit.build.request import Build, Classes, Request, Scope
 from minijit.ir.bytecode import Code, decode
 from minijit.ir.check import check_region
 from minijit.ir.eval import Left, Outcome, Returned, evaluate
@@ -94,8 +94,7 @@ def build(
         volatile=frozenset((id(namespace), name) for name in volatile),
         inlines=lambda _: True,
         max_inlined=inlined,
-        attribute=_attribute,
-        is_written=lambda _: True,
+        classes=CLASSES,
     )
     made = Builder(request, HANDLERS).build()
     assert check_region(made.region) == ()
@@ -120,6 +119,24 @@ def _attribute(kind: ClassKind, name: str) -> Const | None:
     cls = kind.cls()
     found = [vars(base)[name] for base in (cls.__mro__ if cls is not None else ()) if name in vars(base)]
     return Const(found[0]) if found else None
+
+
+def _field(kind: ClassKind, name: str) -> Field | None:
+    """Attributes have places by the length of their names, where the class has nothing of the name."""
+    found = _attribute(kind, name)
+    return Field(name, 8 * len(name), is_value=True) if found is None else None
+
+
+def _bases(kind: ClassKind) -> tuple[type, ...]:
+    cls = kind.cls()
+    return () if cls is None else cls.__mro__
+
+
+def _made(cls: type) -> ClassKind | None:
+    return ClassKind(id(cls), 1, -1, (), cls.__name__, weakref.ref(cls))
+
+
+CLASSES = Classes(_attribute, _field, lambda _: True, _bases, lambda kind: frozenset({"x", "y"}), _made, _made)
 
 
 def _offsets(code: Code, lines: Iterable[int] | None) -> set[int]:

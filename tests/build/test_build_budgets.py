@@ -14,7 +14,7 @@ import pytest
 from builder_tools import BLOCKS, build, function_of
 from random_functions import random_function
 
-from minijit.build.sequences import MAX_TUPLE_DEPTH
+from minijit.build.sequences import MAX_DEPTH
 from minijit.events import ExitReason
 from minijit.ir.bytecode import decode
 from minijit.ir.check import check_region
@@ -104,7 +104,7 @@ def test_tuples_that_grow_round_a_loop(change: str) -> None:
     source = f"def f(n):\n    t = u = ()\n    while n > 0:\n        {change}\n        n -= 1\n    return t\n"
     region = build(source, "int").region
     depths = [depth(slot) for way in region.exits for slot in way.frame.slots()]
-    assert max(depths) <= MAX_TUPLE_DEPTH
+    assert max(depths) <= MAX_DEPTH
     assert "BUILD_TUPLE: nested too deeply" in {way.detail for way in region.exits}
     assert len(region.blocks) <= SPARE * BLOCKS
 

@@ -329,7 +329,7 @@ CAUSES = {
         "this interpreter cannot load what it needs: no such library"
     ),
     "from minijit.cpython import raw\ndef symbol(name): raise LookupError(f'no C function {name}')\nraw.symbol = symbol": (
-        "this interpreter cannot load what it needs: no C function _Py"
+        "this interpreter cannot load what it needs: no C function "
     ),
 }
 

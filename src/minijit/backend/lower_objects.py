@@ -112,6 +112,20 @@ def _guard_quiet(e: Emitter, op: Op) -> None:
     e.leave_unless(e.let(f"call i1 {e.helper('is_quiet')}(ptr {held(e, number.value)}, i64 {QUIET_DEPTH})"), op)
 
 
+@lowers("guard_no_weakref")
+def _guard_no_weakref(e: Emitter, op: Op) -> None:
+    """Of an object whose class the entry has looked at."""
+    number = op.args[0]
+    assert isinstance(number, Const)
+    assert isinstance(number.value, int)
+    object = held(e, number.value)
+    offset = load(e, load(e, object, abi.OBJECT.ob_type), abi.TYPE.tp_weaklistoffset, "i64")
+    # A class without weak references has a zero there, and no object begins with one.
+    first = e.let(f"load ptr, ptr {e.let(f'getelementptr i8, ptr {object}, i64 {offset}')}")
+    none = e.let(f"or i1 {e.let(f'icmp eq i64 {offset}, 0')}, {e.let(f'icmp eq ptr {first}, null')}")
+    e.leave_unless(none, op)
+
+
 @lowers("poll")
 def _poll(e: Emitter, op: Op) -> None:
     e.leave_unless(e.another_round(e.is_calm()), op)

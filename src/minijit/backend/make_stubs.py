@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from minijit.backend.snapshots import RECORD_WORDS, TAGS, Make
 from minijit.backend.stub_tools import address_of, c_function, word
-from minijit.cpython import abi
+from minijit.cpython import abi, raw
 
 if TYPE_CHECKING:
     from minijit.backend.stub_tools import StubAddresses
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def make_text(at: StubAddresses) -> str:
     """The text of `make`, `drop` and `slot_object`, which the stubs that leave regions call."""
     parts = (_box_any(at), _new_range_iterator(at), _words(at), _make(at), _make_tuple(at), _make_range(at))
-    return "".join((*parts, _drop(), _slot_object()))
+    return "".join((*parts, _make_instance(), _drop(), _slot_object()))
 
 
 def _make(at: StubAddresses) -> str:
@@ -120,6 +120,7 @@ step:
     i64 {Make.HOME:d}, label %home
     i64 {Make.NAME:d}, label %name
     i64 {Make.FIELD:d}, label %field
+    i64 {Make.INSTANCE:d}, label %instance
   ]
 """
 
@@ -199,6 +200,12 @@ tuple:
   %items = load i64, ptr %w1
   %after_tuple = getelementptr i64, ptr %w2, i64 %items
   br label %checked
+instance:
+  %instance_box = call ptr @make_instance(ptr %w1, ptr %boxes)
+  %attributes = load i64, ptr %w2
+  %twice = shl i64 %attributes, 1
+  %after_instance = getelementptr i64, ptr %w3, i64 %twice
+  br label %checked
 range:
   %range_box = call ptr @make_range(ptr %w1, ptr %boxes)
   br label %checked
@@ -225,9 +232,10 @@ def _make_tail() -> str:
 checked:
   %box = phi ptr [ %int_box, %int ], [ %float_box, %float ], [ %bool_box, %bool ], [ %any_box, %any ],
     [ %constant, %const ], [ %object, %held ], [ %tuple_box, %tuple ], [ %range_box, %range ],
-    [ %iterator_box, %range_iterator ], [ %iterator, %home ], [ %named, %found ], [ %attribute, %field ]
+    [ %iterator_box, %range_iterator ], [ %iterator, %home ], [ %named, %found ], [ %attribute, %field ],
+    [ %instance_box, %instance ]
   %after = phi ptr [ %w2, %int ], [ %w2, %float ], [ %w2, %bool ], [ %w2, %any ], [ %w2, %const ], [ %w2, %held ],
-    [ %after_tuple, %tuple ], [ %w4, %range ], [ %w4, %range_iterator ], [ %w4, %home ],
+    [ %after_tuple, %tuple ], [ %after_instance, %instance ], [ %w4, %range ], [ %w4, %range_iterator ], [ %w4, %home ],
     [ %w2, %found ], [ %w3, %field ]
   %failed = icmp eq ptr %box, null
   br i1 %failed, label %no, label %made
@@ -269,6 +277,56 @@ put:
   br label %next
 done:
   ret ptr %tuple
+}}
+"""
+
+
+def _make_instance() -> str:
+    """As `object` makes instances of a class for which it does (see `cpython.instances.is_made_plainly`)."""
+    maker = f"inttoptr (i64 {raw.read_u64(id(object) + abi.TYPE.tp_new)} to ptr)"
+    return f"""
+define internal ptr @make_instance(ptr %words, ptr %boxes) {{
+entry:
+  %class = load ptr, ptr %words
+  %new = call ptr {maker}(ptr %class, ptr {address_of(())}, ptr null)
+  %failed = icmp eq ptr %new, null
+  br i1 %failed, label %done, label %fill
+fill:
+  %count = call i64 @item_i64(ptr %words, i64 1)
+  %pairs = getelementptr i64, ptr %words, i64 2
+  br label %next
+next:
+  %k = phi i64 [ 0, %fill ], [ %k1, %put ], [ %k1, %note ]
+  %end = icmp eq i64 %k, %count
+  br i1 %end, label %done, label %put
+put:
+  %k1 = add i64 %k, 1
+  %pair = getelementptr [2 x i64], ptr %pairs, i64 %k
+  %where = load i64, ptr %pair
+  %part_word = getelementptr i64, ptr %pair, i64 1
+  %part = call ptr @part(ptr %part_word, ptr %boxes)
+  call void @incref(ptr %part)
+  %place = call ptr @field_place(ptr %new, i64 %where)
+  store ptr %part, ptr %place
+  %is_value = trunc i64 %where to i1
+  br i1 %is_value, label %note, label %next
+note:
+  ; Before its values an instance has the order in which it got them, backwards, and how many they are.
+  %tagged = call ptr @get_ptr(ptr %new, i64 {abi.INSTANCE.values})
+  %values = getelementptr i8, ptr %tagged, i64 1
+  %size_place = getelementptr i8, ptr %values, i64 -2
+  %size = load i8, ptr %size_place
+  %more = add i8 %size, 1
+  %back8 = sub i8 0, %more
+  %back = sext i8 %back8 to i64
+  %order_place = getelementptr i8, ptr %size_place, i64 %back
+  %index = lshr i64 %where, 4
+  %index8 = trunc i64 %index to i8
+  store i8 %index8, ptr %order_place
+  store i8 %more, ptr %size_place
+  br label %next
+done:
+  ret ptr %new
 }}
 """
 

@@ -43,6 +43,7 @@ from minijit.ir.region import (
     Return,
     Slot,
     Value,
+    VirtualInstance,
     VirtualRange,
     VirtualTuple,
     edges,
@@ -86,6 +87,7 @@ class Make(enum.IntEnum):
     HOME = 9  # entry slot, raws of start, length: writes the live iterator back
     NAME = 10  # address of a str: what the frame's globals have under it
     FIELD = 11  # box of an object, where it has the attribute (see `where`)
+    INSTANCE = 12  # address of the class, count, and for each attribute: where, box
 
 
 def return_exit(value: Slot) -> Exit:
@@ -219,17 +221,23 @@ class _Program:
                         return (Make.NAME, id(name))
             case VirtualTuple(items):
                 return (Make.TUPLE, len(items), *[self.box(item) for item in items])
+            case VirtualInstance(cls, attributes):
+                parts = [(where(field), self.box(part)) for field, part in attributes]
+                return (Make.INSTANCE, id(cls.value), len(parts), *[word for part in parts for word in part])
             case VirtualRange(start, stop, step):
                 return (Make.RANGE, self.box(start), self.box(stop), self.box(step))
-            case RangeIterator(start, step, length, None):
-                return (Make.RANGE_ITERATOR, *(self.positions[x] for x in (start, step, length)))
-            case RangeIterator(start, _, length, home):
-                assert home is not None
-                return (Make.HOME, self.placement.slot(home), self.positions[start], self.positions[length])
+            case RangeIterator():
+                return self._make_iterator(slot)
             case Hole():
                 raise AssertionError("a part of a virtual object cannot be missing")
             case _:
                 assert_never(slot)
+
+    def _make_iterator(self, slot: RangeIterator) -> tuple[int, ...]:
+        start, step, length = (self.positions[x] for x in (slot.start, slot.step, slot.length))
+        if slot.home is None:
+            return (Make.RANGE_ITERATOR, start, step, length)
+        return (Make.HOME, self.placement.slot(slot.home), start, length)
 
 
 @dataclass(frozen=True, slots=True)

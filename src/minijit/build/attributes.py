@@ -1,9 +1,9 @@
 """Attributes: of modules, which are assumed, and of instances whose classes are known (`ClassKind`).
 
 What an instance has of its own is to the region a variable like a local: it is read once, at the entry, and written
-back where the region is left, so that neither a load nor a store of an attribute costs anything within. What its class
-has is a constant for as long as the class is in the state in which it was. Methods and properties are functions, which
-are inlined.
+back where the region is left, so that neither a load nor a store of an attribute costs anything within. So is what an
+instance has that the region makes itself (see `instances`). What its class has is a constant for as long as the class
+is in the state in which it was. Methods and properties are functions, which are inlined.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING
 
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function
+from minijit.build.instances import store
+from minijit.build.operators import class_of
+from minijit.build.state import Wanted
 from minijit.build.variables import load_own
 from minijit.events import ExitReason
-from minijit.ir.region import Const, Entry, Hole
+from minijit.ir.region import Const, Entry, Hole, VirtualInstance
 
 if TYPE_CHECKING:
     from minijit.build.builder import Builder
     from minijit.ir.bytecode import Instruction
     from minijit.ir.kinds import ClassKind
+    from minijit.ir.region import Slot
 
 HANDLERS = Handlers()
 handles = HANDLERS.handles
@@ -34,12 +38,14 @@ def _load_attr(b: Builder, i: Instruction) -> None:
     owner, name = b.state.pop(), b.code.name(i)
     kind = b.class_of(owner)
     if kind is not None:
-        assert isinstance(owner, Entry)
         _load_from_instance(b, owner, kind, name, i)
         return
     found = None
     if isinstance(owner, Const) and type(owner.value) is ModuleType:
         found = b.relies.on_attribute(owner.value, name)
+    elif isinstance(owner, Const) and isinstance(owner.value, type):
+        _load_from_class(b, owner.value, name, i)
+        return
     if found is None:
         b.unsupported(f"{i.name} {name}")
         return
@@ -48,15 +54,19 @@ def _load_attr(b: Builder, i: Instruction) -> None:
     b.state.push(found)
 
 
-def _load_from_instance(b: Builder, owner: Entry, kind: ClassKind, name: str, i: Instruction) -> None:
-    index = b.request.scope.field(owner.slot, name)
+def _load_from_instance(b: Builder, owner: Slot, kind: ClassKind, name: str, i: Instruction) -> None:
     is_called = bool(i.arg & 1)
-    if index is not None and b.state.own(index) is not Hole.UNBOUND:
+    index = b.request.scope.field(owner.slot, name) if isinstance(owner, Entry) else None
+    own = owner.find(name) if isinstance(owner, VirtualInstance) else None
+    if own is not None or (index is not None and b.state.own(index) is not Hole.UNBOUND):
         if is_called:
             b.state.push(Hole.NULL)
-        load_own(b, i, index, name)
+        if own is not None:
+            b.state.push(own)
+        elif index is not None:
+            load_own(b, i, index, name)
         return
-    found = b.request.attribute(kind, name)
+    found = b.request.classes.attribute(kind, name)
     value = None if found is None else found.value
     if type(value) is property and type(value.fget) is FunctionType and not is_called:
         call_function(b, value.fget, [owner], (), i)
@@ -66,10 +76,36 @@ def _load_from_instance(b: Builder, owner: Entry, kind: ClassKind, name: str, i:
     elif type(value) is staticmethod and type(value.__func__) is FunctionType and is_called:
         b.state.push(Hole.NULL)
         b.state.push(Const(value.__func__))
+    elif type(value) is classmethod and type(value.__func__) is FunctionType and is_called:
+        b.state.push(Const(value.__func__))
+        b.state.push(Const(kind.cls()))
     elif found is not None and type(value) in _PLAIN and not is_called:
         b.state.push(found)
+    elif name == "__class__" and (cls := class_of(b, owner)) is not None:
+        if is_called:
+            b.state.push(Hole.NULL)
+        b.state.push(cls)
     else:
         b.unsupported(f"{i.name} {name}")
+
+
+def _load_from_class(b: Builder, cls: type, name: str, i: Instruction) -> None:
+    """What a class itself has: another constant."""
+    kind = b.relies.on_class(cls)
+    found = None if kind is None else b.request.classes.attribute(kind, name)
+    value, is_called = (None if found is None else found.value), bool(i.arg & 1)
+    if type(value) is classmethod and type(value.__func__) is FunctionType and is_called:
+        b.state.push(Const(value.__func__))
+        b.state.push(Const(cls))
+        return
+    if type(value) is staticmethod:
+        value = value.__func__
+    if found is None or hasattr(type, name) or type(value) not in (*_PLAIN, FunctionType, type):
+        b.unsupported(f"{i.name} {name}")
+        return
+    if is_called:
+        b.state.push(Hole.NULL)
+    b.state.push(Const(value))
 
 
 @handles("STORE_ATTR")
@@ -78,8 +114,16 @@ def _store_attr(b: Builder, i: Instruction) -> None:
     decides."""
     owner, value, name = b.state.pop(), b.state.pop(), b.code.name(i)
     kind = b.class_of(owner)
+    setter = None if kind is None else b.request.classes.attribute(kind, name)
+    if setter is not None and type(setter.value) is property and type(setter.value.fset) is FunctionType:
+        call_function(b, setter.value.fset, [owner, value], (), i, Wanted.NOTHING)
+        return
+    if kind is not None and isinstance(owner, VirtualInstance):
+        if not store(b, owner, kind, name, value):
+            b.unsupported(f"{i.name} {name}")
+        return
     index = b.request.scope.field(owner.slot, name) if isinstance(owner, Entry) else None
-    if kind is None or index is None or not b.request.is_written(kind):
+    if kind is None or index is None or not b.request.classes.is_written(kind):
         b.unsupported(f"{i.name} {name}")
         return
     if isinstance(b.state.own(index), Entry | Hole):

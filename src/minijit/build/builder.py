@@ -13,12 +13,13 @@ and know nothing of blocks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
+from minijit.build import numbers
 from minijit.build.draft import Draft
 from minijit.build.reliance import Reliance
 from minijit.build.request import Build
-from minijit.build.state import Caller, State
+from minijit.build.state import Caller, State, Wanted
 from minijit.build.versions import Versions
 from minijit.events import ExitReason
 from minijit.ir.kinds import RANGE_STEPS, ClassKind, EntryKind, FunctionKind, Kind, SlotKind
@@ -42,6 +43,7 @@ from minijit.ir.region import (
     Slot,
     Terminator,
     Value,
+    VirtualInstance,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class Builder:
         self.state = State(request.scope, [])
         self._handlers = handlers
         self._slot_kinds = request.slot_kinds
-        self.relies = Reliance(self._slot_kinds)
+        self.relies = Reliance(self._slot_kinds, request.classes)
         self._draft = Draft()
         self._versions = Versions(request, self._draft)
         self._visited: set[int] = set()
@@ -92,6 +94,7 @@ class Builder:
             tuple(relies.inlined.values()),
             tuple(relies.given.values()),
             tuple(relies.callees.values()),
+            tuple({id(kind): kind for kind in (*relies.made.values(), *relies.seen.values())}.values()),
             self._depth,
             frozenset(self._visited),
         )
@@ -316,17 +319,23 @@ class Builder:
     # ---- attributes
 
     def class_of(self, slot: Slot) -> ClassKind | None:
-        """The class of an object that the entry has found, if that is known."""
-        kind = self._slot_kinds[slot.slot] if isinstance(slot, Entry) else None
-        return kind if isinstance(kind, ClassKind) else None
+        """The class of an object that the entry has found, or of one that the region makes, if that is known."""
+        match slot:
+            case Entry(number):
+                kind = self._slot_kinds[number]
+                return kind if isinstance(kind, ClassKind) else None
+            case VirtualInstance(cls):
+                return self.relies.made[id(cls.value)]
+            case _:
+                return None
 
     # ---- inlined calls
 
-    def call_into(self, scope: Scope, arguments: list[Slot], next: int) -> None:
+    def call_into(self, scope: Scope, arguments: list[Slot], next: int, wanted: Wanted) -> None:
         """Goes on at the beginning of a function that is called, whose locals are these; the call's operands are off
         the stack, and its result is wanted at `next`."""
         state = self.state
-        caller = Caller(state.scope, next, tuple(state.locals), tuple(state.stack))
+        caller = Caller(state.scope, next, tuple(state.locals), tuple(state.stack), wanted)
         assert self._before is not None
         callers = (*state.callers, caller)
         self._depth = max(self._depth, len(callers))
@@ -335,9 +344,42 @@ class Builder:
     def return_from(self, value: Slot) -> None:
         """Goes on in the caller of an inlined function."""
         *around, caller = self.state.callers
+        given = self._given(value, caller.wanted)
+        if given is None:
+            self.unsupported(f"what {self.code.code.co_qualname} returns")
+            return
         statement = self.state.statement if around else None
-        state = State(caller.scope, list(caller.locals), [*caller.stack, value], tuple(around), statement)
+        state = State(caller.scope, list(caller.locals), [*caller.stack, *given], tuple(around), statement)
         self.later(self._draft.at, caller.next, state)
+
+    def _given(self, value: Slot, wanted: Wanted) -> list[Slot] | None:
+        """What a caller gets on its stack for what an inlined function returns; None if the interpreter would have
+        something to say to that."""
+        match wanted:
+            case Wanted.RESULT:
+                return [value]
+            case Wanted.NOTHING:
+                return []
+            case Wanted.NONE:
+                return [] if isinstance(value, Const) and value.value is None else None
+            case Wanted.OPERAND:
+                return [value] if self._is_operand(value) else None
+            case Wanted.INVERSE:
+                truth = numbers.truth(self, value) if self._is_operand(value) else None
+                if isinstance(truth, Const):
+                    return [Const(not truth.value)]
+                return None if truth is None else [self.op("bool_not", truth)]
+            case Wanted.TRUTH:
+                is_bool = isinstance(value, Value | Const) and value.kind is Kind.BOOL
+                return [value] if is_bool else None
+            case _:
+                assert_never(wanted)
+
+    def _is_operand(self, value: Slot) -> bool:
+        """Whether it is not NotImplemented."""
+        if isinstance(value, Const):
+            return value.value is not NotImplemented
+        return not isinstance(value, Entry) or self.class_of(value) is not None
 
     # ---- blocks and versions
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from minijit.build import attributes, numbers, sequences, variables
-from minijit.build.calls import call
+from minijit.build import attributes, numbers, operators, sequences, variables
+from minijit.build.calls import call, is_known
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function, call_given
+from minijit.build.instances import construct, is_same
+from minijit.build.state import Wanted
 from minijit.ir.kinds import Kind
 from minijit.ir.region import Const, Entry, Hole, Jump, Slot, Value
 
@@ -65,6 +67,9 @@ def _swap(b: Builder, i: Instruction) -> None:
 @handles("BINARY_OP")
 def _binary_op(b: Builder, i: Instruction) -> None:
     right, left = b.state.pop(), b.state.pop()
+    if operators.is_instance(b, left, right):
+        operators.binary(b, left, right, i)
+        return
     result = numbers.binary(b, numbers.OPERATORS[i.arg], left, right)
     if result is None:
         b.unsupported(f"{i.name} {numbers.OPERATORS[i.arg]}")
@@ -74,8 +79,15 @@ def _binary_op(b: Builder, i: Instruction) -> None:
 
 @handles("UNARY_NEGATIVE", "UNARY_INVERT")
 def _unary(b: Builder, i: Instruction) -> None:
-    result = numbers.unary(b, "-" if i.name == "UNARY_NEGATIVE" else "~", b.state.pop())
-    _push_or_leave(b, i, result)
+    _signed(b, i, "-" if i.name == "UNARY_NEGATIVE" else "~")
+
+
+def _signed(b: Builder, i: Instruction, sign: str) -> None:
+    operand = b.state.pop()
+    if operators.is_instance(b, operand):
+        operators.unary(b, sign, operand, i)
+    else:
+        _push_or_leave(b, i, numbers.unary(b, sign, operand))
 
 
 @handles("CALL_INTRINSIC_1")
@@ -84,7 +96,7 @@ def _intrinsic(b: Builder, i: Instruction) -> None:
     if i.arg != unary_positive:
         b.unsupported(i.name)
         return
-    _push_or_leave(b, i, numbers.unary(b, "+", b.state.pop()))
+    _signed(b, i, "+")
 
 
 def _push_or_leave(b: Builder, i: Instruction, result: Slot | None) -> None:
@@ -96,7 +108,10 @@ def _push_or_leave(b: Builder, i: Instruction, result: Slot | None) -> None:
 
 @handles("UNARY_NOT")
 def _unary_not(b: Builder, i: Instruction) -> None:
-    truth = numbers.truth(b, b.state.pop())
+    operand = b.state.pop()
+    if _asks(b, operand, i):
+        return
+    truth = _truth(b, operand)
     match truth:
         case None:
             b.unsupported(i.name)
@@ -106,21 +121,38 @@ def _unary_not(b: Builder, i: Instruction) -> None:
             b.state.push(b.op("bool_not", truth))
 
 
+def _asks(b: Builder, slot: Slot, i: Instruction) -> bool:
+    """Whether it takes a call to find out if an instance is true; then the instruction is done again, with a bool."""
+    if not (operators.is_instance(b, slot) and operators.has_truth(b, slot)):
+        return False
+    operators.call_special(b, slot, "__bool__", [], i, Wanted.TRUTH, i.offset)
+    return True
+
+
+def _truth(b: Builder, slot: Slot) -> Value | Const | None:
+    return Const(True) if operators.is_instance(b, slot) else numbers.truth(b, slot)
+
+
 @handles("COMPARE_OP")
 def _compare_op(b: Builder, i: Instruction) -> None:
     right, left = b.state.pop(), b.state.pop()
+    if operators.is_instance(b, left, right):
+        operators.compare(b, left, right, i)
+        return
     _push_or_leave(b, i, numbers.compare(b, numbers.COMPARISONS[i.arg >> 4], left, right))
 
 
 @handles("IS_OP")
 def _is_op(b: Builder, i: Instruction) -> None:
     right, left = b.state.pop(), b.state.pop()
-    same = _is_same(left, right)
+    same = _is_same(b, left, right)
     _push_or_leave(b, i, None if same is None else Const(same != bool(i.arg)))
 
 
-def _is_same(left: Slot, right: Slot) -> bool | None:
+def _is_same(b: Builder, left: Slot, right: Slot) -> bool | None:
     """Whether two slots are one object, where that is known. Numbers have no identity that compiled code keeps."""
+    if operators.is_instance(b, left, right):
+        return is_same(b, left, right)
     for one, other in ((left, right), (right, left)):
         if isinstance(one, Const) and one.value is None:
             if isinstance(other, Const):
@@ -135,7 +167,10 @@ def _is_same(left: Slot, right: Slot) -> bool | None:
 
 @handles("POP_JUMP_IF_TRUE", "POP_JUMP_IF_FALSE")
 def _pop_jump(b: Builder, i: Instruction) -> None:
-    truth = numbers.truth(b, b.state.pop())
+    operand = b.state.pop()
+    if _asks(b, operand, i):
+        return
+    truth = _truth(b, operand)
     if truth is None:
         b.unsupported(i.name)
         return
@@ -144,7 +179,7 @@ def _pop_jump(b: Builder, i: Instruction) -> None:
 
 @handles("POP_JUMP_IF_NONE", "POP_JUMP_IF_NOT_NONE")
 def _pop_jump_none(b: Builder, i: Instruction) -> None:
-    same = _is_same(b.state.pop(), Const(None))
+    same = _is_same(b, b.state.pop(), Const(None))
     if same is None:
         b.unsupported(i.name)
         return
@@ -206,6 +241,9 @@ def _call(b: Builder, i: Instruction) -> None:
     if isinstance(method, Const) and type(method.value) is FunctionType:
         call_function(b, method.value, [receiver, *arguments], keywords, i)
         return
+    if method is Hole.NULL and operators.is_instance(b, receiver):
+        operators.call_instance(b, receiver, arguments, keywords, i)
+        return
     if method is Hole.NULL and isinstance(receiver, Entry):
         call_given(b, receiver.slot, arguments, keywords, i)
         return
@@ -214,6 +252,11 @@ def _call(b: Builder, i: Instruction) -> None:
         return
     if isinstance(receiver.value, FunctionType):
         call_function(b, receiver.value, arguments, keywords, i)
+        return
+    if operators.call_builtin(b, receiver.value, arguments, keywords, i):
+        return
+    if isinstance(receiver.value, type) and not is_known(receiver.value):
+        construct(b, receiver.value, arguments, keywords, i)
         return
     result = None if keywords else call(b, receiver.value, arguments, b.observed_kind(i.next))
     if result is None:

@@ -16,6 +16,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING
 
 from minijit.build.request import is_plain_namespace, namespaces_of
+from minijit.build.state import Wanted
 from minijit.events import ExitReason
 from minijit.ir.kinds import BODY_KINDS, EntryKind, Kind
 from minijit.ir.region import Const, FrameState, Hole, Operand, Slot, Value
@@ -33,15 +34,21 @@ DEEPEST = 8
 
 
 def call_function(
-    b: Builder, function: FunctionType, arguments: list[Slot], keywords: tuple[str, ...], i: Instruction
+    b: Builder,
+    function: FunctionType,
+    arguments: list[Slot],
+    keywords: tuple[str, ...],
+    i: Instruction,
+    wanted: Wanted = Wanted.RESULT,
+    next: int | None = None,
 ) -> None:
     """Goes on in the body of a function that is called, or behind a call of its machine code, or leaves where neither
-    can be."""
+    can be. What is `wanted` of it is on the stack at `next`, which is behind the instruction, unless it is given."""
     found = b.relies.as_it_is(function)
     slots = _slots(b, found, arguments, keywords)
     if slots is not None and _can_be_inlined(b, found, _around(b)):
-        _go_into(b, b.relies.on_function(found), slots, i)
-    elif slots is None or not _call_body(b, found, slots, i):
+        _go_into(b, b.relies.on_function(found), slots, i.next if next is None else next, wanted)
+    elif slots is None or wanted is not Wanted.RESULT or not _call_body(b, found, slots, i):
         b.unsupported(f"CALL {function.__qualname__}")
 
 
@@ -52,7 +59,7 @@ def call_given(b: Builder, slot: int, arguments: list[Slot], keywords: tuple[str
     if found is None or slots is None or not _can_be_inlined(b, found, _around(b)):
         b.unsupported(i.name)
         return
-    _go_into(b, b.relies.on_given(slot, found), slots, i)
+    _go_into(b, b.relies.on_given(slot, found), slots, i.next, Wanted.RESULT)
 
 
 def _slots(b: Builder, function: Inlined, arguments: list[Slot], keywords: tuple[str, ...]) -> list[Slot] | None:
@@ -65,8 +72,8 @@ def _around(b: Builder) -> list[CodeType]:
     return [caller.scope.code.code for caller in b.state.callers] + [b.code.code]
 
 
-def _go_into(b: Builder, scope: Scope, slots: list[Slot], i: Instruction) -> None:
-    b.call_into(scope, slots + [Hole.UNBOUND] * (scope.code.locals_count - len(slots)), i.next)
+def _go_into(b: Builder, scope: Scope, slots: list[Slot], next: int, wanted: Wanted) -> None:
+    b.call_into(scope, slots + [Hole.UNBOUND] * (scope.code.locals_count - len(slots)), next, wanted)
 
 
 def _is_suitable(b: Builder, function: Inlined) -> bool:
@@ -80,7 +87,7 @@ def _can_be_inlined(b: Builder, function: Inlined, around: list[CodeType]) -> bo
     code = b.relies.decoded(function.code)
     if function.code in around or len(around) > DEEPEST:
         return False
-    if len(function.code.co_code) // 2 > b.request.max_inlined or code.loops:
+    if len(code.instructions) > b.request.max_inlined or code.loops:
         return False
     within = [*around, function.code]
     for called in _seem_to_be_called(code, namespaces_of(function.function)[0]):

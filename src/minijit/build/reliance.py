@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from minijit.build.request import Assumption, Given, Inlined, Scope, is_plain_namespace, namespaces_of
+from minijit.build.request import Assumption, Classes, Given, Inlined, Scope, is_plain_namespace, namespaces_of
 from minijit.ir.bytecode import decode
-from minijit.ir.kinds import FunctionKind
+from minijit.ir.kinds import ClassKind, FunctionKind
 from minijit.ir.region import Const
 
 if TYPE_CHECKING:
@@ -30,11 +30,14 @@ class Reliance:
     """Of one region with these entry kinds. The notes are kept under what they are about."""
 
     entry_kinds: Kinds
+    classes: Classes
     assumptions: dict[tuple[int, str], Assumption] = field(default_factory=dict)
     modules: dict[int, ModuleType] = field(default_factory=dict)
     inlined: dict[int, Inlined] = field(default_factory=dict)
     given: dict[int, Given] = field(default_factory=dict)
     callees: dict[int, Callee] = field(default_factory=dict)
+    made: dict[int, ClassKind] = field(default_factory=dict)
+    seen: dict[int, ClassKind] = field(default_factory=dict)
     _codes: dict[int, Code] = field(default_factory=dict)
 
     def on_name(self, namespace: dict[str, object], name: str) -> Const | None:
@@ -68,6 +71,25 @@ class Reliance:
     def on_body(self, callee: Callee) -> None:
         """The region calls this machine code."""
         self.callees[callee.cell] = callee
+
+    def on_made(self, cls: type) -> ClassKind | None:
+        """The kind of what a call of a class makes; the region assumes that the class stays as it is. None if that is
+        not to be known."""
+        if id(cls) not in self.made:
+            kind = self.classes.made(cls)
+            if kind is None:
+                return None
+            self.made[id(cls)] = kind
+        return self.made[id(cls)]
+
+    def on_class(self, cls: type) -> ClassKind | None:
+        """The kind of instances of a class, whose own attributes are looked at; likewise."""
+        if id(cls) not in self.seen:
+            kind = self.classes.seen(cls)
+            if kind is None:
+                return None
+            self.seen[id(cls)] = kind
+        return self.seen[id(cls)]
 
     def as_it_is(self, function: FunctionType) -> Inlined:
         """A function as the region knows it; it does not rely on it yet."""

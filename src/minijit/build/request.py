@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import CodeType, FunctionType, ModuleType
 
     from minijit.ir.bytecode import Code
-    from minijit.ir.kinds import FunctionKind, HeldField, Kinds
+    from minijit.ir.kinds import Field, FunctionKind, HeldField, Kinds
     from minijit.ir.region import Callee, Region
     from minijit.ir.trace import Profile, Root
 
@@ -80,14 +80,34 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
+class Classes:
+    """What is to be known of classes: by default, nothing. A kind says in which state a class was; of one that is in
+    another state by now, nothing is known.
+
+    `attribute` gives what a class has under a name. `field` says where its instances have an attribute, and
+    `is_written` whether stores to these are just that; `bases` are the class and all that it is derived from; `quiet`
+    are the names of all attributes that an instance may have of its own, None if its end may be noticed by more than
+    these and weak references. `made` gives the kind of what a call of a class makes, with no attributes, if that is
+    known through and through; and `seen` that of instances of a class whose own attributes are looked at, if its
+    attributes are looked up as `type` does it.
+    """
+
+    attribute: Callable[[ClassKind, str], Const | None] = lambda _kind, _name: None
+    field: Callable[[ClassKind, str], Field | None] = lambda _kind, _name: None
+    is_written: Callable[[ClassKind], bool] = lambda _kind: False
+    bases: Callable[[ClassKind], tuple[type, ...]] = lambda _kind: ()
+    quiet: Callable[[ClassKind], frozenset[str] | None] = lambda _kind: None
+    made: Callable[[type], ClassKind | None] = lambda _cls: None
+    seen: Callable[[type], ClassKind | None] = lambda _cls: None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What to build.
 
     `volatile` are globals that change too often to be assumed, as (id of the namespace, name). `inlines` tells whether
     a function may be inlined where it is called; `max_inlined` is how many instructions such a function may have.
     `body` gives the body of a function that is not, for arguments of such kinds; None if there is to be none.
-    `attribute` says what a class has under a name, None for nothing, or if it is in another state by now; `is_written`
-    tells whether stores to attributes of its instances are just that.
     """
 
     scope: Scope
@@ -101,8 +121,7 @@ class Request:
     inlines: Callable[[FunctionType], bool] = lambda _: False
     max_inlined: int = 0
     body: Callable[[FunctionType, tuple[EntryKind, ...]], Callee | None] = lambda _function, _kinds: None
-    attribute: Callable[[ClassKind, str], Const | None] = lambda _kind, _name: None
-    is_written: Callable[[ClassKind], bool] = lambda _kind: False
+    classes: Classes = Classes()
 
     @property
     def slot_kinds(self) -> Kinds:
@@ -156,6 +175,9 @@ class Build:
     """Functions that were inlined, or whose bodies are called."""
     given: tuple[Given, ...] = ()
     callees: tuple[Callee, ...] = ()
+    classes: tuple[ClassKind, ...] = ()
+    """Those of objects that the region makes, and those whose attributes it has looked at, in the states in which they
+    were."""
     depth: int = 0
     """How many inlined calls are within each other."""
     offsets: frozenset[int] = frozenset()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from minijit.build import numbers
 from minijit.build.handlers import Handlers
-from minijit.ir.region import Const, Jump, RangeIterator, Slot, VirtualRange, VirtualTuple
+from minijit.ir.region import Composite, Const, Jump, RangeIterator, Slot, VirtualRange, VirtualTuple
 
 if TYPE_CHECKING:
     from minijit.build.builder import Builder
@@ -64,18 +64,19 @@ def _next_value(b: Builder, iterator: RangeIterator, done: State) -> State:
 @handles("BUILD_TUPLE")
 def _build_tuple(b: Builder, i: Instruction) -> None:
     items = b.state.pop_many(i.arg)
-    if any(_depth(item) >= MAX_TUPLE_DEPTH for item in items):
+    if any(depth(item) >= MAX_DEPTH for item in items):
         b.unsupported(f"{i.name}: nested too deeply")
         return
     b.state.push(VirtualTuple(tuple(items), b.identity()) if items else Const(()))
 
 
-MAX_TUPLE_DEPTH = 4
-"""How deep virtual tuples nest: one that grows round a loop would make a version for each depth."""
+MAX_DEPTH = 4
+"""How deep virtual objects nest: one that grows round a loop would make a version for each depth."""
 
 
-def _depth(slot: Slot) -> int:
-    return 1 + max(map(_depth, slot.items)) if isinstance(slot, VirtualTuple) else 0
+def depth(slot: Slot) -> int:
+    """How deep virtual objects nest in a slot."""
+    return 1 + max(map(depth, slot.parts), default=0) if isinstance(slot, Composite) else 0
 
 
 @handles("UNPACK_SEQUENCE")

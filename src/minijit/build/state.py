@@ -8,11 +8,13 @@ is left beside it: block parameters, in the order of the edge's operands.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
 from minijit.ir.kinds import Kind
 from minijit.ir.region import (
+    Composite,
     Const,
     Entry,
     FrameState,
@@ -21,6 +23,8 @@ from minijit.ir.region import (
     RangeIterator,
     Slot,
     Value,
+    Virtual,
+    VirtualInstance,
     VirtualRange,
     VirtualTuple,
 )
@@ -33,14 +37,31 @@ if TYPE_CHECKING:
 Shape = tuple[object, ...]
 
 
+class Wanted(enum.Enum):
+    """What an inlined call is to give to the frame around it."""
+
+    RESULT = "result"  # whatever it returns
+    NONE = "none"  # it returns None, which nobody gets: a constructor's `__init__`
+    OPERAND = "operand"  # anything but NotImplemented
+    INVERSE = "inverse"  # the same, and the frame gets whether that is false
+    TRUTH = "truth"  # a bool
+    NOTHING = "nothing"  # it returns what it likes, which nobody gets
+
+    __hash__ = object.__hash__
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A frame that waits for the result of an inlined call: it goes on at `next`, with the result on its stack."""
+    """A frame that waits for the result of an inlined call: it goes on at `next`, with the result on its stack.
+
+    `wanted` says of which sort that must be.
+    """
 
     scope: Scope
     next: int
     locals: tuple[Slot, ...]
     stack: tuple[Slot, ...]
+    wanted: Wanted
 
 
 @dataclass(slots=True)
@@ -65,7 +86,8 @@ class State:
     def path(self) -> tuple[object, ...]:
         """Where the frame is among those around it: states are compared only if this is the same."""
         offset = self.statement.offset if self.statement is not None else None
-        return (offset, self.scope.identity, *[(caller.scope.identity, caller.next) for caller in self.callers])
+        callers = [(caller.scope.identity, caller.next, caller.wanted) for caller in self.callers]
+        return (offset, self.scope.identity, *callers)
 
     def slots(self) -> list[Slot]:
         """All slots, those of the frame first."""
@@ -84,7 +106,7 @@ class State:
             return [next(rest) for _ in part]
 
         own = take(self.locals), take(self.stack)
-        callers = tuple(Caller(c.scope, c.next, tuple(take(c.locals)), tuple(take(c.stack))) for c in self.callers)
+        callers = tuple(replace(c, locals=tuple(take(c.locals)), stack=tuple(take(c.stack))) for c in self.callers)
         old = self.statement
         new = old and FrameState(old.offset, tuple(take(old.locals)), tuple(take(old.stack)))
         return State(self.scope, *own, callers, new)
@@ -101,6 +123,24 @@ class State:
         first, *rest = self.callers
         locals = (*first.locals[:index], slot, *first.locals[index + 1 :])
         self.callers = (replace(first, locals=locals), *rest)
+
+    def change(self, old: VirtualInstance, new: VirtualInstance, identity: Callable[[], int]) -> None:
+        """A virtual instance becomes another, wherever the frames have it. What has it as a part becomes another, too,
+        with a new `identity`. At the beginning of the statement it was as it was."""
+        changed: dict[int, Slot] = {old.identity: new}
+
+        def renewed(slot: Slot) -> Slot:
+            if not isinstance(slot, Composite):
+                return slot
+            if slot.identity not in changed:
+                parts = tuple(map(renewed, slot.parts))
+                changed[slot.identity] = slot if parts == slot.parts else slot.with_parts(parts, identity())
+            return changed[slot.identity]
+
+        self.locals, self.stack = list(map(renewed, self.locals)), list(map(renewed, self.stack))
+        self.callers = tuple(
+            replace(c, locals=tuple(map(renewed, c.locals)), stack=tuple(map(renewed, c.stack))) for c in self.callers
+        )
 
     def push(self, slot: Slot) -> None:
         self.stack.append(slot)
@@ -148,7 +188,7 @@ def shape_of(state: State, widens: Callable[[int], bool]) -> Shape:
 
 def _shape(slot: Slot, seen: dict[int, tuple[Slot, Same]]) -> object:
     """`seen` has the virtual objects that came before, by identity."""
-    if isinstance(slot, VirtualTuple | VirtualRange):
+    if isinstance(slot, Virtual):
         if slot.identity in seen:
             known, same = seen[slot.identity]
             assert known == slot, "a virtual object was made without an identity of its own"
@@ -164,6 +204,9 @@ def _shape(slot: Slot, seen: dict[int, tuple[Slot, Same]]) -> object:
             return slot
         case VirtualTuple(items):
             return ("tuple", *[_shape(item, seen) for item in items])
+        case VirtualInstance(cls, attributes):
+            head = (cls, *[field for field, _ in attributes])
+            return (head, *[_shape(part, seen) for part in slot.parts])
         case VirtualRange():
             return "range"
         case RangeIterator(_, _, _, home):
@@ -179,7 +222,7 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
     """
     if shape is ANY:
         return fresh(ANY)
-    if isinstance(slot, VirtualTuple | VirtualRange):
+    if isinstance(slot, Virtual):
         if not isinstance(shape, Same):
             made[slot.identity] = _virtual(slot, shape, fresh, made)
         return made[slot.identity]
@@ -196,15 +239,13 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
             assert_never(slot)
 
 
-def _virtual(
-    slot: VirtualTuple | VirtualRange, shape: object, fresh: Callable[[Kind], Value], made: dict[int, Slot]
-) -> Slot:
+def _virtual(slot: Virtual, shape: object, fresh: Callable[[Kind], Value], made: dict[int, Slot]) -> Slot:
     # A virtual object keeps its identity from version to version: nothing else in the region ever gets the same.
     if isinstance(slot, VirtualRange):
         return VirtualRange(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), slot.identity)
     assert isinstance(shape, tuple)
-    items = tuple(parameters(i, s, fresh, made) for i, s in zip(slot.items, shape[1:], strict=True))
-    return VirtualTuple(items, slot.identity)
+    parts = tuple(parameters(part, s, fresh, made) for part, s in zip(slot.parts, shape[1:], strict=True))
+    return slot.with_parts(parts, slot.identity)
 
 
 def arguments(slot: Slot, shape: object, pack: Callable[[Slot], Value]) -> Iterator[Operand]:
@@ -222,10 +263,10 @@ def arguments(slot: Slot, shape: object, pack: Callable[[Slot], Value]) -> Itera
                 yield slot
         case Hole() | Entry():
             return
-        case VirtualTuple(items):
+        case VirtualTuple() | VirtualInstance():
             assert isinstance(shape, tuple)
-            for item, part in zip(items, shape[1:], strict=True):
-                yield from arguments(item, part, pack)
+            for part, part_shape in zip(slot.parts, shape[1:], strict=True):
+                yield from arguments(part, part_shape, pack)
         case VirtualRange(start, stop, step):
             yield from (start, stop, step)
         case RangeIterator(start, step, length, _):

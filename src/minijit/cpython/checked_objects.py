@@ -95,6 +95,13 @@ def _instances(at: Layouts) -> Iterator[Row]:
     values = (raw.word(id(instance) + at.instance.values) or 0) + 1
     items = [id(instance.first), id(instance.second)]
     yield "values of an instance", "instance.values", [raw.word(values + 8 * k) for k in (0, 1)], items
+    yield "the order of values", "", (raw.word(values - 8) or 0) >> 32 & 0xFFFFFF, 0x020001
+    allocators = raw.symbol("PyType_GenericAlloc"), raw.symbol("PyType_GenericNew")
+    found = [raw.word(id(_Open) + at.type.tp_alloc), raw.word(id(property) + at.type.tp_new)]
+    yield "what makes instances", "type.tp_alloc type.tp_new", found, list(allocators)
+    offsets = [raw.read_i64(id(each) + at.type.tp_weaklistoffset) for each in (_Open, _Closed, type)]
+    wanted = [each.__weakrefoffset__ for each in (_Open, _Closed, type)]
+    yield "where weak references are", "type.tp_weaklistoffset", offsets, wanted
     closed = _Closed()
     closed.first, closed.second = object(), object()  # type: ignore[attr-defined]
     members = [raw.word(id(vars(_Closed)[name]) + at.member_descriptor.d_member) or 0 for name in _Closed.__slots__]

@@ -29,6 +29,8 @@ _DESCRIBING = ("__get__", "__set__", "__delete__")
 _HEAP_TYPE, _MANAGED_DICT = 1 << 9, 1 << 4
 """Of `__flags__`: a class that may change; one whose instances have a word for values, or a dict, before their
 header."""
+_ABSTRACT = 1 << 20
+"""Of `__flags__`: a class of which nothing can be made."""
 _OBJECT = 16
 """Of a member: a reference to an object, or NULL."""
 _flags = type.__dict__["__flags__"].__get__
@@ -71,6 +73,23 @@ def is_transparent(cls: type) -> bool:
     return not is_own and look_up(cls, "__getattr__") is ABSENT
 
 
+def is_made_plainly(cls: type) -> bool:
+    """Whether a call of the class makes an instance as `object` makes it, for `__init__` to get; and nobody is told of
+    the instance's end."""
+    if type(cls) is not type or not all(_flags(base) & _HEAP_TYPE for base in _mro(cls)[:-1]):
+        return False
+    if _flags(cls) & _ABSTRACT or look_up(cls, "__del__") is not ABSENT:
+        return False
+    makers = [raw.read_u64(id(each) + abi.TYPE.tp_new) for each in (cls, object)]
+    return makers[0] == makers[1] and raw.read_u64(id(cls) + abi.TYPE.tp_alloc) == raw.symbol("PyType_GenericAlloc")
+
+
+def bases(cls: type) -> tuple[type, ...]:
+    """A class and all that it is derived from, in the order in which attributes are looked up."""
+    found: tuple[type, ...] = _mro(cls)
+    return found
+
+
 def is_writable(cls: type) -> bool:
     """Whether they are written as `object` has them written."""
     return look_up(cls, "__setattr__") is object.__dict__["__setattr__"]
@@ -107,6 +126,17 @@ def _has_names(cls: type) -> bool:
     """Whether its instances have a word for values, or a dict, before their header."""
     is_so = _flags(cls) & _HEAP_TYPE and _flags(cls) & _MANAGED_DICT
     return bool(is_so and raw.read_u64(id(cls) + abi.TYPE.ht_cached_keys))
+
+
+def all_names(cls: type) -> frozenset[str] | None:
+    """The names of all that an instance may have of its own by now; None if it may have more."""
+    names = set(shared_names(cls).places or ())
+    for base in _mro(cls):
+        members = {name: found for name, found in _namespace(base).items() if type(found) is MemberDescriptorType}
+        if any(found is not look_up(cls, name) for name, found in members.items()):
+            return None
+        names.update(members)
+    return frozenset(names)
 
 
 def field(cls: type, names: Names, name: str) -> Field | None:

@@ -190,6 +190,9 @@ class DictKeys:
 class Type:
     """PyHeapTypeObject, which begins with a PyTypeObject."""
 
+    tp_weaklistoffset: int = 208
+    tp_alloc: int = 304
+    tp_new: int = 312
     tp_version_tag: int = 384
     ht_cached_keys: int = 880
 

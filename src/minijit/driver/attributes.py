@@ -8,20 +8,23 @@ seems to call, and of the methods and properties that the objects have under the
 
 from __future__ import annotations
 
+import dis
 import weakref
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from minijit.build.request import is_plain_namespace
+from minijit.build.operators import special_names
+from minijit.build.request import Classes, is_plain_namespace
 from minijit.cpython import instances
 from minijit.ir.kinds import ClassKind, EntryKind
 from minijit.ir.region import Const
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from types import CodeType
 
     from minijit.ir.bytecode import Code
-    from minijit.ir.kinds import SlotKind
+    from minijit.ir.kinds import Field, SlotKind
 
 _USES = {"LOAD_ATTR", "STORE_ATTR", "LOAD_GLOBAL"}
 MOST_CODES = 32
@@ -40,7 +43,8 @@ def names_used(code: Code, offsets: Iterable[int], globals: dict[str, Any], clas
     """The names of attributes that the instructions at these offsets may use, or what they may call: too many rather
     than too few, since of what is called all names are taken."""
     instructions = [code.instructions[offset] for offset in offsets]
-    work = [({code.name(i) for i in instructions if i.name in _USES}, globals)]
+    used = {code.name(i) for i in instructions if i.name in _USES}
+    work = [(used | _special_names({i.name for i in instructions}), globals)]
     names: set[str] = set()
     seen = {code.code}
     can_be_asked: dict[int, bool] = {}
@@ -56,12 +60,23 @@ def names_used(code: Code, offsets: Iterable[int], globals: dict[str, Any], clas
             for function in map(underlying, found):
                 if function is not None and function.__code__ not in seen and len(seen) < MOST_CODES:
                     seen.add(function.__code__)
-                    work.append((set(function.__code__.co_names), function.__globals__))
+                    work.append((_names_in(function.__code__), function.__globals__))
     return frozenset(names)
 
 
+def _names_in(code: CodeType) -> set[str]:
+    """The names that a function's code may use, those of special methods among them."""
+    return set(code.co_names) | _special_names({dis.opname[number] for number in set(code.co_code[::2])})
+
+
+def _special_names(instructions: Iterable[str]) -> set[str]:
+    return {name for instruction in instructions for name in special_names(instruction)}
+
+
 def underlying(found: object) -> FunctionType | None:
-    """The Python function that a function, or what a class has in place of one, comes down to."""
+    """The Python function that a function, or what a class has in place of one, or a class, comes down to."""
+    if isinstance(found, type):
+        found = instances.look_up(found, "__init__")
     if type(found) is property:
         found = found.fget
     elif type(found) in (staticmethod, classmethod):
@@ -89,12 +104,45 @@ def class_kind(instance: object, names: Iterable[str], kind_of: Callable[[object
     return ClassKind(id(cls), version, shared.count, tuple(fields), instances.name(cls), weakref.ref(cls))
 
 
-def attribute_of(kind: ClassKind, name: str) -> Const | None:
+def _attribute(kind: ClassKind, name: str) -> Const | None:
     """What a class has under a name in the state in which the kind says that it is; None for nothing, or if it is in
     another one by now."""
     cls = kind.cls()
     found = instances.ABSENT if cls is None else instances.look_up(cls, name)
     return Const(found) if found is not instances.ABSENT and is_current(kind) else None
+
+
+def _made(cls: type) -> ClassKind | None:
+    """The kind of what a call of a class makes, before it has any attributes."""
+    is_transparent = instances.is_made_plainly(cls) and instances.is_transparent(cls)
+    return _seen(cls) if is_transparent else None
+
+
+def _seen(cls: type) -> ClassKind | None:
+    """The kind of a class in the state in which it is now."""
+    version = instances.version(cls) if type(cls) is type else 0
+    return ClassKind(id(cls), version, -1, (), instances.name(cls), weakref.ref(cls)) if version else None
+
+
+def _field(kind: ClassKind, name: str) -> Field | None:
+    """Where instances have an attribute."""
+    cls = kind.cls()
+    found = None if cls is None else instances.field(cls, instances.shared_names(cls), name)
+    return found if is_current(kind) else None
+
+
+def _bases(kind: ClassKind) -> tuple[type, ...]:
+    """A class and all that it is derived from."""
+    cls = kind.cls()
+    found = () if cls is None else instances.bases(cls)
+    return found if is_current(kind) else ()
+
+
+def _quiet(kind: ClassKind) -> frozenset[str] | None:
+    """The names of what an instance may have, if nothing but that can make its end noticed, or a weak reference."""
+    cls = kind.cls()
+    found = None if cls is None or not instances.is_made_plainly(cls) else instances.all_names(cls)
+    return found if is_current(kind) else None
 
 
 def is_current(kind: ClassKind) -> bool:
@@ -103,7 +151,11 @@ def is_current(kind: ClassKind) -> bool:
     return cls is not None and instances.version(cls) == kind.version
 
 
-def is_written(kind: ClassKind) -> bool:
+def _is_written(kind: ClassKind) -> bool:
     """Whether attributes of the class's instances are written as `object` has them written."""
     cls = kind.cls()
     return cls is not None and instances.is_writable(cls) and is_current(kind)
+
+
+CLASSES = Classes(_attribute, _field, _is_written, _bases, _quiet, _made, _seen)
+"""What the builder is told of classes."""

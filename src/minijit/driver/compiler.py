@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
 from minijit.build.request import Request, Scope, namespaces_of
-from minijit.driver.attributes import attribute_of, is_written
+from minijit.driver.attributes import CLASSES
 from minijit.driver.dumps import show
 from minijit.driver.natives import RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState
 from minijit.events import AbortReason, ExitReason
 from minijit.ir.check import require_valid
-from minijit.ir.kinds import Kinds, held_fields
+from minijit.ir.kinds import ClassKind, Kinds, held_fields
 from minijit.ir.region import EntryPoint, Leave, Return
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
@@ -45,6 +45,7 @@ class Success:
     installed: Installed
     assumptions: tuple[Assumption, ...]
     inlined: tuple[Inlined, ...]
+    classes: tuple[ClassKind, ...]
     build_seconds: float
     llvm_seconds: float
 
@@ -93,9 +94,11 @@ def compile_root(
     if sum(len(exit.frame.slots()) for exit in region.exits) > SNAPSHOT_SLOTS:
         raise RegionTooLarge
     region = _optimised(region, state, config, number)
-    built = time.perf_counter()
+    built = time.perf_counter() - started
+    started += built
     installed = natives.install(state, kinds, build, region, namespaces, reach(build.callees), _dumper(config))
-    return Success(installed, build.assumptions, build.inlined, built - started, time.perf_counter() - built)
+    made = time.perf_counter() - started
+    return Success(installed, build.assumptions, build.inlined, build.classes, built, made)
 
 
 def _optimised(region: Region, state: RootState, config: Config, number: int) -> Region:
@@ -142,8 +145,7 @@ def _build(
         inlines=inlines,
         max_inlined=config.inlined_instructions,
         body=body,
-        attribute=attribute_of,
-        is_written=is_written,
+        classes=CLASSES,
     )
     return Builder(request, HANDLERS).build()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from minijit.backend.words import MAX_BOUND
 from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.cpython import frames, raw
-from minijit.cpython.instances import ABSENT
+from minijit.cpython.instances import ABSENT, all_names
 from minijit.driver.attributes import class_kind, class_of, names_used
 from minijit.ir import codeflags
 from minijit.ir.bytecode import decode
@@ -28,6 +28,7 @@ _KINDS = {
     "bool": EntryKind.BOOL,
     "NoneType": EntryKind.NONE,
 }
+_OVERWRITES = {"STORE_FAST", "DELETE_FAST"}
 _TOUCHES = {"LOAD_FAST", "LOAD_FAST_CHECK", "STORE_FAST", "DELETE_FAST", "LOAD_FAST_AND_CLEAR"}
 
 
@@ -189,7 +190,8 @@ def loop_kinds(code: Code, header: int, frame: Frame) -> Kinds | None:
     for object in _named_objects(code.loop_names(header), frame):
         locals.append(EntryKind.UNBOUND if not object else _without("range_iterator", _kind(object)))
         held.append(object)
-    return (*_with_classes(locals, held, code, body, frame), *stack)
+    overwritten = {code.instructions[offset].arg for offset in body if code.instructions[offset].name in _OVERWRITES}
+    return (*_with_classes(locals, held, code, body, frame, overwritten), *stack)
 
 
 def _named_objects(names: tuple[str, ...], frame: Frame) -> Iterator[int]:
@@ -205,10 +207,15 @@ _NOTHING = object()
 
 
 def _with_classes(
-    kinds: Sequence[SlotKind], objects: Sequence[int], code: Code, offsets: Iterable[int], frame: Frame
+    kinds: Sequence[SlotKind],
+    objects: Sequence[int],
+    code: Code,
+    offsets: Iterable[int],
+    frame: Frame,
+    overwritten: Collection[int] = (),
 ) -> Iterator[SlotKind]:
-    """The kinds, where those of objects whose attributes the code uses say which these are. Of one object that is there
-    twice only the first place has them."""
+    """The kinds, where those of objects whose attributes the code uses say which these are: all of them, where the
+    object is `overwritten`. Of one object that is there twice only the first place has them."""
     seen: set[int] = set()
     found: dict[int, object] = {}
     for index, (kind, object) in enumerate(zip(kinds, objects, strict=True)):
@@ -220,7 +227,11 @@ def _with_classes(
     classes = {id(type(each)): type(each) for each in found.values()}
     names = names_used(code, offsets, globals, classes.values()) if found else frozenset()
     for index, kind in enumerate(kinds):
-        yield class_kind(found[index], names, _kind_of) if index in found and names else kind
+        if index not in found or not names:
+            yield kind
+            continue
+        more = all_names(type(found[index])) if index in overwritten else None
+        yield class_kind(found[index], names | (more or frozenset()), _kind_of)
 
 
 def _kind_of(value: object) -> SlotKind:

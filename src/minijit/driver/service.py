@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import FunctionType
 
-    from minijit.build.request import Assumption, Inlined
     from minijit.config import Config
+    from minijit.driver.compiler import Success
 
 _NOTHING = object()
 BODIES, ATTEMPTS = 4, 3
@@ -120,7 +120,7 @@ class Service:
         if isinstance(result, Failure):
             return result
         installed = result.installed
-        stale = self._put_in_service(installed, result.assumptions, result.inlined)
+        stale = self._put_in_service(installed, result)
         if stale is not None:
             return Failure(AbortReason.STALE, stale)
         if isinstance(state, BodyState):
@@ -175,14 +175,12 @@ class Service:
         regions = [region for region in self.regions_with(body.of) if region.owner is not body]
         return [r for r in regions if body.cell in r.callees and not installed.reach <= r.reach]
 
-    def _put_in_service(
-        self, installed: Installed, assumptions: tuple[Assumption, ...], inlined: tuple[Inlined, ...]
-    ) -> str | None:
+    def _put_in_service(self, installed: Installed, result: Success) -> str | None:
         """Links a region into its root's chain; or the name of what has changed while it was compiled."""
         state = installed.owner
         state.versions.append(installed)
-        self._rely(installed, assumptions, inlined)
-        for f in inlined:
+        self._rely(installed, result)
+        for f in result.inlined:
             if not f.holds:
                 self.inlined.count_for(installed, _key(f.function))
                 self.retire(installed)
@@ -192,7 +190,7 @@ class Service:
                 self.classes.count_for(installed, _class_key(kind))
                 self.retire(installed)
                 return kind.name
-        for a in assumptions:
+        for a in result.assumptions:
             # Compiling runs Python code, so other threads may have run as well.
             if a.namespace.get(a.name, _NOTHING) is not (_NOTHING if a.value is None else a.value.value):
                 self.assumptions.count_for(installed, (id(a.namespace), a.name))
@@ -211,19 +209,19 @@ class Service:
         except OSError as error:
             self.hub.complain(str(error))
 
-    def _rely(self, installed: Installed, assumptions: tuple[Assumption, ...], inlined: tuple[Inlined, ...]) -> None:
-        installed.inlined = tuple(_key(f.function) for f in inlined)
-        for f, key in zip(inlined, installed.inlined, strict=True):
+    def _rely(self, installed: Installed, result: Success) -> None:
+        installed.inlined = tuple(_key(f.function) for f in result.inlined)
+        for f, key in zip(result.inlined, installed.inlined, strict=True):
             self.inlined.add(key, installed, id(f.code))
             self.natives.watch.watch_function(f.function)
-        installed.classes = tuple(kind for kind in installed.kinds if isinstance(kind, ClassKind))
+        installed.classes = (*(kind for kind in installed.kinds if isinstance(kind, ClassKind)), *result.classes)
         for kind in installed.classes:
             self.classes.add(_class_key(kind), installed, kind.version)
             cls = kind.cls()
             if cls is not None:
                 self.natives.watch.watch_type(cls)
-        installed.assumptions = tuple((id(a.namespace), a.name) for a in assumptions)
-        for a in assumptions:
+        installed.assumptions = tuple((id(a.namespace), a.name) for a in result.assumptions)
+        for a in result.assumptions:
             assumed = ABSENT if a.value is None else id(a.value.value)
             if self.assumptions.add((id(a.namespace), a.name), installed, assumed):
                 self.natives.watch.watch_dict_key(a.namespace, a.name)

@@ -17,6 +17,7 @@ from minijit.ir.kinds import BODY_KINDS, GENERAL, INPUT_FIELDS, EntryKind, Kind
 from minijit.ir.ops import TABLE, Row
 from minijit.ir.region import (
     Branch,
+    Composite,
     Const,
     Entry,
     EntryPoint,
@@ -29,8 +30,8 @@ from minijit.ir.region import (
     Return,
     Slot,
     Value,
+    VirtualInstance,
     VirtualRange,
-    VirtualTuple,
     edges,
     exit_values,
     slot_operands,
@@ -154,9 +155,9 @@ def _facts(region: Region) -> _Facts:
 
 def _nested(slot: Slot) -> Iterator[Slot]:
     yield slot
-    if isinstance(slot, VirtualTuple):
-        for item in slot.items:
-            yield from _nested(item)
+    if isinstance(slot, Composite):
+        for part in slot.parts:
+            yield from _nested(part)
 
 
 # Shape
@@ -367,12 +368,22 @@ def _is_iterator(kind: EntryKind) -> bool:
 
 def _virtuals(facts: _Facts) -> Found:
     for where, slot in facts.slots():
-        if isinstance(slot, VirtualTuple) and any(isinstance(item, Hole) for item in slot.items):
-            yield where, "a tuple with an item that is no object"
+        if isinstance(slot, Composite) and any(isinstance(part, Hole) for part in slot.parts):
+            yield where, "a virtual object with a part that is no object"
+        if isinstance(slot, VirtualInstance):
+            yield from ((where, problem) for problem in _instance(slot))
         if isinstance(slot, VirtualRange | RangeIterator):
             for operand in slot_operands(slot):
                 if operand.kind is not Kind.INT:
                     yield where, f"a range made from {_kind(operand)}"
+
+
+def _instance(instance: VirtualInstance) -> Iterator[str]:
+    if isinstance(instance.cls.value, int | float | str | None):
+        yield "an instance of what is no class"
+    places = [(field.offset, field.is_value) for field, _ in instance.attributes]
+    if len(set(places)) < len(places):
+        yield "an instance with two attributes in one place"
 
 
 def _frames(facts: _Facts) -> Found:

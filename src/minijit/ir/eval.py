@@ -2,9 +2,9 @@
 
 In: a valid region and the values of its inputs. Out: how it ended. An op means what its row in `ops.TABLE`
 says; where that raises `Leaves`, the region ends through the op's exit, with the slots of the snapshot as
-Python objects: a virtual tuple or range is made, an iterator over a range becomes a `RangeState`, what the
-entry found in a slot is taken from `objects`. Machine ints are Python ints here: rows that promise 64 bits
-keep that promise themselves.
+Python objects: a virtual tuple or range is made, an iterator over a range becomes a `RangeState`, a virtual
+instance an `InstanceState`, what the entry found in a slot is taken from `objects`. Machine ints are Python
+ints here: rows that promise 64 bits keep that promise themselves.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from minijit.ir.region import (
     Return,
     Slot,
     Value,
+    VirtualInstance,
     VirtualRange,
     VirtualTuple,
 )
@@ -53,6 +54,15 @@ class RangeState:
     step: object
     length: object
     home: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceState:
+    """An instance that was made, equal to another of the same class with the same attributes in the same order."""
+
+    cls: object
+    names: tuple[str, ...]
+    attributes: tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +184,9 @@ class _Machine:
                 return EntryObject(number) if self.objects is None else self.objects[number]
             case VirtualTuple(items):
                 return self.virtuals.setdefault(slot, tuple(map(self.slot, items)))
+            case VirtualInstance(cls, attributes):
+                names, parts = tuple(field.name for field, _ in attributes), (part for _, part in attributes)
+                return self.virtuals.setdefault(slot, InstanceState(cls.value, names, tuple(map(self.slot, parts))))
             case VirtualRange(start, stop, step):
                 return self.virtuals.setdefault(slot, range(*map(self.int, (start, stop, step))))
             case RangeIterator(start, step, length, home):

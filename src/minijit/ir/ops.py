@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 import math
 import operator
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -329,6 +330,7 @@ def is_quiet(value: object, depth: int = QUIET_DEPTH) -> bool:
 
 
 op("guard_quiet", "slot ->", lambda held: _guard(is_quiet(held)), Effect.READ)
+op("guard_no_weakref", "slot ->", lambda held: _guard(weakref.getweakrefcount(held) == 0), Effect.READ)
 op("load_global", "object object -> ?", _load_global, Effect.READ)
 op("call_pure", "object * -> ?", _call_pure, GUARD)
 op("poll", "->", lambda: None, Effect.POLL)

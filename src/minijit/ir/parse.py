@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from minijit.events import ExitReason
-from minijit.ir.kinds import EntryKind, Kind
+from minijit.ir.kinds import EntryKind, Field, Kind
 from minijit.ir.ops import TABLE
 from minijit.ir.region import (
+    Attribute,
     Block,
     Branch,
     Const,
@@ -39,6 +40,7 @@ from minijit.ir.region import (
     Slot,
     Terminator,
     Value,
+    VirtualInstance,
     VirtualRange,
     VirtualTuple,
 )
@@ -72,7 +74,7 @@ _TOKEN = re.compile(
            | [A-Za-z_][\w.]* | [(),:=|\[\]] | \S )""",
     re.VERBOSE,
 )
-_NUMBERED = re.compile(r"(v|b|e|entry|tuple\.|range\.|range_iter\.)(\d+)")
+_NUMBERED = re.compile(r"(v|b|e|entry|tuple\.|instance\.|range\.|range_iter\.)(\d+)")
 _KINDS = {kind.value: kind for kind in Kind}
 _ENTRY_KINDS = {kind.value: kind for kind in EntryKind}
 _POINTS = {point.value: point for point in EntryPoint}
@@ -325,6 +327,10 @@ class _Parser:
             identity = line.number_after("tuple.", "a number that tells equal tuples apart")
             line.expect("(")
             return VirtualTuple(line.several(self.slot, ")"), identity)
+        if line.skip("instance"):
+            return self.instance(line, 0)
+        if _is_numbered(line, "instance."):
+            return self.instance(line, line.number_after("instance.", "a number that tells equal instances apart"))
         if line.skip("range"):
             return VirtualRange(*self.three(line))
         if _is_numbered(line, "range."):
@@ -336,6 +342,25 @@ class _Parser:
             home = line.number_after("range_iter.", "an entry slot")
             return RangeIterator(*self.three(line), home)
         return self.operand(line)
+
+    def instance(self, line: _Line, identity: int) -> VirtualInstance:
+        line.expect("(")
+        cls = self.constant(line)
+        if line.next != ")":
+            line.expect(",")
+        return VirtualInstance(cls, line.several(self.attribute, ")"), identity)
+
+    def attribute(self, line: _Line) -> Attribute:
+        name = line.take()
+        if not name.isidentifier():
+            line.at -= 1
+            line.fail("an attribute's name")
+        is_value = line.word({"value": True, "slot": False}, "`value` or `slot`")
+        if not line.next.isdecimal():
+            line.fail("how many bytes into it")
+        offset = int(line.take())
+        line.expect("=")
+        return Attribute(Field(name, offset, is_value), self.slot(line))
 
     def three(self, line: _Line) -> tuple[Operand, Operand, Operand]:
         line.expect("(")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from minijit.events import ExitReason
-    from minijit.ir.kinds import EntryKind, Kind
+    from minijit.ir.kinds import EntryKind, Field, Kind
 
 
 class EntryPoint(enum.Enum):
@@ -91,6 +91,14 @@ class VirtualTuple:
     items: tuple[Slot, ...]
     identity: int = 0
 
+    @property
+    def parts(self) -> tuple[Slot, ...]:
+        return self.items
+
+    def with_parts(self, parts: tuple[Slot, ...], identity: int) -> VirtualTuple:
+        """A tuple of others."""
+        return VirtualTuple(parts, identity)
+
 
 @dataclass(frozen=True, slots=True)
 class VirtualRange:
@@ -100,6 +108,39 @@ class VirtualRange:
     stop: Operand
     step: Operand
     identity: int = 0
+
+
+class Attribute(NamedTuple):
+    """What a virtual instance has under a name, and where."""
+
+    field: Field
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualInstance:
+    """An instance of a class that nobody has allocated yet: the class, and the attributes that the instance has, in the
+    order in which it got them.
+
+    `identity` as for a tuple. An instance that changes is another virtual object from then on.
+    """
+
+    cls: Const
+    attributes: tuple[Attribute, ...]
+    identity: int = 0
+
+    @property
+    def parts(self) -> tuple[Slot, ...]:
+        return tuple(slot for _, slot in self.attributes)
+
+    def with_parts(self, parts: tuple[Slot, ...], identity: int) -> VirtualInstance:
+        """An instance with other values of the same attributes."""
+        fields = [field for field, _ in self.attributes]
+        return VirtualInstance(self.cls, tuple(map(Attribute, fields, parts)), identity)
+
+    def find(self, name: str) -> Slot | None:
+        """What it has under a name."""
+        return next((slot for field, slot in self.attributes if field.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +157,11 @@ class RangeIterator:
     home: int | None = None
 
 
-Slot = Value | Const | Hole | Entry | VirtualTuple | VirtualRange | RangeIterator
+Composite = VirtualTuple | VirtualInstance
+"""Virtual objects that have other objects as parts."""
+Virtual = Composite | VirtualRange
+"""Objects that nobody has allocated yet."""
+Slot = Value | Const | Hole | Entry | Virtual | RangeIterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +294,9 @@ def slot_operands(slot: Slot) -> Iterator[Operand]:
     match slot:
         case Value() | Const():
             yield slot
-        case VirtualTuple(items):
-            for item in items:
-                yield from slot_operands(item)
+        case VirtualTuple() | VirtualInstance():
+            for part in slot.parts:
+                yield from slot_operands(part)
         case VirtualRange(start, stop, step):
             yield from (start, stop, step)
         case RangeIterator(start, step, length, _):

@@ -23,6 +23,7 @@ from minijit.ir.region import (
     Slot,
     Terminator,
     Value,
+    VirtualInstance,
     VirtualRange,
     VirtualTuple,
 )
@@ -33,8 +34,8 @@ def map_slot(slot: Slot, change: dict[Value, Operand]) -> Slot:
     match slot:
         case Value():
             return change.get(slot, slot)
-        case VirtualTuple(items, identity):
-            return VirtualTuple(tuple(map_slot(item, change) for item in items), identity)
+        case VirtualTuple() | VirtualInstance():
+            return slot.with_parts(tuple(map_slot(part, change) for part in slot.parts), slot.identity)
         case VirtualRange(start, stop, step, identity):
             return VirtualRange(
                 map_operand(start, change), map_operand(stop, change), map_operand(step, change), identity

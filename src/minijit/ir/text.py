@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, assert_never
 from minijit.ir.kinds import INT_MAX, INT_MIN
 from minijit.ir.parse import Opaque, TextError, builtin_or_opaque, parse_region
 from minijit.ir.region import (
+    Attribute,
     Block,
     Branch,
     Const,
@@ -48,6 +49,7 @@ from minijit.ir.region import (
     Slot,
     Terminator,
     Value,
+    VirtualInstance,
     VirtualRange,
     VirtualTuple,
 )
@@ -161,6 +163,9 @@ class _Printer:
             case VirtualTuple(items, identity):
                 name = f"tuple.{identity}" if identity else ""
                 return f"{name}({', '.join(map(self.slot, items))}{',' if len(items) == 1 else ''})"
+            case VirtualInstance(cls, attributes, identity):
+                name = f"instance.{identity}" if identity else "instance"
+                return f"{name}({', '.join((self.operand(cls), *map(self.attribute, attributes)))})"
             case VirtualRange(start, stop, step, identity):
                 name = f"range.{identity}" if identity else "range"
                 return f"{name}({', '.join(map(self.operand, (start, stop, step)))})"
@@ -169,6 +174,10 @@ class _Printer:
                 return f"range_iter{at}({', '.join(map(self.operand, (start, step, length)))})"
             case _:
                 assert_never(slot)
+
+    def attribute(self, attribute: Attribute) -> str:
+        name, offset, is_value = attribute.field
+        return f"{name} {'value' if is_value else 'slot'} {offset} = {self.slot(attribute.slot)}"
 
     def operand(self, operand: Operand) -> str:
         if isinstance(operand, Value):

@@ -28,7 +28,7 @@ from minijit.backend.snapshots import (
     stub_returns,
 )
 from minijit.cpython import abi, raw
-from minijit.ir.eval import Left, Outcome, RangeState, Returned
+from minijit.ir.eval import InstanceState, Left, Outcome, RangeState, Returned
 from minijit.ir.kinds import Kind
 from minijit.ir.ops import UNBOUND
 from minijit.ir.region import (
@@ -42,6 +42,7 @@ from minijit.ir.region import (
     Region,
     Return,
     Slot,
+    VirtualInstance,
     VirtualRange,
     VirtualTuple,
 )
@@ -229,6 +230,9 @@ class _Reader:
                 return self.objects[number]
             case VirtualTuple(items):
                 return tuple(map(self._slot, items))
+            case VirtualInstance(cls, attributes):
+                names, parts = tuple(field.name for field, _ in attributes), (part for _, part in attributes)
+                return InstanceState(cls.value, names, tuple(map(self._slot, parts)))
             case VirtualRange(start, stop, step):
                 return range(*map(self._int, (start, stop, step)))
             case RangeIterator(start, step, length, home):

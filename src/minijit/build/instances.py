@@ -1,0 +1,81 @@
+"""Instances: of classes that the entry has found, and such as the region makes itself.
+
+What a call of a plain class makes is virtual: its `__init__` is inlined, its attributes are values like those of a
+local, and nothing is allocated before somebody outside of the region could see it. An instance that changes is another
+virtual object from then on, so that a snapshot that was taken before has it as it was.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import TYPE_CHECKING
+
+from minijit.build.inline import call_function
+from minijit.build.sequences import MAX_DEPTH, depth
+from minijit.build.state import Wanted
+from minijit.ir.region import Attribute, Const, Entry, RangeIterator, Slot, VirtualInstance, VirtualTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from minijit.build.builder import Builder
+    from minijit.ir.bytecode import Instruction
+    from minijit.ir.kinds import ClassKind
+
+
+def construct(b: Builder, cls: type, arguments: list[Slot], keywords: tuple[str, ...], i: Instruction) -> None:
+    """The call of a class: the instance, once its `__init__` has returned."""
+    kind = b.relies.on_made(cls)
+    init = None if kind is None else b.request.classes.attribute(kind, "__init__")
+    if init is None or b.is_full:
+        b.unsupported(f"{i.name} {cls.__qualname__}")
+        return
+    instance = VirtualInstance(Const(cls), (), b.identity())
+    if type(init.value) is FunctionType:
+        b.state.push(instance)
+        call_function(b, init.value, [instance, *arguments], keywords, i, Wanted.NONE)
+    elif init.value is object.__dict__["__init__"] and not arguments:
+        b.state.push(instance)
+    else:
+        b.unsupported(f"{i.name} {cls.__qualname__}")
+
+
+def store(b: Builder, owner: VirtualInstance, kind: ClassKind, name: str, value: Slot) -> bool:
+    """Gives a virtual instance an attribute; whether that is to be compiled."""
+    field = b.request.classes.field(kind, name)
+    is_too_deep = depth(value) >= MAX_DEPTH
+    if field is None or not b.request.classes.is_written(kind) or is_too_deep or isinstance(value, RangeIterator):
+        return False
+    if owner.identity in set(identities([value])):
+        return False
+    known = [attribute.field for attribute in owner.attributes]
+    attributes = [Attribute(each, value if each == field else old) for each, old in owner.attributes]
+    if field not in known:
+        attributes.append(Attribute(field, value))
+    b.state.change(owner, VirtualInstance(owner.cls, tuple(attributes), b.identity()), b.identity)
+    return True
+
+
+def identities(slots: Iterable[Slot]) -> Iterable[int]:
+    """Those of the virtual objects among slots and their parts."""
+    for slot in slots:
+        match slot:
+            case VirtualTuple() | VirtualInstance():
+                yield slot.identity
+                yield from identities(slot.parts)
+
+
+def is_same(b: Builder, left: Slot, right: Slot) -> bool | None:
+    """Whether two slots are one object, where one of them is an instance and that is known."""
+    match left, right:
+        case VirtualInstance(identity=one), VirtualInstance(identity=other):
+            return one == other
+        case (VirtualInstance(), _) | (_, VirtualInstance()):
+            return False
+        case Entry(), Entry():
+            # Objects whose attributes are variables are not the same, if they are of different slots.
+            both = b.class_of(left) is not None and b.class_of(right) is not None
+            return True if left == right else False if both else None
+        case _:
+            is_one = b.class_of(left) is not None or b.class_of(right) is not None
+            return False if is_one else None
