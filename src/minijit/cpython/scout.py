@@ -4,7 +4,8 @@ In: PY_START and JUMP events of all code. Out: a call of `found` for each place,
 header, that was come to `threshold` times and may compute something; and DISABLE for all others, at the first event,
 so that they cost nothing from then on. A place is worth counting if its code (for a loop: its body) has an arithmetic
 instruction, and belongs to no generator or coroutine, nor to a module that is frozen into the interpreter: these find
-and load other modules, and are half of what runs when a program starts.
+and load other modules, and are half of what runs when a program starts. A place that is warm, at a 16th of the
+threshold, is looked at more closely: what computes little among much else (`is_worth`) is not counted any longer.
 
 This module imports next to nothing: it is all that a program without numeric hot places ever pays for. The two
 callbacks are Python code, which the interpreter calls in the midst of the program, and must not be noticed by it. As
@@ -37,11 +38,23 @@ DISABLE = _MONITORING.DISABLE
 THRESHOLD = 50_000
 """How often a place of a program is come to before minijit is loaded for it: what that takes, some 0.2 s, should not be
 more than what such a place has taken, and will take."""
+WARM, LOW = 16, 1000
+"""A place is warm at one part in so many of the threshold; where that is low, at the threshold."""
+SPARSE_START, SPARSE_LOOP = 12, 16
+"""What has one instruction that computes among more than so many gains nothing: text is put together there, things are
+moved about. Loops may have more, as they fetch what they compute with, and put it back."""
 MANY = 100_000
 """Places that are counted at once; programs that make code all the time must not fill the memory."""
 
 # What the compiler makes of an addition: RESUME, two loads, and the instruction that is looked for.
 _ARITHMETIC = (lambda left, right: left + right).__code__.co_code[6]
+_COMPUTING = (
+    _ARITHMETIC,
+    (lambda left, right: left < right).__code__.co_code[6],
+    (lambda operand: -operand).__code__.co_code[4],
+    (lambda operand: ~operand).__code__.co_code[4],
+)
+_NUMERIC = {f"BINARY_OP_{name}_{kind}" for name in ("ADD", "SUBTRACT", "MULTIPLY") for kind in ("INT", "FLOAT")}
 _FROZEN = "<frozen"
 _BEHIND_YIELD_FROM = 2
 
@@ -56,17 +69,23 @@ def uninterrupted(callback: Any) -> Any:
 
 
 class Scout:
-    """Counts places by name and line: the code objects themselves are not kept alive. `found(code, header)`, with None
-    for a start, gives the answer to the event; the place is counted anew. `weight` is how many events each one
-    stands for that comes here (see `sampler`)."""
+    """Counts places by name and line: the code objects themselves are not kept alive.
 
-    __slots__ = ("counts", "found", "threshold", "weight")
+    `found(code, header, operations)`, with None for a start, gives the answer to the event when a place has become
+    warm, with the place's instructions, and when it is hot, with None; after that it is counted anew. `weight` is how
+    many events each one stands for that comes here (see `sampler`).
+    """
 
-    def __init__(self, threshold: int, found: Callable[[CodeType, int | None], object]) -> None:
+    __slots__ = ("counts", "found", "rest", "threshold", "warm", "weight", "worth")
+
+    def __init__(self, threshold: int, found: Callable[[CodeType, int | None, bytes | None], object]) -> None:
         self.threshold = threshold
+        self.warm = threshold // WARM if threshold >= LOW else threshold
+        self.rest = threshold - self.warm
         self.weight = 1
         self.found = found
         self.counts: dict[tuple[object, ...], int] = {}
+        self.worth: dict[tuple[object, ...], bool] = {}
 
     @uninterrupted
     def on_start(self, code: CodeType, _offset: int) -> object:
@@ -80,7 +99,7 @@ class Scout:
         else:
             count = self.weight
         counts[place] = count
-        return None if count < self.threshold else self._reached(place, code, None)
+        return None if count < self.warm else self._reached(place, code, None, code.co_code[::2])
 
     @uninterrupted
     def on_jump(self, code: CodeType, source: int, target: int) -> object:
@@ -100,20 +119,36 @@ class Scout:
         else:
             count = self.weight
         counts[place] = count
-        return None if count < self.threshold else self._reached(place, code, target)
+        return None if count < self.warm else self._reached(place, code, target, code.co_code[target:source:2])
 
     @uninterrupted
-    def _reached(self, place: tuple[object, ...], code: CodeType, header: int | None) -> object:
-        self.counts[place] = 0
+    def _reached(self, place: tuple[object, ...], code: CodeType, header: int | None, operations: bytes) -> object:
+        # What is warm has the rest of the way to go until it is so again.
+        self.counts[place] = self.warm - self.rest if self.rest else 0
         if len(self.counts) > MANY:
-            self.counts.clear()
-        return self.found(code, header)
+            self.counts, self.worth = {}, {}
+        is_hot = not self.rest or place in self.worth
+        self.worth[place] = True
+        return self.found(code, header, None if is_hot else operations)
+
+
+def is_worth(operations: bytes, header: int | None) -> bool:
+    """Whether a place with these instructions computes enough among all else that it does."""
+    computing = sum(map(operations.count, _COMPUTING))
+    # What the interpreter keeps between instructions is zeros here.
+    return computing * (SPARSE_START if header is None else SPARSE_LOOP) >= len(operations) - operations.count(0)
 
 
 def has_numbers(code: CodeType, depth: int) -> bool:
     """Whether a function that has just been called, `depth` frames above, has a number to compute with: `%` may be
     about strings. To load minijit for nothing takes longer than most imports. (What a loop computes with is counted at
-    the loop.)"""
+    the loop.) What has computed with numbers for long is seen by the instructions that the interpreter has made of it.
+    """
+    import dis
+
+    numeric = {number for name, number in dis._all_opmap.items() if name in _NUMERIC}  # type: ignore[attr-defined]
+    if not numeric.isdisjoint(code._co_code_adaptive[::2]):  # type: ignore[attr-defined]
+        return True
     frame = sys._getframe(depth)
     if frame.f_code is not code:
         return True

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from minijit.backend.words import Call
 from minijit.cpython import frames, hooks, raw, sampler, signals
-from minijit.cpython.scout import DISABLE, Scout
+from minijit.cpython.scout import DISABLE, Scout, is_worth
 from minijit.driver.broken import Broken
 from minijit.driver.decisions import Decisions, ask_again
 from minijit.driver.hot import HotPlaces
@@ -262,9 +262,11 @@ class Driver:
         checks = Checks(self.registry, self._decisions, self.turn, self._do)
         return checks.begin, checks.again, checks.verdict
 
-    def found(self, code: CodeType, header: int | None) -> object:
-        """The scout has found a place that is hot; the answer to its event: nothing of it is heard again if nothing is
-        to be made of it."""
+    def found(self, code: CodeType, header: int | None, operations: bytes | None) -> object:
+        """The scout has found a place that is warm, or hot; the answer to its event: nothing of it is heard again if
+        nothing is to be made of it."""
+        if operations is not None:
+            return None if is_worth(operations, header) else DISABLE
         frame = frames.running(code)
         if frame is None or not self.turn.take():
             return None
