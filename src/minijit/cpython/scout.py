@@ -40,9 +40,10 @@ THRESHOLD = 50_000
 more than what such a place has taken, and will take."""
 WARM, LOW = 16, 1000
 """A place is warm at one part in so many of the threshold; where that is low, at the threshold."""
-SPARSE_START, SPARSE_LOOP = 12, 16
+SPARSE_START, SPARSE_LOOP, SPARSE_LARGE, LARGE = 12, 16, 10, 64
 """What has one instruction that computes among more than so many gains nothing: text is put together there, things are
-moved about. Loops may have more, as they fetch what they compute with, and put it back."""
+moved about. Small loops may have more, as they fetch what they compute with, and put it back; and what is large, with
+so many instructions or more, must have fewer."""
 MANY = 100_000
 """Places that are counted at once; programs that make code all the time must not fill the memory."""
 
@@ -136,7 +137,9 @@ def is_worth(operations: bytes, header: int | None) -> bool:
     """Whether a place with these instructions computes enough among all else that it does."""
     computing = sum(map(operations.count, _COMPUTING))
     # What the interpreter keeps between instructions is zeros here.
-    return computing * (SPARSE_START if header is None else SPARSE_LOOP) >= len(operations) - operations.count(0)
+    size = len(operations) - operations.count(0)
+    small = SPARSE_START if header is None else SPARSE_LOOP
+    return computing * (small if size < LARGE else SPARSE_LARGE) >= size
 
 
 def has_numbers(code: CodeType, depth: int) -> bool:
