@@ -117,7 +117,7 @@ def _found(code: CodeType, header: int | None, operations: bytes | None) -> obje
     try:
         if operations is not None:
             return None if scout.is_worth(operations, header) else scout.DISABLE
-        if _is_importing():
+        if scout.is_importing():
             return None
         if header is None and not scout.has_numbers(code, 4):
             return scout.DISABLE
@@ -152,18 +152,6 @@ def _is_main_interpreter() -> bool:
 
 _FAULTS = {4, 5, 6, 7, 8, 11}
 """SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: nobody could catch them while they are blocked."""
-
-
-def _is_importing() -> bool:
-    """Whether a module that minijit needs may be loaded by half."""
-    for name, module in list(sys.modules.items()):
-        # Other things may stand there, which do what they like when they are asked for an attribute.
-        package = name.partition(".")[0]
-        if type(module) is type(sys) and (package in sys.stdlib_module_names or package in ("minijit", "llvmlite")):
-            spec = module.__dict__.get("__spec__")
-            if spec is not None and getattr(spec, "_initializing", False):
-                return True
-    return False
 
 
 def _enable() -> Driver | None:

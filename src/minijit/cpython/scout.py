@@ -149,13 +149,24 @@ def has_numbers(code: CodeType, depth: int) -> bool:
     """
     import dis
 
-    numeric = {number for name, number in dis._all_opmap.items() if name in _NUMERIC}  # type: ignore[attr-defined]
-    if not numeric.isdisjoint(code._co_code_adaptive[::2]):  # type: ignore[attr-defined]
+    if any(instruction.opname in _NUMERIC for instruction in dis.get_instructions(code, adaptive=True)):
         return True
     frame = sys._getframe(depth)
     if frame.f_code is not code:
         return True
     return any(type(value) in (int, float, bool) for value in frame.f_locals.values())
+
+
+def is_importing() -> bool:
+    """Whether a module that minijit needs may be loaded by half."""
+    for name, module in list(sys.modules.items()):
+        # Other things may stand there, which do what they like when they are asked for an attribute.
+        package = name.partition(".")[0]
+        if type(module) is type(sys) and (package in sys.stdlib_module_names or package in ("minijit", "llvmlite")):
+            spec = module.__dict__.get("__spec__")
+            if spec is not None and getattr(spec, "_initializing", False):
+                return True
+    return False
 
 
 _at_work: list[Scout | Sampler] = []

@@ -7,17 +7,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minijit.build.builder import Builder
-from minijit.build.bytecodes import HANDLERS
-from minijit.build.request import Request, Scope, namespaces_of
-from minijit.driver.attributes import CLASSES
+from minijit.build.request import namespaces_of
+from minijit.driver.building import build_root, is_worthwhile
 from minijit.driver.dumps import show
 from minijit.driver.natives import RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState
 from minijit.events import AbortReason, ExitReason
 from minijit.ir.check import require_valid
-from minijit.ir.kinds import ClassKind, Kinds, held_fields
-from minijit.ir.region import EntryPoint, Leave, Return
+from minijit.ir.kinds import ClassKind, Kinds
+from minijit.ir.region import Leave
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
 
@@ -25,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FunctionType
 
-    from minijit.build.request import Assumption, Build, Inlined
+    from minijit.build.request import Assumption, Inlined
     from minijit.config import Config
     from minijit.driver.natives import Natives
     from minijit.driver.state import Installed, Reach, RootState
-    from minijit.ir.region import Block, Callee, Region
+    from minijit.ir.region import Callee, Region
     from minijit.runtime.assume import Key
 
 
@@ -83,7 +81,18 @@ def compile_root(
     service afterwards.
     """
     started = time.perf_counter()
-    build = _build(state, kinds, config, volatile, namespaces, compile_unseen, inlines, body)
+    build = build_root(
+        state.code.code,
+        state.root,
+        state.code.profile,
+        kinds,
+        config,
+        volatile,
+        namespaces,
+        compile_unseen=compile_unseen,
+        inlines=inlines,
+        body=body,
+    )
     region = build.region
     if config.dumps("region"):
         show("region", print_region(region))
@@ -117,48 +126,6 @@ def _pass_dumper(config: Config) -> Callable[[str, Region], None] | None:
     if not config.dumps("passes"):
         return None
     return lambda name, region: show(f"after {name}", print_region(region))
-
-
-def _build(
-    state: RootState,
-    kinds: Kinds,
-    config: Config,
-    volatile: frozenset[Key],
-    namespaces: tuple[dict[str, object], dict[str, object]],
-    compile_unseen: bool,
-    inlines: Callable[[FunctionType], bool],
-    body: Callable[[FunctionType, Kinds], Callee | None],
-) -> Build:
-    code, profile = state.code.code, state.code.profile
-    is_loop = state.root.point is EntryPoint.LOOP
-    own = frozenset() if is_loop else frozenset((id(namespaces[0]), name) for name in code.written_names)
-    names = code.loop_names(state.root.offset) if is_loop else ()
-    request = Request(
-        scope=Scope(code, *namespaces, names, held_fields(kinds)),
-        profile=profile,
-        root=state.root,
-        entry_kinds=kinds,
-        compile_unseen=compile_unseen,
-        max_blocks=config.region_blocks,
-        max_versions=config.block_versions,
-        volatile=volatile | own,
-        inlines=inlines,
-        max_inlined=config.inlined_instructions,
-        body=body,
-        classes=CLASSES,
-    )
-    return Builder(request, HANDLERS).build()
-
-
-def is_worthwhile(region: Region) -> bool:
-    """Whether the region can get anywhere: round a loop, or to a return."""
-    return any(_returns(region, b) or any(op.name == "poll" for op in b.ops) for b in region.blocks)
-
-
-def _returns(region: Region, block: Block) -> bool:
-    end = block.end
-    is_return = isinstance(end, Leave) and region.exits[end.exit].reason is ExitReason.RETURNED
-    return is_return or isinstance(end, Return)
 
 
 def _nothing(region: Region) -> Failure:

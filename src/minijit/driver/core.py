@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from minijit.backend.words import Call
 from minijit.cpython import frames, hooks, raw, sampler, signals
-from minijit.cpython.scout import DISABLE, Scout, is_worth
+from minijit.cpython.scout import DISABLE, Scout, is_importing, is_worth
 from minijit.driver.broken import Broken
 from minijit.driver.decisions import Decisions, ask_again
 from minijit.driver.hot import HotPlaces
@@ -268,10 +268,10 @@ class Driver:
         if operations is not None:
             return None if is_worth(operations, header) else DISABLE
         frame = frames.running(code)
-        if frame is None or not self.turn.take():
+        if (self.registry.in_service is None and is_importing()) or frame is None or not self.turn.take():
             return None
         try:
-            self._answer_or_abandon(partial(self.offer, frame, header))
+            self._answer_or_abandon(partial(self._try, frame, code, header))
         finally:
             self.turn.pass_on()
         return DISABLE if self._site(id(code), header) is None else None
@@ -279,6 +279,17 @@ class Driver:
     def let_through(self) -> object:
         """What lets signal handlers through that are held back, when the interpreter drops it."""
         return signals.let_through_with(self.registry.natives.stubs["release"])
+
+    def _try(self, frame: frames.Frame, code: CodeType, header: int | None) -> None:
+        """Takes on what could be worth compiling."""
+        from minijit.driver.building import gets_anywhere
+
+        try:
+            is_hopeless = not gets_anywhere(frame, code, header, self.config)
+        except Exception:  # noqa: BLE001 - where it is compiled, a bug of ours is told
+            is_hopeless = False
+        if not is_hopeless:
+            self.offer(frame, header)
 
     def offer(self, frame: frames.Frame, header: int | None) -> None:
         """Takes on the function of a frame that is at a hot place, a loop's header or the start, if it may be; the next
