@@ -25,7 +25,7 @@ LONG = 1.0
 TYPE_CHECKING = False  # `typing` takes longer to load than all of this
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import CodeType
 
     from minijit.cpython.sampler import Sampler
@@ -61,7 +61,7 @@ def begin(value: str, environment: Mapping[str, str]) -> None:
     # Modules are emptied in the end, and finalisers run after that.
     atexit.register(_end, tells, path)
     if at_once:
-        _enable()
+        _uncollected(_enable)
 
 
 # Machine code on disk
@@ -134,14 +134,47 @@ def _found(code: CodeType, header: int | None, operations: bytes | None) -> obje
         return scout.DISABLE
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)
-    driver = _enable()
-    answer = scout.DISABLE if driver is None else driver.found(code, header, None)
+    driver, answer = None, scout.DISABLE
+    if not _uncollected(_is_hopeless, code, header):
+        driver = _uncollected(_enable)
+        answer = scout.DISABLE if driver is None else driver.found(code, header, None)
     if not holds_back:
         return answer
     if driver is not None and driver.is_native:
         return driver.let_through()
     signals.let_through()
     return answer
+
+
+def _is_hopeless(code: CodeType, header: int | None) -> bool:
+    """Whether nothing would come of what is hot: most of that is found out without what takes long to load. Where
+    minijit cannot work, that is left to be found by enabling it."""
+    try:
+        from minijit.config import from_environment
+        from minijit.cpython import support
+
+        if isinstance(support.find(), support.Unsupported):
+            return False
+        from minijit.cpython import frames
+        from minijit.driver.building import gets_anywhere
+
+        frame = frames.running(code)
+        return frame is not None and not gets_anywhere(frame, code, header, from_environment())
+    except Exception:  # noqa: BLE001 - whatever it is: where it is enabled, it is said
+        return False
+
+
+def _uncollected[**P, T](work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """The result of some work, during which nothing is collected."""
+    import gc
+
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return work(*args, **named)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _is_main_interpreter() -> bool:
@@ -155,11 +188,7 @@ _FAULTS = {4, 5, 6, 7, 8, 11}
 
 
 def _enable() -> Driver | None:
-    """Enables minijit, which takes over from the scout; None if it cannot work. Nothing is collected meanwhile."""
-    import gc
-
-    collects = gc.isenabled()
-    gc.disable()
+    """Enables minijit, which takes over from the scout; None if it cannot work."""
     try:
         from minijit.driver import api
 
@@ -167,9 +196,6 @@ def _enable() -> Driver | None:
     except Exception as error:  # noqa: BLE001 - whatever is missing: it is said, and the program goes on
         _say(f"{type(error).__name__}: {error}")
         driver = None
-    finally:
-        if collects:
-            gc.enable()
     if driver is None:
         scout.recall()
     return driver

@@ -49,6 +49,7 @@ MANY = 100_000
 
 # What the compiler makes of an addition: RESUME, two loads, and the instruction that is looked for.
 _ARITHMETIC = (lambda left, right: left + right).__code__.co_code[6]
+_RESUME = (lambda: None).__code__.co_code[0]
 _COMPUTING = (
     _ARITHMETIC,
     (lambda left, right: left < right).__code__.co_code[6],
@@ -63,6 +64,7 @@ _BEHIND_YIELD_FROM = 2
 def uninterrupted(callback: Any) -> Any:
     """The function, in which the interpreter does not look at the eval breaker when it starts."""
     code = callback.__code__
+    assert code.co_code[0] == _RESUME, "a function with cells begins with something else"
     text = bytearray(code.co_code)
     text[1] = _BEHIND_YIELD_FROM
     callback.__code__ = code.replace(co_code=bytes(text))

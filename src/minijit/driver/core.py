@@ -281,7 +281,10 @@ class Driver:
         return signals.let_through_with(self.registry.natives.stubs["release"])
 
     def _try(self, frame: frames.Frame, code: CodeType, header: int | None) -> None:
-        """Takes on what could be worth compiling."""
+        """Takes on what could be worth compiling; the first without a question, as counting is slow until then."""
+        if self.registry.in_service is None:
+            self.offer(frame, header)
+            return
         from minijit.driver.building import gets_anywhere
 
         try:
