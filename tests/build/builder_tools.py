@@ -97,7 +97,7 @@ def build(
         classes=CLASSES,
     )
     made = Builder(request, HANDLERS).build()
-    assert check_region(made.region) == ()
+    assert check_region(made.region) == (), (print_region(made.region), check_region(made.region))
     return made
 
 
@@ -122,9 +122,9 @@ def _attribute(kind: ClassKind, name: str) -> Const | None:
 
 
 def _field(kind: ClassKind, name: str) -> Field | None:
-    """Attributes have places by the length of their names, where the class has nothing of the name."""
+    """Attributes have places by the first letters of their names, where the class has nothing of the name."""
     found = _attribute(kind, name)
-    return Field(name, 8 * len(name), is_value=True) if found is None else None
+    return Field(name, 8 * (ord(name[0]) - ord("a")), is_value=True) if found is None else None
 
 
 def _bases(kind: ClassKind) -> tuple[type, ...]:

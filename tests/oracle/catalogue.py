@@ -329,6 +329,20 @@ _ROWS = (
         "  %is_own = icmp ne i64 %count, 0\n",
     ),
     Mutant(
+        "changed-under-one-name",
+        "an instance that a region has made changes in the method that changes it, not where that was called",
+        "build.state",
+        "replace(c, locals=tuple(renewed(c.locals)), stack=",
+        "replace(c, locals=c.locals, stack=",
+    ),
+    Mutant(
+        "operands-reflected",
+        "the operator of a class gets its operands the other way round",
+        "build.operators",
+        "found = [(first, [left, right]), ",
+        "found = [(first, [right, left]), ",
+    ),
+    Mutant(
         "changes-not-looked-at",
         "a call entry does not look whether anything has changed",
         "backend.entry",

@@ -20,7 +20,7 @@ from strategies.expressions import EDGES, FLOATS, SORTS, Function, Scope
 from strategies.statements import Statements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from random import Random
 
     from hypothesis.strategies import SearchStrategy
@@ -33,6 +33,7 @@ class Class:
     name: str
     attributes: dict[str, str]
     methods: tuple[Function, ...]
+    is_added: bool = False
 
 
 @dataclass(slots=True)
@@ -56,7 +57,10 @@ class Writer(Statements):
         self.lines += [f"        self.{attribute} = {attribute}" for attribute in attributes]
         attributes = inherited | attributes
         methods = [self.method(attributes) for _ in range(self.random.randrange(0, 3))]
-        self.classes.append(Class(name, attributes, tuple(methods)))
+        is_added = self.chance(85)
+        if is_added:
+            self.addition(name, attributes)
+        self.classes.append(Class(name, attributes, tuple(methods), is_added))
         self.lines += ["", ""]
         for _ in range(2):
             instance = self.new("o")
@@ -77,6 +81,41 @@ class Writer(Statements):
         self.line(scope, f"return {self.shown(scope)}")
         self.flat = False
         return Function(name, parameters, self.result)
+
+    def addition(self, cls: str, attributes: dict[str, str]) -> None:
+        """The operator `+` of a class, which makes another instance of it."""
+        names = {f"{one}.{a}": sort for one in ("self", "other") for a, sort in attributes.items()}
+        self.pure, scope = True, Scope(names, depth=2)
+        parts = []
+        for attribute, sort in attributes.items():
+            part = self.of(sort, scope, 1) if sort == "bool" else f"self.{attribute} - {self.of(sort, scope, 1)}"
+            parts.append(f"({part}) % {2**61 - 1}" if sort == "int" else part)
+        self.lines.append("    def __add__(self, other):")
+        self.line(scope, f"return {cls}({', '.join(parts)})")
+
+    def more_ways(self) -> list[Callable[[Scope, int], None]]:
+        return [self.make] * 3 if self.classes else []
+
+    def make(self, scope: Scope, _nesting: int) -> None:
+        """An instance that nobody has seen yet: a new one, another name of one, or the sum of two."""
+        cls = self.pick(self.classes)
+        first = next(iter(cls.attributes))
+        known = [name.removesuffix(f".{first}") for name in scope.names if name.endswith(f".{first}")]
+        known = [name for name in known if all(f"{name}.{a}" in scope.names for a in cls.attributes)]
+        text = f"{cls.name}({', '.join(self.of(sort, scope, 1) for sort in cls.attributes.values())})"
+        if known and self.chance(15):
+            text = self.pick(known)
+        elif cls.is_added and self.chance(75):
+            text = f"{self.pick([*known, text])} + {self.pick([*known, text, text])}"
+        made = [name for name in known if name.startswith("o")]
+        target = self.pick(made) if made and self.chance(60) else self.new("o")
+        self.line(scope, f"{target} = {text}")
+        scope.names |= {f"{target}.{a}": sort for a, sort in cls.attributes.items()}
+        if cls.methods and self.chance(50):
+            method, name = self.pick(cls.methods), self.new("v")
+            given = [self.of(sort, scope, 1) for _, sort in method.parameters]
+            scope.names[name] = method.result
+            self.set(scope, name, method.result, f"{target}.{method.name}({', '.join(given)})")
 
     def given(self) -> dict[str, Class]:
         """Parameters that are instances."""
@@ -210,7 +249,7 @@ class Writer(Statements):
         for _ in range(self.random.randrange(0, 3)):
             self.lines += ["", ""]
             self.helper()
-        for _ in range(self.pick((0, 0, 0, 1, 2))):
+        for _ in range(self.pick((0, 0, 1, 1, 2))):
             self.lines += ["", ""]
             self.a_class()
         if self.chance(35):

@@ -7,8 +7,12 @@ of them. Loops end: counters are not assigned to, and ints that grow are cut bac
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from strategies.expressions import COMPARE, EDGES, SORTS, Expressions, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CUTS = (
     *((f"-{most}", most) for most in ("2**62", "2**63", "2**63", "(2**63 - 1)", "2**31", "2**53", "10**6")),
@@ -74,9 +78,13 @@ class Statements(Expressions):
             ways += [self.rebind] * 2
         if self.cells:
             ways += [self.captured] * 2
-        ways += [self.jump] * (2 if scope.loops else 0) + [self.leave]
+        ways += [self.jump] * (2 if scope.loops else 0) + [self.leave] + self.more_ways()
         way = self.pick(ways)
         way(scope, nesting)
+
+    def more_ways(self) -> list[Callable[[Scope, int], None]]:
+        """Other statements, if a module has what they are about."""
+        return []
 
     def target(self, scope: Scope, sort: str) -> str:
         known = [n for n, s in scope.names.items() if s == sort and n not in scope.fixed]

@@ -346,7 +346,7 @@ class Builder:
         *around, caller = self.state.callers
         given = self._given(value, caller.wanted)
         if given is None:
-            self.unsupported(f"what {self.code.code.co_qualname} returns")
+            self.unsupported("RETURN_VALUE")
             return
         statement = self.state.statement if around else None
         state = State(caller.scope, list(caller.locals), [*caller.stack, *given], tuple(around), statement)

@@ -30,7 +30,7 @@ from minijit.ir.region import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from minijit.build.request import Scope
 
@@ -129,17 +129,12 @@ class State:
         with a new `identity`. At the beginning of the statement it was as it was."""
         changed: dict[int, Slot] = {old.identity: new}
 
-        def renewed(slot: Slot) -> Slot:
-            if not isinstance(slot, Composite):
-                return slot
-            if slot.identity not in changed:
-                parts = tuple(map(renewed, slot.parts))
-                changed[slot.identity] = slot if parts == slot.parts else slot.with_parts(parts, identity())
-            return changed[slot.identity]
+        def renewed(slots: Iterable[Slot]) -> list[Slot]:
+            return [_renewed(slot, changed, identity) for slot in slots]
 
-        self.locals, self.stack = list(map(renewed, self.locals)), list(map(renewed, self.stack))
+        self.locals, self.stack = renewed(self.locals), renewed(self.stack)
         self.callers = tuple(
-            replace(c, locals=tuple(map(renewed, c.locals)), stack=tuple(map(renewed, c.stack))) for c in self.callers
+            replace(c, locals=tuple(renewed(c.locals)), stack=tuple(renewed(c.stack))) for c in self.callers
         )
 
     def push(self, slot: Slot) -> None:
@@ -153,6 +148,16 @@ class State:
         taken = self.stack[len(self.stack) - count :]
         del self.stack[len(self.stack) - count :]
         return taken
+
+
+def _renewed(slot: Slot, changed: dict[int, Slot], identity: Callable[[], int]) -> Slot:
+    """What a slot is after some virtual objects have become others; `changed` gets what has these as parts."""
+    if not isinstance(slot, Composite):
+        return slot
+    if slot.identity not in changed:
+        parts = tuple(_renewed(part, changed, identity) for part in slot.parts)
+        changed[slot.identity] = slot if parts == slot.parts else slot.with_parts(parts, identity())
+    return changed[slot.identity]
 
 
 ANY = Kind.ANY
