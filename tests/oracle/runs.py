@@ -38,7 +38,7 @@ SOON = {"CALL_THRESHOLD": 3, "LOOP_THRESHOLD": 10, "EXIT_THRESHOLD": 5, "MISS_TH
 MODES = ("", "exits:7", "kill:0.01", "", "osr,exits:3", "hot,bridges", "", "hot,osr,kill:0.01", "check", "exits:1")
 """The stress modes that a row of programs is run under in turn."""
 MIXED = "mixed"
-BUDGET = 600
+BUDGET = 800
 """The programs of a run of the tests; mutants must be found by so many."""
 LEFT_OVER = 200
 """How many blocks of memory a program may leave behind, twice: caches of the interpreter's grow now and then."""

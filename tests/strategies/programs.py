@@ -280,12 +280,18 @@ class Writer(Statements):
         yield "def main():"
         yield f"    global {', '.join(names)}"
         yield f"    for k in range({self.random.randrange(24, 60)}):"
+        held = [f"getattr({name}, {a!r}, 0)" for name, cls in self.instances.items() for a in cls.attributes]
+        if held:
+            # Somebody else has what attributes have, now and then.
+            yield f"        kept = {_tuple([*held, 0])} if k % 3 == 1 else ()"
         for f in self.functions:
             arguments = [self.argument(sort, index) for index, (_, sort) in enumerate(f.parameters)]
             yield "        try:"
             yield f"            log({f.name}({', '.join(arguments)}))"
             yield "        except Exception as error:"
             yield "            log(error)"
+        if held:
+            yield "        log(*kept)"
         for name in names:
             if self.chance(20):
                 yield f"        if {self.pick(('k == 7', 'k % 8 == 3', 'k > 19'))}:"
