@@ -107,16 +107,14 @@ def _keep_sampler(path: str) -> None:
 
 
 @scout.uninterrupted
-def _found(code: CodeType, header: int | None, operations: bytes | None) -> object:
-    """A place that is warm, or the first that is hot. No signal handler of the program's may run in here: what it
-    raises would go past the program's own handlers of exceptions, and it would see our frames."""
+def _found(code: CodeType, header: int | None) -> object:
+    """The first place that is hot. No signal handler of the program's may run in here: what it raises would go past
+    the program's own handlers of exceptions, and it would see our frames."""
     import _signal  # type: ignore[import-not-found]
 
     # Blocked signals go to other threads, if there are any, and their handlers are run here: so no longer than needed.
     blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - _FAULTS)
     try:
-        if operations is not None:
-            return None if scout.is_worth(operations, header) else scout.DISABLE
         if scout.is_importing():
             return None
         if header is None and not scout.has_numbers(code, 4):
@@ -137,7 +135,7 @@ def _found(code: CodeType, header: int | None, operations: bytes | None) -> obje
     driver, answer = None, scout.DISABLE
     if not _uncollected(_is_hopeless, code, header):
         driver = _uncollected(_enable)
-        answer = scout.DISABLE if driver is None else driver.found(code, header, None)
+        answer = scout.DISABLE if driver is None else driver.found(code, header)
     if not holds_back:
         return answer
     if driver is not None and driver.is_native:

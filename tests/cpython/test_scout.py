@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dis
 from typing import TYPE_CHECKING
 
 import pytest
 
-from minijit.cpython.scout import DISABLE, Scout, has_numbers, is_worth
+from minijit.cpython.scout import DISABLE, JUMP_BACKWARD, Scout, has_numbers
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -23,8 +24,7 @@ def answers(source: str, filename: str = "app.py") -> tuple[list[object], list[t
     code = code_of(source, filename)
     found: list[tuple[CodeType, int | None]] = []
 
-    def note(code: CodeType, header: int | None, operations: bytes | None) -> object:
-        assert operations is None
+    def note(code: CodeType, header: int | None) -> object:
         found.append((code, header))
         return "found"
 
@@ -57,19 +57,14 @@ def test_a_jump_forward_is_none_of_a_loop() -> None:
     assert Scout(3, lambda *_: None).on_jump(code, 8, len(code.co_code)) is DISABLE
 
 
-def test_what_is_warm_is_looked_at_more_closely() -> None:
-    """Once; then the rest of the way to the threshold is counted."""
+def test_what_is_warm_is_looked_at_once() -> None:
+    """Then the rest of the way to the threshold is counted."""
     code = code_of(LOOP.format(body="n = n + i"), "app.py")
-    asked: list[tuple[int, int | None, bytes | None]] = []
-
-    def note(_code: CodeType, header: int | None, operations: bytes | None) -> object:
-        asked.append((events, header, operations))
-
-    scout = Scout(16_000, note)
-    for events in range(1, 40_000):  # noqa: B007 - `note` reads it
-        assert scout.on_start(code, 0) is None
-    assert [(count, header) for count, header, _ in asked] == [(1000, None), (16_000, None), (31_000, None)]
-    assert [operations for _, _, operations in asked] == [code.co_code[::2], None, None]
+    asked: list[int] = []
+    scout = Scout(16_000, lambda _code, _header: asked.append(events))
+    for events in range(1, 40_000):  # noqa: B007 - the scout's function reads it
+        assert scout.on_jump(code, len(code.co_code) - 4, 8) is None
+    assert asked == [16_000, 31_000]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +78,29 @@ def test_what_is_warm_is_looked_at_more_closely() -> None:
 )
 def test_sparse_code_is_not_worth_it(body: str, is_worth_counting: bool) -> None:
     code = code_of(LOOP.format(body=body), "app.py")
-    assert is_worth(code.co_code[8:-4:2], 8) == is_worth_counting
+    scout = Scout(16_000, lambda *_: "found")
+    answers = [scout.on_jump(code, len(code.co_code) - 4, 8) for _ in range(16_000)]
+    assert answers[:999] == [None] * 999
+    assert answers[999] is (None if is_worth_counting else DISABLE)
+    assert answers[-1] == "found"
+
+
+def test_a_short_function_with_a_loop_is_worth_its_calls() -> None:
+    assert dis.opmap["JUMP_BACKWARD"] == JUMP_BACKWARD
+    code = code_of(LOOP.format(body="n = n + i"), "app.py")
+    scout = Scout(16_000, lambda *_: "found")
+    assert [scout.on_start(code, 0) for _ in range(16_000)][-1] == "found"
+
+
+def test_nothing_can_come_in_between() -> None:
+    """What only counts makes no call and has no loop."""
+    for function in (Scout.on_start, Scout.on_jump):
+        names = {instruction.opname for instruction in dis.get_instructions(function)}
+        assert not names & {"JUMP_BACKWARD", "FOR_ITER"}
+        assert [i.opname for i in dis.get_instructions(function)].count("CALL") == 1  # of `_reached`
+    reached = list(dis.get_instructions(Scout._reached))
+    warm = next(k for k, i in enumerate(reached) if i.opname == "RETURN_VALUE")
+    assert "CALL" not in {i.opname for i in reached[:warm]}
 
 
 def test_numbers_are_seen() -> None:

@@ -209,8 +209,8 @@ _ROWS = (
         "iterator-not-written-back",
         "a loop that is left on the stack has its iterator as it was entered",
         "backend.snapshots",
-        "return (Make.HOME, self.placement.slot(home), self.positions[start], self.positions[length])",
-        "return (Make.ENTRY, self.placement.slot(home))",
+        "return (Make.HOME, self.placement.slot(slot.home), start, length)",
+        "return (Make.ENTRY, self.placement.slot(slot.home))",
     ),
     Mutant(
         "name-not-written-back",

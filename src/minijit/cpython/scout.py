@@ -5,7 +5,7 @@ header, that was come to `threshold` times and may compute something; and DISABL
 so that they cost nothing from then on. A place is worth counting if its code (for a loop: its body) has an arithmetic
 instruction, and belongs to no generator or coroutine, nor to a module that is frozen into the interpreter: these find
 and load other modules, and are half of what runs when a program starts. A place that is warm, at a 16th of the
-threshold, is looked at more closely: what computes little among much else (`is_worth`) is not counted any longer.
+threshold, is looked at more closely: what computes little among much else is not counted any longer.
 
 This module imports next to nothing: it is all that a program without numeric hot places ever pays for. The two
 callbacks are Python code, which the interpreter calls in the midst of the program, and must not be noticed by it. As
@@ -17,6 +17,7 @@ argument that it has behind a `yield from`, where the interpreter does not look 
 from __future__ import annotations
 
 import sys
+from _operator import methodcaller  # `operator` would have to be loaded
 
 from minijit.ir.codeflags import SUSPENDING
 
@@ -40,22 +41,36 @@ THRESHOLD = 50_000
 more than what such a place has taken, and will take."""
 WARM, LOW = 16, 1000
 """A place is warm at one part in so many of the threshold; where that is low, at the threshold."""
-SPARSE_START, SPARSE_LOOP, SPARSE_LARGE, LARGE = 12, 16, 10, 64
+SPARSE, SPARSE_LOOP, SPARSE_LARGE, LARGE = 12, 16, 10, 64
 """What has one instruction that computes among more than so many gains nothing: text is put together there, things are
 moved about. Small loops may have more, as they fetch what they compute with, and put it back; and what is large, with
 so many instructions or more, must have fewer."""
+JUMP_BACKWARD = 140
 MANY = 100_000
 """Places that are counted at once; programs that make code all the time must not fill the memory."""
 
 # What the compiler makes of an addition: RESUME, two loads, and the instruction that is looked for.
 _ARITHMETIC = (lambda left, right: left + right).__code__.co_code[6]
 _RESUME = (lambda: None).__code__.co_code[0]
-_COMPUTING = (
-    _ARITHMETIC,
-    (lambda left, right: left < right).__code__.co_code[6],
-    (lambda operand: -operand).__code__.co_code[4],
-    (lambda operand: ~operand).__code__.co_code[4],
-)
+
+
+def _results(function: Callable[[bytes], int]) -> dict[bytes, int]:
+    """What a C function gives, under its argument: to look something up is no call, behind which a signal handler might
+    run."""
+    made: dict[bytes, int] = type("_Results", (dict,), {"__missing__": function})()
+    return made
+
+
+def _counted(operation: int) -> dict[bytes, int]:
+    return _results(methodcaller("count", operation))
+
+
+_SUMS = _counted(_ARITHMETIC)
+_COMPARISONS = _counted((lambda left, right: left < right).__code__.co_code[6])
+_NEGATIONS = _counted((lambda operand: -operand).__code__.co_code[4])
+_INVERSIONS = _counted((lambda operand: ~operand).__code__.co_code[4])
+_ZEROS = _counted(0)
+_LENGTHS = _results(len)
 _NUMERIC = {f"BINARY_OP_{name}_{kind}" for name in ("ADD", "SUBTRACT", "MULTIPLY") for kind in ("INT", "FLOAT")}
 _FROZEN = "<frozen"
 _BEHIND_YIELD_FROM = 2
@@ -74,14 +89,13 @@ def uninterrupted(callback: Any) -> Any:
 class Scout:
     """Counts places by name and line: the code objects themselves are not kept alive.
 
-    `found(code, header, operations)`, with None for a start, gives the answer to the event when a place has become
-    warm, with the place's instructions, and when it is hot, with None; after that it is counted anew. `weight` is how
-    many events each one stands for that comes here (see `sampler`).
+    `found(code, header)`, with None for a start, gives the answer to the event when a place is hot; after that it is
+    counted anew. `weight` is how many events each one stands for that comes here (see `sampler`).
     """
 
     __slots__ = ("counts", "found", "rest", "threshold", "warm", "weight", "worth")
 
-    def __init__(self, threshold: int, found: Callable[[CodeType, int | None, bytes | None], object]) -> None:
+    def __init__(self, threshold: int, found: Callable[[CodeType, int | None], object]) -> None:
         self.threshold = threshold
         self.warm = threshold // WARM if threshold >= LOW else threshold
         self.rest = threshold - self.warm
@@ -128,20 +142,17 @@ class Scout:
     def _reached(self, place: tuple[object, ...], code: CodeType, header: int | None, operations: bytes) -> object:
         # What is warm has the rest of the way to go until it is so again.
         self.counts[place] = self.warm - self.rest if self.rest else 0
+        if self.rest and place not in self.worth:
+            computing = _SUMS[operations] + _COMPARISONS[operations] + _NEGATIONS[operations] + _INVERSIONS[operations]
+            # What the interpreter keeps between instructions is zeros here.
+            size = _LENGTHS[operations] - _ZEROS[operations]
+            has_loop = header is not None or JUMP_BACKWARD in operations
+            limit = SPARSE_LARGE if size >= LARGE else SPARSE_LOOP if has_loop else SPARSE
+            self.worth[place] = True
+            return None if computing * limit >= size else DISABLE
         if len(self.counts) > MANY:
             self.counts, self.worth = {}, {}
-        is_hot = not self.rest or place in self.worth
-        self.worth[place] = True
-        return self.found(code, header, None if is_hot else operations)
-
-
-def is_worth(operations: bytes, header: int | None) -> bool:
-    """Whether a place with these instructions computes enough among all else that it does."""
-    computing = sum(map(operations.count, _COMPUTING))
-    # What the interpreter keeps between instructions is zeros here.
-    size = len(operations) - operations.count(0)
-    small = SPARSE_START if header is None else SPARSE_LOOP
-    return computing * (small if size < LARGE else SPARSE_LARGE) >= size
+        return self.found(code, header)
 
 
 def has_numbers(code: CodeType, depth: int) -> bool:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from minijit.backend.words import Call
 from minijit.cpython import frames, hooks, raw, sampler, signals
-from minijit.cpython.scout import DISABLE, Scout, is_importing, is_worth
+from minijit.cpython.scout import DISABLE, Scout, is_importing
 from minijit.driver.broken import Broken
 from minijit.driver.decisions import Decisions, ask_again
 from minijit.driver.hot import HotPlaces
@@ -262,11 +262,9 @@ class Driver:
         checks = Checks(self.registry, self._decisions, self.turn, self._do)
         return checks.begin, checks.again, checks.verdict
 
-    def found(self, code: CodeType, header: int | None, operations: bytes | None) -> object:
-        """The scout has found a place that is warm, or hot; the answer to its event: nothing of it is heard again if
-        nothing is to be made of it."""
-        if operations is not None:
-            return None if is_worth(operations, header) else DISABLE
+    def found(self, code: CodeType, header: int | None) -> object:
+        """The scout has found a place that is hot; the answer to its event: nothing of it is heard again if nothing is
+        to be made of it."""
         frame = frames.running(code)
         if (self.registry.in_service is None and is_importing()) or frame is None or not self.turn.take():
             return None
