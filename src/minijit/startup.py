@@ -10,6 +10,7 @@ Nothing is imported here that is not needed: this is part of every start of the 
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import atexit
 import os
 import sys
@@ -110,10 +111,9 @@ def _keep_sampler(path: str) -> None:
 def _found(code: CodeType, header: int | None) -> object:
     """The first place that is hot. No signal handler of the program's may run in here: what it raises would go past
     the program's own handlers of exceptions, and it would see our frames."""
-    import _signal  # type: ignore[import-not-found]
-
-    # Blocked signals go to other threads, if there are any, and their handlers are run here: so no longer than needed.
-    blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - _FAULTS)
+    # The first thing that is done, so that next to nothing can come before it. Blocked signals go to other threads, if
+    # there are any, and their handlers are run here: so they are no longer blocked than needed.
+    blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS)
     try:
         if scout.is_importing():
             return None
@@ -181,8 +181,8 @@ def _is_main_interpreter() -> bool:
     return bool(interpreters.get_current() == interpreters.get_main())
 
 
-_FAULTS = {4, 5, 6, 7, 8, 11}
-"""SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: nobody could catch them while they are blocked."""
+_SIGNALS = _signal.valid_signals() - {4, 5, 6, 7, 8, 11}
+"""All but SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: nobody could catch these while they are blocked."""
 
 
 def _enable() -> Driver | None:
