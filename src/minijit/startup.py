@@ -28,6 +28,7 @@ TYPE_CHECKING = False  # `typing` takes longer to load than all of this
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import CodeType
+    from typing import Any
 
     from minijit.cpython.sampler import Sampler
     from minijit.driver.core import Driver
@@ -162,14 +163,14 @@ def _is_hopeless(code: CodeType, header: int | None) -> bool:
         return False
 
 
-def _uncollected[**P, T](work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+def _uncollected(work: Callable[..., Any], *args: object) -> Any:
     """The result of some work, during which nothing is collected."""
     import gc
 
     collects = gc.isenabled()
     gc.disable()
     try:
-        return work(*args, **named)
+        return work(*args)
     finally:
         if collects:
             gc.enable()

@@ -67,8 +67,6 @@ def _counted(operation: int) -> dict[bytes, int]:
 
 _SUMS = _counted(_ARITHMETIC)
 _COMPARISONS = _counted((lambda left, right: left < right).__code__.co_code[6])
-_NEGATIONS = _counted((lambda operand: -operand).__code__.co_code[4])
-_INVERSIONS = _counted((lambda operand: ~operand).__code__.co_code[4])
 _ZEROS = _counted(0)
 _LENGTHS = _results(len)
 _NUMERIC = {f"BINARY_OP_{name}_{kind}" for name in ("ADD", "SUBTRACT", "MULTIPLY") for kind in ("INT", "FLOAT")}
@@ -143,7 +141,7 @@ class Scout:
         # What is warm has the rest of the way to go until it is so again.
         self.counts[place] = self.warm - self.rest if self.rest else 0
         if self.rest and place not in self.worth:
-            computing = _SUMS[operations] + _COMPARISONS[operations] + _NEGATIONS[operations] + _INVERSIONS[operations]
+            computing = _SUMS[operations] + _COMPARISONS[operations]
             # What the interpreter keeps between instructions is zeros here.
             size = _LENGTHS[operations] - _ZEROS[operations]
             has_loop = header is not None or JUMP_BACKWARD in operations
