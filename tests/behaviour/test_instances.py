@@ -224,6 +224,63 @@ def test_calls(body: str, cls: str) -> None:
     found.times(4, "f(v, v)")
 
 
+ODDITIES = """
+class Any:
+    def __eq__(self, other): return True
+    def __ne__(self, other): return True
+    def __gt__(self, other): return 'any'
+    def __lt__(self, other): return 'any'
+    def __getattr__(self, name): raise AttributeError(name)
+ANY = Any()
+class Plain:
+    def __init__(self, x): self.x = x
+class Own(Plain):
+    def __eq__(self, other): return False
+    def __lt__(self, other): return 'own'
+    def __gt__(self, other): return 'own'
+class Number(int):
+    __slots__ = ()
+    def __radd__(self, other): return 'number'
+    def __eq__(self, other): return 'number'
+    def __gt__(self, other): return 'number'
+class Counts:
+    def __init__(self, x):
+        object.__setattr__(self, 'x', x)
+    def __setattr__(self, name, value):
+        object.__setattr__(self, 'x', self.x + 1)
+    @property
+    def y(self): return self.x
+    @y.setter
+    def y(self, value): value + 1
+def f(p, u, n):
+    {}
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return Plain(p.x) == u, u == Plain(p.x), Plain(1) != u",
+        "return Own(p.x) < u, u < Own(p.x), u == Own(1), Own(1) > u",
+        "return Plain(p.x) == ANY, ANY == Plain(p.x), p == ANY, ANY == p, p != ANY",
+        "return p == None, None == p, p == 'a', 'a' == p, p == (1, p.x), (1,) != p, range(3) == p, 1.5 == p",
+        "return 1.5 + n, 1 + n, 1.5 == n, 2 == n, 1.5 < n, n > 1, n == 1",
+        "u = Counts(1); u.y = 3; return u.x",
+    ],
+)
+def test_who_is_asked(body: str) -> None:
+    """Operands of classes that nobody knows, or that are derived from numbers; stores that a class has its own way of."""
+    found = Sides(ODDITIES.format(body))
+    found.do("p, u, n = Plain(1.5), Any(), Number(2)")
+    found.times(30, "f(p, u, n)")
+
+
+def test_a_class_with_its_own_way_of_writing_is_asked_before_a_property() -> None:
+    found = Sides(ODDITIES.format("p.y = n\n    return p.x"))
+    found.do("p = Counts(1)")
+    found.times(30, "f(p, 0, 2.5)")
+
+
 def test_the_order_of_attributes() -> None:
     found = Sides(
         "class Any: pass\ndef f(n):\n    o = Any()\n    if n % 2:\n        o.x = n\n        o.y = 2\n    else:\n"

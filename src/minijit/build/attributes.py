@@ -114,16 +114,21 @@ def _store_attr(b: Builder, i: Instruction) -> None:
     decides."""
     owner, value, name = b.state.pop(), b.state.pop(), b.code.name(i)
     kind = b.class_of(owner)
-    setter = None if kind is None else b.request.classes.attribute(kind, name)
-    if setter is not None and type(setter.value) is property and type(setter.value.fset) is FunctionType:
-        call_function(b, setter.value.fset, [owner, value], (), i, Wanted.NOTHING)
+    # A `__setattr__` of the class's own goes before all else.
+    if kind is None or not b.request.classes.is_written(kind):
+        b.unsupported(f"{i.name} {name}")
         return
-    if kind is not None and isinstance(owner, VirtualInstance):
+    found = b.request.classes.attribute(kind, name)
+    there = None if found is None else found.value
+    if type(there) is property and type(there.fset) is FunctionType:
+        call_function(b, there.fset, [owner, value], (), i, Wanted.NOTHING)
+        return
+    if isinstance(owner, VirtualInstance):
         if not store(b, owner, kind, name, value):
             b.unsupported(f"{i.name} {name}")
         return
     index = b.request.scope.field(owner.slot, name) if isinstance(owner, Entry) else None
-    if kind is None or index is None or not b.request.classes.is_written(kind):
+    if index is None:
         b.unsupported(f"{i.name} {name}")
         return
     if isinstance(b.state.own(index), Entry | Hole):

@@ -41,10 +41,9 @@ def construct(b: Builder, cls: type, arguments: list[Slot], keywords: tuple[str,
 
 
 def store(b: Builder, owner: VirtualInstance, kind: ClassKind, name: str, value: Slot) -> bool:
-    """Gives a virtual instance an attribute; whether that is to be compiled."""
+    """Gives a virtual instance, whose class writes attributes as `object` does, one of them; whether that is compiled."""
     field = b.request.classes.field(kind, name)
-    is_too_deep = depth(value) >= MAX_DEPTH
-    if field is None or not b.request.classes.is_written(kind) or is_too_deep or isinstance(value, RangeIterator):
+    if field is None or depth(value) >= MAX_DEPTH or isinstance(value, RangeIterator):
         return False
     if owner.identity in set(identities([value])):
         return False

@@ -17,7 +17,7 @@ from minijit.build.instances import is_same
 from minijit.build.sequences import tuple_items
 from minijit.build.state import Wanted
 from minijit.ir.ops import PYTHON_TYPES
-from minijit.ir.region import Const, Slot
+from minijit.ir.region import Const, Slot, Value, VirtualRange, VirtualTuple
 
 if TYPE_CHECKING:
     from minijit.build.builder import Builder
@@ -76,7 +76,7 @@ def binary(b: Builder, left: Slot, right: Slot, i: Instruction) -> None:
     own = _method(b, kind, f"__i{name}__") if is_in_place else None
     candidates = [(own, [left, right])] if own is not None else []
     candidates += _in_order(b, f"__{name}__", f"__r{name}__", left, right)
-    if not candidates or not _are_known(b, left, right):
+    if not candidates or not _are_numbers(b, left, right):
         b.unsupported(f"{i.name} {sign}")
         return
     _call(b, *candidates[0], i, Wanted.OPERAND)
@@ -96,16 +96,37 @@ def _in_order(b: Builder, name: str, reflected: str, left: Slot, right: Slot) ->
     return [(method, arguments) for method, arguments in found if method is not None]
 
 
-def _are_known(b: Builder, *slots: Slot) -> bool:
-    """Whether each is an instance or a number: these answer NotImplemented to any instance."""
-    return all(b.class_of(slot) is not None or numbers.scalar(slot) is not None for slot in slots)
+_BUILTIN = (int, float, bool, type(None), str, bytes, tuple, range)
+"""Values of these types answer NotImplemented to instances of all classes that are derived from none of them."""
+
+
+def _is_own(b: Builder, slot: Slot) -> bool:
+    """Whether it is an instance of a class that is derived from none of these."""
+    kind = b.class_of(slot)
+    bases = () if kind is None else b.request.classes.bases(kind)
+    return bool(bases) and not any(base is each for base in bases for each in _BUILTIN)
+
+
+def _are_numbers(b: Builder, *slots: Slot) -> bool:
+    """Whether each is an instance or a number, of which nobody else has to be asked for the result."""
+    return all(_is_own(b, slot) or numbers.scalar(slot) is not None for slot in slots)
+
+
+def _are_values(b: Builder, *slots: Slot) -> bool:
+    """The same of comparisons, which have fewer ways to come out than arithmetic."""
+    return all(
+        _is_own(b, slot)
+        or isinstance(slot, Value | VirtualTuple | VirtualRange)
+        or (isinstance(slot, Const) and type(slot.value) in _BUILTIN)
+        for slot in slots
+    )
 
 
 def _is_derived(b: Builder, cls: ClassKind | None, base: ClassKind | None) -> bool:
     """Whether a class is another one's, and derived from it."""
     if cls is None or base is None or cls.address == base.address:
         return False
-    return base.cls() in b.request.classes.bases(cls)
+    return base.address in map(id, b.request.classes.bases(cls))
 
 
 def _method(b: Builder, kind: ClassKind | None, name: str) -> Const | None:
@@ -125,6 +146,9 @@ def _call(
 def compare(b: Builder, left: Slot, right: Slot, i: Instruction) -> None:
     """`left < right` and the like."""
     name = _COMPARISONS[numbers.COMPARISONS[i.arg >> 4]]
+    if not _are_values(b, left, right):
+        b.unsupported(i.name)
+        return
     one, other = b.class_of(left), b.class_of(right)
     tried = [(one, name, [left, right]), (other, _SWAPPED[name], [right, left])]
     if _is_derived(b, other, one):
@@ -222,7 +246,7 @@ def isinstance_of(b: Builder, slot: Slot, wanted: Slot) -> Slot | None:
         bases = PYTHON_TYPES[number.kind].__mro__
     elif isinstance(slot, Const) and slot.value is None:
         bases = type(None).__mro__
-    return Const(any(each in bases for each in asked)) if bases else None
+    return Const(any(each is base for each in asked for base in bases)) if bases else None
 
 
 def class_of(b: Builder, slot: Slot) -> Const | None:
