@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 from minijit.events import ExitReason
-from minijit.ir.eval import RangeState
+from minijit.ir.eval import InstanceState, RangeState
 from minijit.ir.kinds import INPUT_FIELDS, INPUT_RANGES, INT_MAX, INT_MIN, EntryKind, Kind
 from minijit.ir.ops import TABLE, UNBOUND, Effect
 from minijit.ir.region import (
@@ -563,4 +563,9 @@ def canonical(value: object) -> object:
             return ("range", value.start, value.stop, value.step)
         case RangeState(start, step, length, home):
             return ("iterator", start, step, length, home)
+        case InstanceState(cls, names, attributes):
+            return ("instance", getattr(cls, "__name__", cls), names, *map(canonical, attributes))
+    if type(value).__module__ == "builtins" and hasattr(value, "__dict__"):
+        # Of a class that a test has executed.
+        return ("instance", type(value).__name__, tuple(vars(value)), *map(canonical, vars(value).values()))
     return ("object", "unbound" if value is UNBOUND else repr(value))

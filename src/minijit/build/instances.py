@@ -41,7 +41,7 @@ def construct(b: Builder, cls: type, arguments: list[Slot], keywords: tuple[str,
 
 
 def store(b: Builder, owner: VirtualInstance, kind: ClassKind, name: str, value: Slot) -> bool:
-    """Gives a virtual instance, whose class writes attributes as `object` does, one of them; whether that is compiled."""
+    """Gives an attribute to a virtual instance whose class writes them as `object` does; whether that is compiled."""
     field = b.request.classes.field(kind, name)
     if field is None or depth(value) >= MAX_DEPTH or isinstance(value, RangeIterator):
         return False
