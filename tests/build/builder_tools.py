@@ -132,11 +132,11 @@ def _bases(kind: ClassKind) -> tuple[type, ...]:
     return () if cls is None else cls.__mro__
 
 
-def _made(cls: type) -> ClassKind | None:
+def _seen(cls: type) -> ClassKind | None:
     return ClassKind(id(cls), 1, -1, (), cls.__name__, weakref.ref(cls))
 
 
-CLASSES = Classes(_attribute, _field, lambda _: True, _bases, lambda kind: frozenset({"x", "y"}), _made, _made)
+CLASSES = Classes(_attribute, _field, lambda _: True, _bases, lambda kind: frozenset({"x", "y"}), _seen, lambda _: True)
 
 
 def _offsets(code: Code, lines: Iterable[int] | None) -> set[int]:

@@ -222,7 +222,7 @@ _SNAPSHOT = Builder._snapshot
 MUTANTS = {
     "subtraction adds": (numbers._INT_OPS, "-", numbers._INT_OPS["+"]),
     "float floor division divides": (numbers._FLOAT_OPS, "//", numbers._FLOAT_OPS["/"]),
-    "comparison turned round": (numbers._SWAPPED, "<", "<="),
+    "comparison turned round": (numbers.SWAPPED, "<", "<="),
     "jumps turned round": (bytecodes.HANDLERS, "POP_JUMP_IF_TRUE", _jump_wrong),
     "COPY takes the top": (bytecodes.HANDLERS, "COPY", lambda b, _i: b.state.push(b.state.stack[-1])),
     "SWAP does nothing": (bytecodes.HANDLERS, "SWAP", bytecodes.HANDLERS["NOP"]),

@@ -136,8 +136,8 @@ _ROWS = (
         "comparison-swapped",
         "a float compared to an int is compared the wrong way round",
         "build.numbers",
-        '_SWAPPED = {"<": ">",',
-        '_SWAPPED = {"<": ">=",',
+        'SWAPPED = {"<": ">",',
+        'SWAPPED = {"<": ">=",',
     ),
     Mutant(
         "last-of-equals",

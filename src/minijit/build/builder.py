@@ -94,7 +94,7 @@ class Builder:
             tuple(relies.inlined.values()),
             tuple(relies.given.values()),
             tuple(relies.callees.values()),
-            tuple({id(kind): kind for kind in (*relies.made.values(), *relies.seen.values())}.values()),
+            tuple(relies.classes.values()),
             self._depth,
             frozenset(self._visited),
         )
@@ -325,7 +325,7 @@ class Builder:
                 kind = self._slot_kinds[number]
                 return kind if isinstance(kind, ClassKind) else None
             case VirtualInstance(cls):
-                return self.relies.made[id(cls.value)]
+                return self.relies.classes[id(cls.value)]
             case _:
                 return None
 

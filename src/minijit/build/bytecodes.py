@@ -125,7 +125,7 @@ def _asks(b: Builder, slot: Slot, i: Instruction) -> bool:
     """Whether it takes a call to find out if an instance is true; then the instruction is done again, with a bool."""
     if not (operators.is_instance(b, slot) and operators.has_truth(b, slot)):
         return False
-    operators.call_special(b, slot, "__bool__", [], i, Wanted.TRUTH, i.offset)
+    operators.call_special(b, slot, "__bool__", [], i, wanted=Wanted.TRUTH, next=i.offset)
     return True
 
 
@@ -242,7 +242,7 @@ def _call(b: Builder, i: Instruction) -> None:
         call_function(b, method.value, [receiver, *arguments], keywords, i)
         return
     if method is Hole.NULL and operators.is_instance(b, receiver):
-        operators.call_instance(b, receiver, arguments, keywords, i)
+        operators.call_special(b, receiver, "__call__", arguments, i, keywords)
         return
     if method is Hole.NULL and isinstance(receiver, Entry):
         call_given(b, receiver.slot, arguments, keywords, i)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def construct(b: Builder, cls: type, arguments: list[Slot], keywords: tuple[str, ...], i: Instruction) -> None:
     """The call of a class: the instance, once its `__init__` has returned."""
-    kind = b.relies.on_made(cls)
+    kind = b.relies.on_class(cls, is_called=True)
     init = None if kind is None else b.request.classes.attribute(kind, "__init__")
     if init is None or b.is_full:
         b.unsupported(f"{i.name} {cls.__qualname__}")

@@ -82,8 +82,9 @@ _FLOAT_OPS = {
     "**": ("float_pow", ExitReason.DOMAIN),
 }
 _BOOL_OPS = {"&": "bool_and", "|": "bool_or", "^": "bool_xor"}
-_COMPARE_NAMES = {"<": "lt", "<=": "le", "==": "eq", "!=": "ne", ">": "gt", ">=": "ge"}
-_SWAPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+COMPARE_NAMES = {"<": "lt", "<=": "le", "==": "eq", "!=": "ne", ">": "gt", ">=": "ge"}
+SWAPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+"""What a comparison is with its operands the other way round."""
 
 Scalar = Value | Const
 
@@ -192,7 +193,7 @@ def compare(b: Builder, sign: str, left_slot: Slot, right_slot: Slot) -> Slot | 
     folded = fold(_PYTHON[sign], left, right)
     if folded is not None:
         return folded
-    name = _COMPARE_NAMES[sign]
+    name = COMPARE_NAMES[sign]
     left, right = _as_float(left, right), _as_float(right, left)
     floats = (left.kind is Kind.FLOAT, right.kind is Kind.FLOAT)
     match floats:
@@ -203,7 +204,7 @@ def compare(b: Builder, sign: str, left_slot: Slot, right_slot: Slot) -> Slot | 
         case (False, True):
             return b.op(f"int_float_{name}", to_int(b, left), right)
         case _:
-            return b.op(f"int_float_{_COMPARE_NAMES[_SWAPPED[sign]]}", to_int(b, right), left)
+            return b.op(f"int_float_{COMPARE_NAMES[SWAPPED[sign]]}", to_int(b, right), left)
 
 
 def _as_float(operand: Scalar, other: Scalar) -> Scalar:
@@ -230,7 +231,7 @@ def _compare_large(b: Builder, sign: str, left: Slot, right: Slot) -> Slot | Non
     """
     large = _large(right)
     if large is None:
-        return None if _large(left) is None else _compare_large(b, _SWAPPED[sign], right, left)
+        return None if _large(left) is None else _compare_large(b, SWAPPED[sign], right, left)
     if isinstance(left, Const) and type(left.value) in (bool, int, float):
         return Const(_PYTHON[sign](left.value, large))
     number = scalar(left)

@@ -39,8 +39,6 @@ _NAMES = {
     "/": "truediv",
     "^": "xor",
 }
-_COMPARISONS = {"<": "lt", "<=": "le", "==": "eq", "!=": "ne", ">": "gt", ">=": "ge"}
-_SWAPPED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
 _UNARY = {"-": "__neg__", "+": "__pos__", "~": "__invert__"}
 
 
@@ -51,12 +49,10 @@ def special_names(instruction: str) -> tuple[str, ...]:
 
 _CALLED = {
     "BINARY_OP": tuple(f"__{prefix}{name}__" for name in _NAMES.values() for prefix in ("", "r", "i")),
-    "COMPARE_OP": tuple(f"__{name}__" for name in _COMPARISONS.values()),
+    "COMPARE_OP": tuple(f"__{name}__" for name in numbers.COMPARE_NAMES.values()),
     "UNARY_NEGATIVE": ("__neg__",),
     "UNARY_INVERT": ("__invert__",),
     "CALL_INTRINSIC_1": ("__pos__",),
-    "BINARY_SUBSCR": ("__getitem__",),
-    "STORE_SUBSCR": ("__setitem__",),
     "CALL": ("__call__", "__abs__"),
     "UNARY_NOT": ("__bool__",),
     "POP_JUMP_IF_TRUE": ("__bool__",),
@@ -133,24 +129,23 @@ def _method(b: Builder, kind: ClassKind | None, name: str) -> Const | None:
     return None if kind is None else b.request.classes.attribute(kind, name)
 
 
-def _call(
-    b: Builder, method: Const, arguments: list[Slot], i: Instruction, wanted: Wanted, next: int | None = None
-) -> None:
+def _call(b: Builder, method: Const, arguments: list[Slot], i: Instruction, wanted: Wanted) -> None:
     """Calls what a class has under a special name."""
     if type(method.value) is not FunctionType:
         b.unsupported(i.name)
         return
-    call_function(b, method.value, arguments, (), i, wanted, next)
+    call_function(b, method.value, arguments, (), i, wanted)
 
 
 def compare(b: Builder, left: Slot, right: Slot, i: Instruction) -> None:
     """`left < right` and the like."""
-    name = _COMPARISONS[numbers.COMPARISONS[i.arg >> 4]]
+    sign = numbers.COMPARISONS[i.arg >> 4]
+    name, swapped = numbers.COMPARE_NAMES[sign], numbers.COMPARE_NAMES[numbers.SWAPPED[sign]]
     if not _are_values(b, left, right):
         b.unsupported(i.name)
         return
     one, other = b.class_of(left), b.class_of(right)
-    tried = [(one, name, [left, right]), (other, _SWAPPED[name], [right, left])]
+    tried = [(one, name, [left, right]), (other, swapped, [right, left])]
     if _is_derived(b, other, one):
         tried.reverse()
     for kind, each, arguments in tried:
@@ -185,24 +180,16 @@ def call_special(
     name: str,
     arguments: list[Slot],
     i: Instruction,
+    keywords: tuple[str, ...] = (),
     wanted: Wanted = Wanted.RESULT,
     next: int | None = None,
 ) -> None:
     """Calls the method that an instance's class has under a special name, or leaves if there is none."""
     method = _method(b, b.class_of(receiver), name)
-    if method is None:
+    if method is None or type(method.value) is not FunctionType:
         b.unsupported(f"{i.name} {name}")
         return
-    _call(b, method, [receiver, *arguments], i, wanted, next)
-
-
-def call_instance(b: Builder, receiver: Slot, arguments: list[Slot], keywords: tuple[str, ...], i: Instruction) -> None:
-    """Calls an instance."""
-    method = _method(b, b.class_of(receiver), "__call__")
-    if method is None or type(method.value) is not FunctionType:
-        b.unsupported(i.name)
-        return
-    call_function(b, method.value, [receiver, *arguments], keywords, i)
+    call_function(b, method.value, [receiver, *arguments], keywords, i, wanted, next)
 
 
 def call_builtin(

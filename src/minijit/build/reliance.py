@@ -30,14 +30,13 @@ class Reliance:
     """Of one region with these entry kinds. The notes are kept under what they are about."""
 
     entry_kinds: Kinds
-    classes: Classes
+    known: Classes
     assumptions: dict[tuple[int, str], Assumption] = field(default_factory=dict)
     modules: dict[int, ModuleType] = field(default_factory=dict)
     inlined: dict[int, Inlined] = field(default_factory=dict)
     given: dict[int, Given] = field(default_factory=dict)
     callees: dict[int, Callee] = field(default_factory=dict)
-    made: dict[int, ClassKind] = field(default_factory=dict)
-    seen: dict[int, ClassKind] = field(default_factory=dict)
+    classes: dict[int, ClassKind] = field(default_factory=dict)
     _codes: dict[int, Code] = field(default_factory=dict)
 
     def on_name(self, namespace: dict[str, object], name: str) -> Const | None:
@@ -72,24 +71,13 @@ class Reliance:
         """The region calls this machine code."""
         self.callees[callee.cell] = callee
 
-    def on_made(self, cls: type) -> ClassKind | None:
-        """The kind of what a call of a class makes; the region assumes that the class stays as it is. None if that is
-        not to be known."""
-        if id(cls) not in self.made:
-            kind = self.classes.made(cls)
-            if kind is None:
-                return None
-            self.made[id(cls)] = kind
-        return self.made[id(cls)]
-
-    def on_class(self, cls: type) -> ClassKind | None:
-        """The kind of instances of a class, whose own attributes are looked at; likewise."""
-        if id(cls) not in self.seen:
-            kind = self.classes.seen(cls)
-            if kind is None:
-                return None
-            self.seen[id(cls)] = kind
-        return self.seen[id(cls)]
+    def on_class(self, cls: type, *, is_called: bool = False) -> ClassKind | None:
+        """The kind of instances of a class, without attributes; the region assumes that the class stays as it is. None
+        if nothing is to be known of it, or, where it is called, of what its calls make."""
+        kind = self.classes.get(id(cls)) or self.known.seen(cls)
+        if kind is None or (is_called and not self.known.is_made(kind)):
+            return None
+        return self.classes.setdefault(id(cls), kind)
 
     def as_it_is(self, function: FunctionType) -> Inlined:
         """A function as the region knows it; it does not rely on it yet."""

@@ -87,9 +87,8 @@ class Classes:
     `attribute` gives what a class has under a name. `field` says where its instances have an attribute, and
     `is_written` whether stores to these are just that; `bases` are the class and all that it is derived from; `quiet`
     are the names of all attributes that an instance may have of its own, None if its end may be noticed by more than
-    these and weak references. `made` gives the kind of what a call of a class makes, with no attributes, if that is
-    known through and through; and `seen` that of instances of a class whose own attributes are looked at, if its
-    attributes are looked up as `type` does it.
+    these and weak references. `seen` gives the kind of a class's instances, without attributes, if the class's own
+    attributes are looked up as `type` does it; `is_made` tells whether what its calls make is known through and through.
     """
 
     attribute: Callable[[ClassKind, str], Const | None] = lambda _kind, _name: None
@@ -97,8 +96,8 @@ class Classes:
     is_written: Callable[[ClassKind], bool] = lambda _kind: False
     bases: Callable[[ClassKind], tuple[type, ...]] = lambda _kind: ()
     quiet: Callable[[ClassKind], frozenset[str] | None] = lambda _kind: None
-    made: Callable[[type], ClassKind | None] = lambda _cls: None
     seen: Callable[[type], ClassKind | None] = lambda _cls: None
+    is_made: Callable[[ClassKind], bool] = lambda _kind: False
 
 
 @dataclass(frozen=True, slots=True)

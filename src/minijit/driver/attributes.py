@@ -112,10 +112,11 @@ def _attribute(kind: ClassKind, name: str) -> Const | None:
     return Const(found) if found is not instances.ABSENT and is_current(kind) else None
 
 
-def _made(cls: type) -> ClassKind | None:
-    """The kind of what a call of a class makes, before it has any attributes."""
-    is_transparent = instances.is_made_plainly(cls) and instances.is_transparent(cls)
-    return _seen(cls) if is_transparent else None
+def _is_made(kind: ClassKind) -> bool:
+    """Whether calls of the class make what `object` makes, for `__init__` to get."""
+    cls = kind.cls()
+    is_so = cls is not None and instances.is_made_plainly(cls) and instances.is_transparent(cls)
+    return is_so and is_current(kind)
 
 
 def _seen(cls: type) -> ClassKind | None:
@@ -157,5 +158,5 @@ def _is_written(kind: ClassKind) -> bool:
     return cls is not None and instances.is_writable(cls) and is_current(kind)
 
 
-CLASSES = Classes(_attribute, _field, _is_written, _bases, _quiet, _made, _seen)
+CLASSES = Classes(_attribute, _field, _is_written, _bases, _quiet, _seen, _is_made)
 """What the builder is told of classes."""
