@@ -43,6 +43,8 @@ class ExitReason(Reason):
     NOT_AN_INT = ("a float has no 64-bit int for it (nan, inf, or too large)",)
     KIND = ("a value had another type than the recording saw", "keep one type a variable")
     GLOBAL = ("a global that changes often held something else than a number of the recorded type",)
+    BOUNDS = ("an index was out of range: the interpreter raises",)
+    ALIASED = ("an object was met under two names, of which one stands for its attributes",)
     UNTAKEN = ("a branch that no recording took",)
     UNSUPPORTED = ("an instruction that is not compiled", "move it out of the hot loop, or what is hot away from it")
     OVERWRITTEN = (
@@ -53,7 +55,7 @@ class ExitReason(Reason):
     LEFT_LOOP = ("the loop is done: the rest of the function is interpreted",)
     RETURNED = ("it is done, and attributes of objects get their values",)
     POLL = ("the interpreter has something to do: a signal, another thread, a collection",)
-    ROOM = ("a call was too deep, or the interpreter had something to do before it",)
+    ROOM = ("a call was too deep, or the interpreter had something to do before it; or there was no memory",)
     CALLEE = ("a function that it calls has no machine code",)
     CALLEE_LEFT = ("the machine code of a function that it called was left, or gave no number",)
     TOO_MANY_BLOCKS = ("the region reached its block budget", "split the function")

@@ -18,9 +18,9 @@ import time
 
 from minijit.cpython import cache_files, scout
 
-_FORMAT = 2
+_FORMAT = 3
 """Of the sampler's file."""
-LONG = 1.0
+LONG = 0.4
 """Seconds of processor time, next to which a fraction of one is not much."""
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all of this
@@ -97,10 +97,11 @@ def _keep_sampler(path: str) -> None:
     try:
         from minijit.backend.engine import Engine
         from minijit.backend.sampling import sampler_text
-        from minijit.cpython import sampler
+        from minijit.cpython import sampler, superinstructions
 
         image = Engine().portable(sampler_text(), name="minijit sampler")
-        sampler.save(path, image.content, image.symbols["on_start"], image.symbols["on_jump"])
+        functions = (image.symbols[name] for name in ("on_start", "on_jump"))
+        sampler.save(path, image.content, superinstructions.tables(), *functions)
     except Exception:  # noqa: BLE001 - a matter of speed alone, at the end of a program
         return
 

@@ -29,11 +29,11 @@ from minijit.ir.kinds import INT_MAX, INT_MIN, Kind
 from minijit.ir.region import Const, Exit, Region
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
-from minijit.oracle.compare import CAREFUL, NanSign, exact_outcome
+from minijit.oracle.compare import CAREFUL, NanSign, exact, exact_outcome
 from minijit.oracle.machine import Compiled, Machine
 from strategies import regions
 from strategies.ahead import with_ops_ahead
-from strategies.regions import NAMESPACE, Case, build_case, reset_namespace
+from strategies.regions import NAMESPACE, ROWS, Case, build_case, reset_namespace, reset_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 FUEL = 20_000
 """Ops that a region may run: the evaluator is asked first, so that machine code never hangs."""
-ROWS = 6
+INPUTS = 6
 """Runs of a region, each with other inputs."""
 WORLDS: tuple[dict[str, object], ...] = ({}, {"count": 2**62, "ratio": -0.0, "flag": False}, {"count": 1.5, "ratio": 3})
 """What `load_global` sees, apart from the usual."""
@@ -116,7 +116,7 @@ class Example:
         """The case's own, then those of cases whose bytes differ where inputs are chosen."""
         yield self.case().inputs
         choices = random.Random(self.number)
-        for _ in range(ROWS - 1):
+        for _ in range(INPUTS - 1):
             yield replace(self, data=self.data[:1] + choices.randbytes(12) + self.data[13:]).case().inputs
 
 
@@ -143,6 +143,7 @@ def difference(compiled: Compiled, inputs: tuple[object, ...], *, leaves: bool) 
     """Runs both; `leaves` is whether polls leave."""
     region = compiled.region
     objects = entry_objects(region, inputs)
+    reset_rows()
     try:
         wanted = evaluate(region, inputs, objects=objects, fuel=FUEL, should_leave=lambda _exit: leaves, table=CAREFUL)
     except NanSign:
@@ -150,10 +151,19 @@ def difference(compiled: Compiled, inputs: tuple[object, ...], *, leaves: bool) 
     if isinstance(wanted, OutOfFuel):
         return None
     compiled.machine.set_breaker(int(leaves))
+    left = exact_rows()
+    reset_rows()
     found = compiled.run(inputs, objects)
+    if left != exact_rows():
+        return f"lists {left} are {exact_rows()}"
     if exact_outcome(wanted) == exact_outcome(found):
         return None
     return f"inputs {inputs}, polls {'leave' if leaves else 'stay'}\nevaluated {wanted}\nmachine   {found}"
+
+
+def exact_rows() -> list[object]:
+    """What stands in the lists that regions store to."""
+    return [exact(tuple(row)) for row in ROWS]
 
 
 def first_difference(machine: Machine, example: Example) -> str | None:

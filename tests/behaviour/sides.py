@@ -46,8 +46,9 @@ class Sides:
         return self.scopes[1]["f"]
 
     def state(self, scope: dict[str, Any]) -> object:
-        """All attributes of all objects of the program's classes."""
-        return [(name, _attributes(scope[name])) for name in sorted(scope) if is_of_a_program(scope[name])]
+        """All attributes of all objects of the program's classes, and what is in its lists."""
+        objects = [(name, _attributes(scope[name])) for name in sorted(scope) if is_of_a_program(scope[name])]
+        return objects, [(name, told(scope[name])) for name in sorted(scope) if type(scope[name]) is list]
 
     def times(self, count: int, text: str) -> None:
         for _ in range(count):
@@ -74,8 +75,8 @@ def _attributes(thing: object, depth: int = 3) -> object:
 
 def told(value: object, depth: int = 3) -> object:
     """What can be told of a value without its identity: of an instance its class and what it has."""
-    if isinstance(value, tuple):
-        return tuple(told(each, depth) for each in value)
+    if isinstance(value, tuple | list):
+        return (type(value).__name__, *(told(each, depth) for each in value))
     if isinstance(value, type):
         return value.__name__
     if is_of_a_program(value) and depth:

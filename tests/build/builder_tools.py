@@ -22,6 +22,7 @@ As a script, with `tests` on the path, it writes the regions anew, into the file
 from __future__ import annotations
 
 import builtins
+import dis
 import itertools
 import re
 import sys
@@ -44,7 +45,7 @@ from minijit.ir.trace import Profile, Root
 from strategies.regions import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 CASES = Path(__file__).parent / "cases"
 BLOCKS, VERSIONS = 600, 4
@@ -71,14 +72,22 @@ def build(
     versions: int = VERSIONS,
     tops: str = "",
     inlined: int = 0,
+    met: Mapping[str, str] | None = None,
 ) -> Build:
     """The build of a function, or of one of its loops, for entry kinds.
 
-    `seen` are lines; `tops` is what recordings saw on the stack.
+    `seen` are lines; `tops` is what recordings saw on the stack, and `met` the classes that they saw there behind
+    instructions of these names, or with these arguments: `{"xs": "list", "BINARY_SUBSCR": "int|float"}`.
     """
     function = function_of(program) if isinstance(program, str) else program
     code = decode(function.__code__)
     profile = Profile(_offsets(code, seen), dict.fromkeys(code.instructions, tops))
+    for instruction in dis.get_instructions(function.__code__):
+        names = (met or {}).get(str(instruction.argval), (met or {}).get(instruction.opname, ""))
+        known = vars(builtins) | function.__globals__ | {"NoneType": type(None)}
+        classes = [known[name] for name in names.split("|") if name]
+        if classes:
+            profile.classes[code.instructions[instruction.offset].next] = tuple(map(weakref.ref, classes))
     root = Root(EntryPoint.CALL, 0) if header is None else Root(EntryPoint.LOOP, header)
     namespace = function.__globals__
     entry_kinds = tuple(kind_of(kind, namespace) for kind in kinds)
@@ -136,7 +145,13 @@ def _seen(cls: type) -> ClassKind | None:
     return ClassKind(id(cls), 1, -1, (), cls.__name__, weakref.ref(cls))
 
 
-CLASSES = Classes(_attribute, _field, lambda _: True, _bases, lambda kind: frozenset({"x", "y"}), _seen, lambda _: True)
+def _met(cls: type) -> ClassKind | None:
+    return _seen(cls) if cls.__flags__ & 1 << 9 else None
+
+
+CLASSES = Classes(
+    _attribute, _field, lambda _: True, _bases, lambda kind: frozenset({"x", "y"}), _seen, lambda _: True, _met
+)
 
 
 def _offsets(code: Code, lines: Iterable[int] | None) -> set[int]:
@@ -176,12 +191,13 @@ class BuildCase:
         options = dict(option.split("=") for option in match[3].split())
         volatile = options.pop("volatile", "").split(",")
         seen = [int(line) for line in options.pop("seen").split(",")] if "seen" in options else None
+        met = dict(each.split(":") for each in options.pop("met").split(",")) if "met" in options else None
         budgets = {name: int(options.pop(name)) for name in ("blocks", "versions", "inlined") if name in options}
         assert not options, f"{self.name}: {options}"
         kinds = [kind.strip() for kind in match[2].split(",") if kind]
         function = function_of(self.source)
         header = min(decode(function.__code__).loops) if match[1] == "loop" else None
-        return region_of(function, *kinds, header=header, seen=seen, volatile=volatile, **budgets)
+        return region_of(function, *kinds, header=header, seen=seen, volatile=volatile, met=met, **budgets)
 
     def text(self) -> str:
         return f"{self.head}--- {self.header}\n{self.source}--- region\n{self.region()}"

@@ -197,7 +197,6 @@ WITHOUT_A_HANDLER = {
     "SET_ADD": "{f(a) for a in b}",
     "STORE_DEREF": "nonlocal",
     "STORE_SLICE": "a[i:j] = b",
-    "STORE_SUBSCR": "a[i] = b",
     "UNPACK_EX": "first, *rest = a",
     "YIELD_VALUE": "generator expressions",
 }

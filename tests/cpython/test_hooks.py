@@ -18,6 +18,7 @@ import pytest
 from minijit.backend.engine import Engine
 from minijit.cpython import abi, hooks, raw
 from minijit.cpython.hooks import INSTRUCTION, JUMP, START, TOOL, Monitoring
+from minijit.cpython.superinstructions import PAIRS, restore
 
 MONITORING = sys.monitoring
 EVENTS = MONITORING.events
@@ -467,7 +468,7 @@ def restore_in_two_steps(code: types.CodeType, looks: tuple[int, ...] = ()) -> N
     plain, present = code.co_code, adaptive(code)
     for position in range(0, len(plain) - 2, 2):
         pair = plain[position : position + 4 : 2]
-        both = hooks._SUPERINSTRUCTIONS.get(pair)
+        both = PAIRS.get(pair)
         if both is None or present[position : position + 4 : 2] != pair:
             continue
         now = adaptive(code)
@@ -480,7 +481,7 @@ EVENTS_OF_LOOKERS = pytest.mark.parametrize("events", [EVENTS.LINE, INSTRUCTION]
 
 @EVENTS_OF_LOOKERS
 def test_a_tool_that_comes_in_the_midst_of_it_is_respected(other: int, events: int) -> None:
-    assert hidden(hooks.restore_superinstructions, other, events) == 0
+    assert hidden(restore, other, events) == 0
 
 
 @EVENTS_OF_LOOKERS

@@ -1,17 +1,24 @@
-"""The sampler: one event in so many comes through; and no file but one that this user has written is mapped."""
+"""The sampler: one event in so many comes through, after which code has its superinstructions; and no file but one that
+this user has written is mapped."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import stat
+import sys
+import types
 from pathlib import Path
 
 import pytest
 
 from minijit.backend.engine import Engine
 from minijit.backend.sampling import sampler_text
+from minijit.cpython import superinstructions
 from minijit.cpython.sampler import PAGE, Sampler, mask, save, weight
+from minijit.cpython.superinstructions import tables
+
+FOOTER = 32
 
 
 class Counting:
@@ -33,13 +40,13 @@ class Counting:
 
 
 @pytest.fixture(scope="module")
-def image() -> tuple[bytes, int, int]:
+def image() -> tuple[bytes, bytes, int, int]:
     found = Engine().portable(sampler_text(), name="sampler")
-    return found.content, found.symbols["on_start"], found.symbols["on_jump"]
+    return found.content, tables(), found.symbols["on_start"], found.symbols["on_jump"]
 
 
 @pytest.fixture
-def path(image: tuple[bytes, int, int], tmp_path: Path) -> Path:
+def path(image: tuple[bytes, bytes, int, int], tmp_path: Path) -> Path:
     place = tmp_path / "minijit" / "sampler"
     save(str(place), *image)
     return place
@@ -83,7 +90,7 @@ def test_the_file_is_for_this_user_alone(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert [file.name for file in path.parent.iterdir()] == ["sampler"]
-    assert path.stat().st_size == PAGE + 24
+    assert path.stat().st_size == PAGE + FOOTER
 
 
 def test_what_another_could_have_written_is_not_mapped(path: Path) -> None:
@@ -111,8 +118,9 @@ def test_a_link_is_not_followed(path: Path) -> None:
 
 def test_damage_is_found(path: Path) -> None:
     whole = path.read_bytes()
-    damaged = [whole[:-1], whole[:-24], whole[24:], b"", b"x" * 24, whole + whole, whole[:PAGE] + bytes(24)]
-    for at in (0, 40, PAGE - 1, PAGE, PAGE + 8, PAGE + 16, PAGE + 23):
+    without = [whole[:-1], whole[:-FOOTER], whole[FOOTER:], b"", b"x" * FOOTER]
+    damaged = [*without, whole + whole, whole[:PAGE] + bytes(FOOTER)]
+    for at in (0, 40, PAGE - 1, PAGE, PAGE + 8, PAGE + 16, PAGE + FOOTER - 1):
         damaged.append(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
     for content in damaged:
         path.write_bytes(content)
@@ -123,17 +131,67 @@ def test_damage_is_found(path: Path) -> None:
         made(path)
 
 
-def test_a_file_that_is_replaced_stays_mapped(path: Path, image: tuple[bytes, int, int]) -> None:
+def test_a_file_that_is_replaced_stays_mapped(path: Path, image: tuple[bytes, bytes, int, int]) -> None:
     sampler, scout = made(path, 0)
-    content, on_start, on_jump = image
-    save(str(path), content[::-1], on_start, on_jump)
+    content, *rest = image
+    save(str(path), content[::-1], *rest)
     assert sampler.on_start(1, 2) == "start"
     assert scout.starts == [(1, 2)]
 
 
-def test_what_cannot_be_written_leaves_nothing(path: Path, image: tuple[bytes, int, int]) -> None:
+def test_what_cannot_be_written_leaves_nothing(path: Path, image: tuple[bytes, bytes, int, int]) -> None:
     path.unlink()
     path.mkdir()
     with pytest.raises(OSError, match="directory"):
         save(str(path), *image)
     assert [file.name for file in path.parent.iterdir()] == ["sampler"]
+
+
+# Superinstructions
+
+
+SOURCES = (
+    "def f(a, b):\n x = 1; y = a\n a, b = b, a; x = y\n y = 2; a = y\n return (a, 1, b, x, y, a, b)\n",
+    "def f(xs):\n s = 0\n for x in xs:\n  y = x\n  if y in xs and s is not xs: s += y * x.real + xs[0]\n return s, xs\n",
+    "def f(a):\n" + "".join(f" b{k} = a; c = b{k}\n" for k in range(300)) + " return c\n",
+)
+
+
+def code_of(source: str) -> types.CodeType:
+    scope: dict[str, types.FunctionType] = {}
+    exec(source, scope)
+    return scope["f"].__code__
+
+
+def adaptive(code: types.CodeType) -> bytes:
+    found: bytes = code._co_code_adaptive  # type: ignore[attr-defined]
+    return found
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_code_that_comes_through_has_superinstructions_again(path: Path, source: str) -> None:
+    """As `superinstructions.restore` puts them back; while another tool hears of each instruction, none."""
+    sampler, _ = made(path, 0)
+    events, tool = sys.monitoring.events, sys.monitoring.DEBUGGER_ID
+    sys.monitoring.use_tool_id(tool, "test")
+    try:
+        code, twin = code_of(source), code_of(source)
+        for wanted in (events.PY_START, events.PY_START | events.JUMP, events.INSTRUCTION, events.LINE, 0):
+            for each in (code, twin):
+                sys.monitoring.set_local_events(tool, each, wanted)
+            assert adaptive(code) == adaptive(twin), "taken out"
+            before = adaptive(code)
+            sampler.on_start(code, 0)
+            superinstructions.restore(twin)
+            is_heard = bool(wanted & (events.INSTRUCTION | events.LINE))
+            assert adaptive(code) == (before if is_heard else adaptive(twin))
+            assert is_heard or adaptive(code) != before
+    finally:
+        sys.monitoring.free_tool_id(tool)
+
+
+def test_what_is_no_code_is_left_alone(path: Path) -> None:
+    sampler, _ = made(path, 0)
+    text = "d|" * 100
+    assert sampler.on_start(text, 0) == "start"
+    assert text == "d|" * 100

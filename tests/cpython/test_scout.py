@@ -82,7 +82,21 @@ def test_sparse_code_is_not_worth_it(body: str, is_worth_counting: bool) -> None
     answers = [scout.on_jump(code, len(code.co_code) - 4, 8) for _ in range(16_000)]
     assert answers[:999] == [None] * 999
     assert answers[999] is (None if is_worth_counting else DISABLE)
-    assert answers[-1] == "found"
+    assert answers[-1] == ("found" if is_worth_counting else DISABLE)
+
+
+def test_what_is_refused_is_not_found_again() -> None:
+    """A loop has a jump back for each `continue`, and each is told separately that nobody wants to hear of it."""
+    code = code_of(LOOP.format(body="n = n + i"), "app.py")
+    for answer, times in ((DISABLE, 1), (None, 4), ("found", 4)):
+        found: list[object] = []
+        scout = Scout(500, lambda *_, found=found, answer=answer: found.append(1) or answer)
+        answers = [scout.on_jump(code, len(code.co_code) - 4, 8) for _ in range(2000)]
+        assert len(found) == times
+        assert answers[-1] is answer
+        assert set(answers[500:]) == ({DISABLE} if answer is DISABLE else {None, answer})
+        scout.forget()
+        assert scout.on_jump(code, len(code.co_code) - 4, 8) is None
 
 
 def test_a_short_function_with_a_loop_is_worth_its_calls() -> None:

@@ -43,6 +43,12 @@ def improved(region: Region) -> Region:
     return ranges(count(region))
 
 
+def checks(region: Region) -> int:
+    """How many ops may leave, or divide with a sign."""
+    signed = ("int_floordiv", "int_mod")
+    return sum((op.exit is not None) + (op.name in signed) for block in region.blocks for op in block.ops)
+
+
 def with_edges(region: Region, after: Region, case: Case, pick: int) -> Case:
     """The case with ints at the ends of the kinds that the region has after the pass."""
     inputs = tuple(
@@ -62,10 +68,10 @@ def outcome(region: Region, case: Case) -> object:
 
 
 def keeps(run_pass: Pass, case: Case) -> bool:
-    """Whether the passes give the same, and what they give does the same for all that may come in."""
+    """Whether the passes leave no more checks, and what they give does the same for all that may come in."""
     before = narrow(case.region)
     after = run_pass(before)
-    if check_region(after) or improved(after).blocks != improved(before).blocks:
+    if check_region(after) or checks(improved(after)) > checks(improved(before)):
         return False
     made = improved(after)
     edges = [with_edges(before, after, case, pick) for pick in (0, 1, 2, 3, 5, 255)]

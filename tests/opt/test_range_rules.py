@@ -47,11 +47,17 @@ def chosen_from(within: Range, chance: random.Random) -> int:
 def operands(kinds: tuple[Kind | None, ...], chance: random.Random) -> tuple[list[Range], list[Any]]:
     """Ranges, and values within them; a bool has no range."""
     ranges = [chosen_range(chance) for _ in kinds]
-    values: list[Any] = [
-        chance.random() < 0.5 if kind is Kind.BOOL else chosen_from(within, chance)
-        for kind, within in zip(kinds, ranges, strict=True)
-    ]
-    return ranges, values
+    return ranges, [_value(kind, within, chance) for kind, within in zip(kinds, ranges, strict=True)]
+
+
+def _value(kind: Kind | None, within: Range, chance: random.Random) -> Any:
+    match kind:
+        case Kind.BOOL:
+            return chance.random() < 0.5
+        case Kind.OBJECT:
+            return (None,) * chance.randrange(9)
+        case _:
+            return chosen_from(within, chance)
 
 
 def failures(name: str, rules: Rules) -> Iterator[str]:

@@ -38,6 +38,7 @@ from minijit.ir.region import (
     Op,
     Operand,
     RangeIterator,
+    Reference,
     Region,
     Return,
     Slot,
@@ -68,6 +69,8 @@ ZEROS = (Const(0.0), Const(-0.0))  # equal, and not the same
 OBJECTS = (None, "text", 2**64, -(2**70), math, math.sin, abs, (), Ellipsis, object())
 SCALARS = (Kind.INT, Kind.FLOAT, Kind.BOOL)
 
+ROWS: list[list[object]] = [[], []]
+NUMBERS = (1, 2.5, True, -7), (0.0, 2**62, -0.5, False)
 NAMESPACE: dict[str, object] = {}
 FITTING = (("count", Kind.INT), ("ratio", Kind.FLOAT), ("flag", Kind.BOOL))
 # Loads that leave are in the minority.
@@ -77,8 +80,15 @@ LOADS = (
 )
 
 
+def reset_rows() -> None:
+    """Gives the lists that are constants of regions their first items again; floats are objects of their own."""
+    for row, numbers in zip(ROWS, NUMBERS, strict=True):
+        row[:] = [number * 1.0 if type(number) is float else number for number in numbers]
+
+
 def reset_namespace() -> None:
-    """Gives the globals that `load_global` sees their first values again."""
+    """Gives the globals that `load_global` sees their first values again, and the lists their items."""
+    reset_rows()
     NAMESPACE.clear()
     NAMESPACE.update(count=7, ratio=0.5, flag=True, big=2**70, text="text")
 
@@ -138,7 +148,7 @@ def build_case(data: bytes) -> Case:
 
 def _input(entry: EntryKind, field: str, kind: Kind, choices: list[int]) -> object:
     choice = choices.pop() if choices else 0
-    if entry in INPUT_RANGES and field in ("value", "start", "stop"):
+    if entry in INPUT_RANGES and field in ("value", "start", "stop", "index"):
         low, high = INPUT_RANGES[entry]
         within = [low, high, *(value for value in INTS if low <= value <= high)]
         return within[choice % len(within)]
@@ -146,7 +156,7 @@ def _input(entry: EntryKind, field: str, kind: Kind, choices: list[int]) -> obje
         return choice % 5
     if field == "step":
         return (1, -1, 3, INT_MAX)[choice % 4]
-    values: Sequence[object] = {Kind.INT: INTS, Kind.FLOAT: FLOATS, Kind.BOOL: (False, True)}[kind]
+    values: Sequence[object] = {Kind.INT: INTS, Kind.FLOAT: FLOATS, Kind.BOOL: (False, True), Kind.OBJECT: ROWS}[kind]
     return values[choice % len(values)]
 
 
@@ -173,7 +183,11 @@ class _Open:
 
 
 ORDINARY = tuple(
-    name for name, row in TABLE.items() if row.effect in (Effect.PURE, Effect.GUARD) and name != "call_pure"
+    name
+    for name, row in TABLE.items()
+    if row.effect in (Effect.PURE, Effect.GUARD)
+    and name != "call_pure"
+    and Kind.OBJECT not in (*row.params, row.result)
 )
 USUAL = (
     *("int_add", "int_sub", "int_mul", "int_xor", "int_lt", "int_eq", "int_select", "int_to_float"),
@@ -221,8 +235,7 @@ class _Maker:
     def region(self) -> Region:
         params: list[Value] = []
         for kind in self.entry_kinds:
-            for _ in INPUT_FIELDS.get(kind, ()):
-                params.append(self.fresh(TABLE_KINDS.get(kind.label, Kind.INT)))
+            params += map(self.fresh, INPUT_FIELDS.get(kind, {}).values())
         self.open(params)
         if self.body(depth=3):
             self.finish()
@@ -269,6 +282,8 @@ class _Maker:
                 self.chain()
             elif choice == 14:
                 self.load_or_poll()
+            elif choice == 15 and self.source.chance(50):
+                self.heap()
             elif choice == 15:
                 self.call()
             elif depth and choice < 18:
@@ -282,7 +297,7 @@ class _Maker:
         """Ends the path: it returns, or leaves."""
         if self.point is EntryPoint.CALL and not self.source.chance(15):
             known = [value for value in self.scope if value not in self.may_be_unbound]
-            show_all = VirtualTuple(tuple(known[-12:]))
+            show_all = VirtualTuple(tuple(map(as_slot, known[-12:])))
             self.block.end = Return(show_all if self.source.chance(60) else self.slot(depth=1, is_local=False))
         else:
             self.block.end = Leave(self.exit())
@@ -439,6 +454,31 @@ class _Maker:
         function, kinds, kind = self.source.choose(CALLS)
         self.emit("call_pure", (Const(function), *(self.operand(k) for k in kinds)), kind)
 
+    def heap(self) -> None:
+        """Some loads and stores in a list of lists, whose items are numbers all the time."""
+        row = self.emit("list_item", (Const(ROWS), self.within(1)))
+        for _ in range(1 + self.source.below(6)):
+            place = row or Const(ROWS), self.within(3)
+            item = self.emit("list_item", place)
+            assert item is not None
+            match self.source.below(6):
+                case 0 | 1:
+                    self.emit("store_item", (*place, self.operand(self.source.choose(SCALARS))))
+                case 2 | 3:
+                    self.emit(self.source.choose(("unbox_int", "unbox_float", "unbox_bool")), (item,))
+                case 4:
+                    self.emit("is_of", (item, Const(self.source.choose((int, float, bool)))))
+                case _:
+                    self.emit("list_length", place[:1])
+            # An item may be a number, which no snapshot has by its address.
+            self.scope.remove(item)
+
+    def within(self, most: int) -> Operand:
+        """An index between 0 and that."""
+        found = self.emit("int_and", (self.operand(Kind.INT), Const(most)))
+        assert found is not None
+        return found
+
     def condition(self) -> Operand:
         asked = [value for value in self.scope if value.kind is Kind.BOOL]
         if asked and self.source.chance(30):
@@ -500,7 +540,7 @@ class _Maker:
         choice = self.source.below(16)
         known = [value for value in self.scope if is_local or value not in self.may_be_unbound]
         if choice < 8 and known:
-            return known[-1 - self.source.below(len(known))]
+            return as_slot(known[-1 - self.source.below(len(known))])
         if choice < 10:
             return self.source.choose(CONSTANTS[self.source.choose(SCALARS)])
         if choice == 10 and self.entry_kinds:
@@ -527,12 +567,14 @@ class _Maker:
         return self.operand(Kind.INT)
 
 
+def as_slot(value: Value) -> Slot:
+    """A value as a snapshot has it."""
+    return Reference(value, Const(list)) if value.kind is Kind.OBJECT else value
+
+
 def kind_of(operand: Operand) -> Kind:
     assert operand.kind is not None
     return operand.kind
-
-
-TABLE_KINDS = {kind.value: kind for kind in SCALARS}
 
 
 def _moved(end: Terminator, place: dict[int, int]) -> Terminator:

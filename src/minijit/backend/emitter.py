@@ -7,13 +7,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minijit.backend.snapshots import Placement
-from minijit.ir.kinds import Kind
+from minijit.ir.kinds import Kind, const_kind
 from minijit.ir.region import Edge, Op, Operand, Region, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-LLVM_TYPES = {Kind.INT: "i64", Kind.FLOAT: "double", Kind.BOOL: "i1"}
+LLVM_TYPES = {Kind.INT: "i64", Kind.FLOAT: "double", Kind.BOOL: "i1", Kind.OBJECT: "ptr"}
+_COPIES = {
+    Kind.INT: "add i64 {}, 0",
+    Kind.FLOAT: "fadd double {}, -0.0",
+    Kind.BOOL: "and i1 {}, true",
+    Kind.OBJECT: "getelementptr i8, ptr {}, i64 0",
+}
+"""Instructions that give what they get: LLVM has names for nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,10 @@ class Emitter:
         """The op's result is the value of an instruction."""
         assert op.result is not None
         self.lines.append(f"  {name(op.result)} = {text}")
+
+    def define_scalar(self, value: Value, text: str) -> None:
+        """The value, not of kind `any`, is what has been computed already."""
+        self.line(f"{name(value)} = {_COPIES[value.kind].format(text)}")
 
     def start(self, label: str) -> None:
         self.lines.append(f"{label}:")
@@ -186,13 +197,16 @@ def name(value: Value) -> str:
 
 
 def literal(value: object) -> str:
-    """A Python scalar as an LLVM constant."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    assert isinstance(value, float)
-    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+    """A constant that can be a machine value as one of LLVM's; of any other, the address."""
+    match const_kind(value):
+        case Kind.BOOL:
+            return "true" if value else "false"
+        case Kind.INT:
+            return str(value)
+        case Kind.FLOAT:
+            return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+        case _:
+            return pointer(id(value))
 
 
 def pointer(address: int) -> str:

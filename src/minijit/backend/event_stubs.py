@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.backend.entry import FOREIGN_WORD
-from minijit.backend.sampling import DUE
+from minijit.backend.sampling import DUE, RESTORE
 from minijit.backend.stub_tools import address_of, word
 from minijit.backend.words import SITE_WORDS, Call
-from minijit.cpython import abi
+from minijit.cpython import abi, superinstructions
 from minijit.cpython.scout import DISABLE
 
 if TYPE_CHECKING:
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 def event_text(at: StubAddresses) -> str:
     """The text of `on_start`, `on_jump` and `on_instruction`."""
-    return DUE + _hand_on() + _scouted(at) + _disable() + _on_start(at) + _on_jump(at) + _on_instruction(at)
+    handled = _hand_on() + _scouted(at) + _disable()
+    return _tables() + DUE + RESTORE + handled + _on_start(at) + _on_jump(at) + _on_instruction(at)
+
+
+def _tables() -> str:
+    found = superinstructions.tables()
+    return f"@tables = internal constant [{len(found)} x i8] [{', '.join(f'i8 {each}' for each in found)}]\n"
 
 
 def _hand_on() -> str:
@@ -61,6 +67,8 @@ entry:
   br i1 %due, label %tell, label %ignore
 tell:
   %answer = call ptr @hand_on(ptr %place, ptr %arguments, i64 %count)
+  %code = load ptr, ptr %arguments
+  call void @restore(ptr %code, ptr @tables)
   ret ptr %answer
 ignore:
   ret ptr {address_of(None)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from minijit.backend.emitter import name, pointer
+from minijit.backend.emitter import pointer
 from minijit.backend.lower_objects import load, unbox
 from minijit.cpython import abi
 from minijit.ir.kinds import INPUT_RANGES, RANGE_STEPS, EntryKind, Kind
@@ -45,11 +45,11 @@ def check_input(e: Emitter, slot: int, kind: EntryKind, object: str, check: Call
     values = {field: value for number, field, value in e.region.inputs() if number == slot}
     match kind:
         case EntryKind.INT | EntryKind.FLOAT | EntryKind.BOOL:
-            _define(e, values["value"], unbox(e, _SCALARS[kind], object, check))
+            e.define_scalar(values["value"], unbox(e, _SCALARS[kind], object, check))
         case EntryKind.SMALL_INT | EntryKind.NATURAL | EntryKind.SHORT:
             value = unbox(e, Kind.INT, object, check)
             check(_within(e, value, INPUT_RANGES[kind]))
-            _define(e, values["value"], value)
+            e.define_scalar(values["value"], value)
         case EntryKind.NONE:
             check(e.let(f"icmp eq ptr {object}, {pointer(id(None))}"))
         case EntryKind.UNBOUND:
@@ -58,6 +58,8 @@ def check_input(e: Emitter, slot: int, kind: EntryKind, object: str, check: Call
             _range_iterator(e, object, values, check)
         case EntryKind.RANGE_UP | EntryKind.RANGE_DOWN:
             _short_range(e, object, kind, values, check)
+        case EntryKind.LIST_ITERATOR:
+            _list_iterator(e, object, values, check)
         case EntryKind.OBJECT:
             return
 
@@ -79,9 +81,16 @@ def check_instance(e: Emitter, kind: ClassKind, object: str, check: Callable[[st
     if kind.shared >= 0:
         word = load(e, object, abi.INSTANCE.values, "i64")
         check(e.let(f"trunc i64 {word} to i1"))
-        # Else it may have an attribute that goes before one of its class.
-        keys = load(e, pointer(kind.address), abi.TYPE.ht_cached_keys)
-        check(e.let(f"icmp eq i64 {load(e, keys, abi.DICT_KEYS.dk_nentries, 'i64')}, {kind.shared}"))
+        check_shared_names(e, (kind,), check)
+
+
+def check_shared_names(e: Emitter, kinds: tuple[ClassKind, ...], check: Callable[[str], None]) -> None:
+    """Instances of these classes share no more names: else they may have attributes that go before those of their
+    classes."""
+    for kind in kinds:
+        if kind.shared >= 0:
+            keys = load(e, pointer(kind.address), abi.TYPE.ht_cached_keys)
+            check(e.let(f"icmp eq i64 {load(e, keys, abi.DICT_KEYS.dk_nentries, 'i64')}, {kind.shared}"))
 
 
 def check_instances(
@@ -99,11 +108,6 @@ def check_instances(
         objects.append((object, kind))
 
 
-def _define(e: Emitter, value: Value, text: str) -> None:
-    same = {Kind.INT: "add i64 {}, 0", Kind.FLOAT: "fadd double {}, -0.0", Kind.BOOL: "and i1 {}, true"}[value.kind]
-    e.line(f"{name(value)} = {same.format(text)}")
-
-
 def _within(e: Emitter, value: str, ends: tuple[int, int]) -> str:
     """Whether an int is between two ends, as one unsigned comparison."""
     moved = e.let(f"sub i64 {value}, {ends[0]}")
@@ -114,23 +118,32 @@ def _short_range(
     e: Emitter, object: str, kind: EntryKind, values: dict[str, Value], check: Callable[[str], None]
 ) -> None:
     """An iterator whose step is known, as the start and stop of its range."""
-    _check_iterator(e, object, check)
+    _check_iterator(e, object, type(iter(range(0))), check)
     layout = abi.RANGE_ITERATOR
     start, step, length = (load(e, object, at, "i64") for at in (layout.start, layout.step, layout.length))
     stop = e.let(f"{'add' if kind is EntryKind.RANGE_UP else 'sub'} i64 {start}, {length}")
     check(e.let(f"icmp eq i64 {step}, {RANGE_STEPS[kind]}"))
     for field, value in (("start", start), ("stop", stop)):
         check(_within(e, value, INPUT_RANGES[kind]))
-        _define(e, values[field], value)
+        e.define_scalar(values[field], value)
 
 
-def _check_iterator(e: Emitter, object: str, check: Callable[[str], None]) -> None:
-    check(e.let(f"icmp eq i64 {load(e, object, abi.OBJECT.ob_type, 'i64')}, {id(type(iter(range(0))))}"))
+def _check_iterator(e: Emitter, object: str, cls: type, check: Callable[[str], None]) -> None:
+    check(e.let(f"icmp eq i64 {load(e, object, abi.OBJECT.ob_type, 'i64')}, {id(cls)}"))
     # Held by this frame alone: two slots cannot be the same iterator.
     check(e.let(f"icmp eq i64 {load(e, object, abi.OBJECT.ob_refcnt, 'i64')}, 1"))
 
 
 def _range_iterator(e: Emitter, object: str, values: dict[str, Value], check: Callable[[str], None]) -> None:
-    _check_iterator(e, object, check)
+    _check_iterator(e, object, type(iter(range(0))), check)
     for field, value in values.items():
-        _define(e, value, load(e, object, getattr(abi.RANGE_ITERATOR, field), "i64"))
+        e.define_scalar(value, load(e, object, getattr(abi.RANGE_ITERATOR, field), "i64"))
+
+
+def _list_iterator(e: Emitter, object: str, values: dict[str, Value], check: Callable[[str], None]) -> None:
+    """One that has not come to its end."""
+    _check_iterator(e, object, type(iter([])), check)
+    items = load(e, object, abi.LIST_ITERATOR.list)
+    check(e.let(f"icmp ne ptr {items}, null"))
+    e.define_scalar(values["list"], items)
+    e.define_scalar(values["index"], load(e, object, abi.LIST_ITERATOR.index, "i64"))

@@ -37,6 +37,7 @@ from minijit.ir.region import (
     Leave,
     Op,
     Operand,
+    Reference,
     Region,
     Return,
     Value,
@@ -52,8 +53,8 @@ if TYPE_CHECKING:
     from minijit.ir.region import Block, Edge, Exit, FrameState, Slot
 
 
-METADATA = ('!0 = !{!"branch_weights", i32 100000, i32 1}', '!1 = !{!"rsp"}')
-"""How sure a branch is, and the name of the stack pointer."""
+METADATA = ('!0 = !{!"branch_weights", i32 100000, i32 1}', '!1 = !{!"rsp"}', "!2 = !{}")
+"""How sure a branch is, the name of the stack pointer, and the mark of loads of what does not change."""
 
 
 def lower(region: Region, target: Target, records: Sequence[int], prologue: Callable[[Emitter], None]) -> str:
@@ -340,6 +341,8 @@ def _plain_object(emitter: Emitter, slot: Slot) -> str:
             return pointer(id(constant))
         case Entry(number):
             return held(emitter, number)
+        case Reference(value):
+            return emitter.use(value)
         case Value(_, Kind.BOOL):
             return _box(emitter, slot)
         case _:
@@ -365,9 +368,9 @@ def _give_result(emitter: Emitter, value: Slot, number: int) -> None:
     """A body's answer."""
     if isinstance(value, Value) or (isinstance(value, Const) and (value.kind is not None or value.value is None)):
         give_value(emitter, value)
-    elif isinstance(value, Const):
-        emitter.incref(pointer(id(value.value)))
-        give_object(emitter, pointer(id(value.value)))
+    elif isinstance(value, Const | Reference):
+        object = _plain_result(emitter, value)
+        give_object(emitter, object)
     else:
         store_raw(emitter, return_exit(value))
         record = emitter.records[emitter.return_records[number]]
@@ -383,7 +386,7 @@ def _box(emitter: Emitter, value: Value) -> str:
             return emitter.let(f"call ptr {emitter.c_function('PyFloat_FromDouble')}({emitter.typed(value)})")
         case Kind.BOOL:
             return emitter.let(f"select i1 {emitter.use(value)}, ptr {pointer(id(True))}, ptr {pointer(id(False))}")
-        case Kind.ANY:
+        case Kind.ANY | Kind.OBJECT:
             raise AssertionError(value)
         case _:
             assert_never(value.kind)

@@ -153,10 +153,10 @@ def _unbox_int(e: Emitter, address: str, fail: Callable[[str], None]) -> str:
     return e.let(f"phi i64 [ {small}, %{one} ], [ {large}, %{more} ]")
 
 
-def unbox(e: Emitter, kind: Kind, address: str, fail: Callable[[str], None]) -> str:
-    """The machine value of an object; `fail` is told the conditions under which it is one."""
-    type_place = e.let(f"getelementptr i8, ptr {address}, i64 {abi.OBJECT.ob_type}")
-    type_ = e.let(f"load i64, ptr {type_place}")
+def unbox(e: Emitter, kind: Kind, address: str, fail: Callable[[str], None], fixed: str = "") -> str:
+    """The machine value of an object; `fail` is told the conditions under which it is one. A load of its type is marked
+    with `fixed`."""
+    type_ = load(e, address, abi.OBJECT.ob_type, "i64", fixed)
     python_type = {Kind.INT: int, Kind.FLOAT: float, Kind.BOOL: bool}[kind]
     fail(e.let(f"icmp eq i64 {type_}, {id(python_type)}"))
     match kind:
@@ -197,14 +197,14 @@ def held(e: Emitter, slot: int) -> str:
             return look_up(e, load(e, "%a", abi.FRAME.f_globals), name)
 
 
-def load(e: Emitter, base: str, offset: int, llvm_type: str = "ptr") -> str:
-    """What stands at an offset behind an address."""
-    return e.let(f"load {llvm_type}, ptr {e.let(f'getelementptr i8, ptr {base}, i64 {offset}')}")
+def load(e: Emitter, base: str, offset: int, llvm_type: str = "ptr", mark: str = "") -> str:
+    """What stands at an offset behind an address. The load gets a mark."""
+    return e.let(f"load {llvm_type}, ptr {e.let(f'getelementptr i8, ptr {base}, i64 {offset}')}{mark}")
 
 
-def values(e: Emitter, object: str) -> str:
+def values(e: Emitter, object: str, mark: str = "") -> str:
     """The address of an object's values, if it has no dict."""
-    return e.let(f"getelementptr i8, ptr {load(e, object, abi.INSTANCE.values)}, i64 1")
+    return e.let(f"getelementptr i8, ptr {load(e, object, abi.INSTANCE.values, mark=mark)}, i64 1")
 
 
 @lowers("load_global")
@@ -221,20 +221,7 @@ def _load_global(e: Emitter, op: Op) -> None:
     e.leave_unless(e.let(f"icmp ne ptr {found}, null"), op)
     assert op.result is not None
     value = unbox(e, op.result.kind, found, lambda condition: e.leave_unless(condition, op))
-    _name_result(e, op, value)
-
-
-def _name_result(e: Emitter, op: Op, value: str) -> None:
-    assert op.result is not None
-    match op.result.kind:
-        case Kind.INT:
-            e.define(op, f"add i64 {value}, 0")
-        case Kind.FLOAT:
-            e.define(op, f"fadd double {value}, -0.0")
-        case Kind.BOOL:
-            e.define(op, f"and i1 {value}, true")
-        case Kind.ANY:
-            raise AssertionError(op)
+    e.define_scalar(op.result, value)
 
 
 @lowers("call_pure")

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 def make_text(at: StubAddresses) -> str:
     """The text of `make`, `drop` and `slot_object`, which the stubs that leave regions call."""
-    parts = (_box_any(at), _new_range_iterator(at), _words(at), _make(at), _make_tuple(at), _make_range(at))
-    return "".join((*parts, _make_instance(), _drop(), _slot_object()))
+    new = (_box_any(at), _new_range_iterator(at), _new_list_iterator(at))
+    made = (_make_tuple(at), _make_range(at), _make_instance())
+    return "".join((*new, _words(at), _make(at), *made, _drop(), _slot_object()))
 
 
 def _make(at: StubAddresses) -> str:
@@ -63,6 +64,21 @@ fill:
   call void @set_i64(ptr %new, i64 {abi.RANGE_ITERATOR.start}, i64 %start)
   call void @set_i64(ptr %new, i64 {abi.RANGE_ITERATOR.step}, i64 %step)
   call void @set_i64(ptr %new, i64 {abi.RANGE_ITERATOR.length}, i64 %length)
+  br label %done
+done:
+  ret ptr %new
+}}
+"""
+
+
+def _new_list_iterator(at: StubAddresses) -> str:
+    return f"""
+define internal ptr @new_list_iterator(ptr %list, i64 %index) {{
+  %new = call ptr {c_function(at, "PyObject_GetIter")}(ptr %list)
+  %failed = icmp eq ptr %new, null
+  br i1 %failed, label %done, label %fill
+fill:
+  call void @set_i64(ptr %new, i64 {abi.LIST_ITERATOR.index}, i64 %index)
   br label %done
 done:
   ret ptr %new
@@ -121,6 +137,9 @@ step:
     i64 {Make.NAME:d}, label %name
     i64 {Make.FIELD:d}, label %field
     i64 {Make.INSTANCE:d}, label %instance
+    i64 {Make.OBJECT:d}, label %reference
+    i64 {Make.LIST_ITERATOR:d}, label %list_iterator
+    i64 {Make.LIST_HOME:d}, label %list_home
   ]
 """
 
@@ -165,6 +184,11 @@ entry_slot:
   br i1 %absent, label %made_any, label %held
 held:
   call void @incref(ptr %object)
+  br label %checked
+reference:
+  %address = call i64 @raw(ptr %w1)
+  %referred = inttoptr i64 %address to ptr
+  call void @incref(ptr %referred)
   br label %checked
 """
 
@@ -224,6 +248,18 @@ home:
   call void @set_i64(ptr %iterator, i64 {abi.RANGE_ITERATOR.length}, i64 %length)
   call void @incref(ptr %iterator)
   br label %checked
+list_iterator:
+  %list = call ptr @part(ptr %w1, ptr %boxes)
+  %new_index = call i64 @raw(ptr %w2)
+  %list_iterator_box = call ptr @new_list_iterator(ptr %list, i64 %new_index)
+  br label %checked
+list_home:
+  %list_home_slot = load i64, ptr %w1
+  %over = call ptr @item_ptr(ptr %entries, i64 %list_home_slot)
+  %index = call i64 @raw(ptr %w2)
+  call void @set_i64(ptr %over, i64 {abi.LIST_ITERATOR.index}, i64 %index)
+  call void @incref(ptr %over)
+  br label %checked
 """
 
 
@@ -233,10 +269,11 @@ checked:
   %box = phi ptr [ %int_box, %int ], [ %float_box, %float ], [ %bool_box, %bool ], [ %any_box, %any ],
     [ %constant, %const ], [ %object, %held ], [ %tuple_box, %tuple ], [ %range_box, %range ],
     [ %iterator_box, %range_iterator ], [ %iterator, %home ], [ %named, %found ], [ %attribute, %field ],
-    [ %instance_box, %instance ]
+    [ %instance_box, %instance ], [ %referred, %reference ], [ %list_iterator_box, %list_iterator ],
+    [ %over, %list_home ]
   %after = phi ptr [ %w2, %int ], [ %w2, %float ], [ %w2, %bool ], [ %w2, %any ], [ %w2, %const ], [ %w2, %held ],
     [ %after_tuple, %tuple ], [ %after_instance, %instance ], [ %w4, %range ], [ %w4, %range_iterator ], [ %w4, %home ],
-    [ %w2, %found ], [ %w3, %field ]
+    [ %w2, %found ], [ %w3, %field ], [ %w2, %reference ], [ %w3, %list_iterator ], [ %w3, %list_home ]
   %failed = icmp eq ptr %box, null
   br i1 %failed, label %no, label %made
 made:

@@ -1,5 +1,8 @@
 """One event in so many, as LLVM text: for the file that `cpython.sampler` maps, and for the stubs.
 
+What is handed on is answered by the scout; then the code object that it is about gets its superinstructions back, which
+the interpreter took out to instrument it (see `cpython.superinstructions`).
+
 The distance from one event that is handed on to the next is drawn anew each time (Marsaglia's xorshift, 2003): with a
 fixed one, a loop with as many events in a round would show the same one for ever.
 """
@@ -7,8 +10,9 @@ fixed one, a loop with as many events in a round would show the same one for eve
 from __future__ import annotations
 
 from minijit.backend.stub_tools import word
-from minijit.cpython import bare
+from minijit.cpython import abi, bare
 from minijit.cpython.sampler import WORDS
+from minijit.cpython.superinstructions import BOTH, FIRSTS, ROW, SECONDS
 
 DUE = f"""
 ; Whether this event is to be handed on; %words are those of `cpython.sampler`.
@@ -42,9 +46,64 @@ done:
 """
 
 
+RESTORE = f"""
+; Puts the superinstructions of a code object back; %tables are those of `cpython.superinstructions`. Forward, since
+; pairs overlap. Where it meets what stands in the place of another instruction, it ends: somebody else wants to hear of
+; each.
+define internal void @restore(ptr %code, ptr %tables) nounwind {{
+entry:
+  %size_place = getelementptr i8, ptr %code, i64 {abi.VAR_OBJECT.ob_size}
+  %size = load i64, ptr %size_place
+  %units = getelementptr i8, ptr %code, i64 {abi.CODE.co_code_adaptive}
+  br label %next
+next:
+  %k = phi i64 [ 0, %entry ], [ %k1, %step ]
+  %place = getelementptr [2 x i8], ptr %units, i64 %k
+  %number8 = load i8, ptr %place
+  %number = zext i8 %number8 to i64
+  %entry_place = getelementptr i8, ptr %tables, i64 %number
+  %length8 = load i8, ptr %entry_place
+  %length = zext i8 %length8 to i64
+  %k1 = add i64 %k, %length
+  %inside = icmp slt i64 %k1, %size
+  %known = icmp ne i8 %length8, 0
+  %goes_on = and i1 %inside, %known
+  br i1 %goes_on, label %look, label %done
+look:
+  %row_place = getelementptr i8, ptr %entry_place, i64 {FIRSTS}
+  %row8 = load i8, ptr %row_place
+  %begins = icmp ne i8 %row8, 0
+  br i1 %begins, label %second, label %step
+second:
+  %other_place = getelementptr [2 x i8], ptr %units, i64 %k1
+  %other8 = load i8, ptr %other_place
+  %other = zext i8 %other8 to i64
+  %other_entry = getelementptr i8, ptr %tables, i64 %other
+  %column_place = getelementptr i8, ptr %other_entry, i64 {SECONDS}
+  %column8 = load i8, ptr %column_place
+  %column = zext i8 %column8 to i64
+  %row = zext i8 %row8 to i64
+  %line = mul i64 %row, {ROW}
+  %cell = add i64 %line, %column
+  %both_entry = getelementptr i8, ptr %tables, i64 %cell
+  %both_place = getelementptr i8, ptr %both_entry, i64 {BOTH}
+  %both = load i8, ptr %both_place
+  %is_pair = icmp ne i8 %both, 0
+  br i1 %is_pair, label %put, label %step
+put:
+  store i8 %both, ptr %place
+  br label %step
+step:
+  br label %next
+done:
+  ret void
+}}
+"""
+
+
 def sampler_text() -> str:
     """Two builtin functions (METH_FASTCALL) that refer to nothing but their arguments."""
-    return DUE + "".join(map(_function, ("on_start", "on_jump")))
+    return DUE + RESTORE + "".join(map(_function, ("on_start", "on_jump")))
 
 
 def _function(name: str) -> str:
@@ -59,7 +118,21 @@ tell:
   %handler = load ptr, ptr %handler_place
   %vectorcall_place = getelementptr i8, ptr %words, i64 {word(WORDS, "vectorcall")}
   %vectorcall = load ptr, ptr %vectorcall_place
-  %answer = tail call ptr %vectorcall(ptr %handler, ptr %arguments, i64 %count, ptr null)
+  ; Nothing of %self is there any more if the handler has put something else in its place.
+  %type_place = getelementptr i8, ptr %words, i64 {word(WORDS, "code_type")}
+  %code_type = load ptr, ptr %type_place
+  %tables_place = getelementptr i8, ptr %words, i64 {word(WORDS, "tables")}
+  %tables = load ptr, ptr %tables_place
+  %code = load ptr, ptr %arguments
+  %answer = call ptr %vectorcall(ptr %handler, ptr %arguments, i64 %count, ptr null)
+  %own_type_place = getelementptr i8, ptr %code, i64 {abi.OBJECT.ob_type}
+  %own_type = load ptr, ptr %own_type_place
+  %is_code = icmp eq ptr %own_type, %code_type
+  br i1 %is_code, label %restored, label %answered
+restored:
+  call void @restore(ptr %code, ptr %tables)
+  br label %answered
+answered:
   ret ptr %answer
 ignore:
   %none_place = getelementptr i8, ptr %words, i64 {word(WORDS, "none")}

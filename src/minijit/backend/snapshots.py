@@ -37,12 +37,16 @@ from minijit.ir.region import (
     Exit,
     FrameState,
     Hole,
+    ListIterator,
+    LoopIterator,
     Operand,
     RangeIterator,
+    Reference,
     Region,
     Return,
     Slot,
     Value,
+    Virtual,
     VirtualInstance,
     VirtualRange,
     VirtualTuple,
@@ -88,6 +92,18 @@ class Make(enum.IntEnum):
     NAME = 10  # address of a str: what the frame's globals have under it
     FIELD = 11  # box of an object, where it has the attribute (see `where`)
     INSTANCE = 12  # address of the class, count, and for each attribute: where, box
+    OBJECT = 13  # raw of its address
+    LIST_ITERATOR = 14  # box of the list, raw of the index
+    LIST_HOME = 15  # entry slot, raw of the index: writes the live iterator back
+
+
+_MAKES = {
+    Kind.INT: Make.INT,
+    Kind.FLOAT: Make.FLOAT,
+    Kind.BOOL: Make.BOOL,
+    Kind.ANY: Make.ANY,
+    Kind.OBJECT: Make.OBJECT,
+}
 
 
 def return_exit(value: Slot) -> Exit:
@@ -101,7 +117,7 @@ def plain_return(region: Region, value: Slot) -> Slot | None:
     entry = _entries(region).get(value) if isinstance(value, Value) else None
     if entry is not None:
         return entry
-    if isinstance(value, Const | Entry) or (isinstance(value, Value) and value.kind is not Kind.ANY):
+    if isinstance(value, Const | Entry | Reference) or (isinstance(value, Value) and value.kind is not Kind.ANY):
         return value
     return None
 
@@ -197,7 +213,7 @@ class _Program:
 
     def box(self, slot: Slot) -> int:
         """The number of the box that holds this slot's object."""
-        slot = self.entries.get(slot, slot)
+        slot = slot.value if isinstance(slot, Reference) else self.entries.get(slot, slot)
         if slot not in self.boxes:
             words = self._make(slot)
             self.words.extend(words)
@@ -207,8 +223,7 @@ class _Program:
     def _make(self, slot: Slot) -> tuple[int, ...]:
         match slot:
             case Value(_, kind):
-                make = {Kind.INT: Make.INT, Kind.FLOAT: Make.FLOAT, Kind.BOOL: Make.BOOL, Kind.ANY: Make.ANY}[kind]
-                return (make, self.positions[slot])
+                return (_MAKES[kind], self.positions[slot])
             case Const(value):
                 return (Make.CONST, id(value))
             case Entry(entry):
@@ -219,6 +234,17 @@ class _Program:
                         return (Make.FIELD, self.box(Entry(holder)), where(field))
                     case name:
                         return (Make.NAME, id(name))
+            case VirtualTuple() | VirtualInstance() | VirtualRange():
+                return self._make_virtual(slot)
+            case RangeIterator() | ListIterator():
+                return self._make_iterator(slot)
+            case Hole() | Reference():
+                raise AssertionError("a part of a virtual object cannot be missing, and a reference is a value here")
+            case _:
+                assert_never(slot)
+
+    def _make_virtual(self, slot: Virtual) -> tuple[int, ...]:
+        match slot:
             case VirtualTuple(items):
                 return (Make.TUPLE, len(items), *[self.box(item) for item in items])
             case VirtualInstance(cls, attributes):
@@ -226,18 +252,21 @@ class _Program:
                 return (Make.INSTANCE, id(cls.value), len(parts), *[word for part in parts for word in part])
             case VirtualRange(start, stop, step):
                 return (Make.RANGE, self.box(start), self.box(stop), self.box(step))
-            case RangeIterator():
-                return self._make_iterator(slot)
-            case Hole():
-                raise AssertionError("a part of a virtual object cannot be missing")
             case _:
                 assert_never(slot)
 
-    def _make_iterator(self, slot: RangeIterator) -> tuple[int, ...]:
-        start, step, length = (self.positions[x] for x in (slot.start, slot.step, slot.length))
-        if slot.home is None:
-            return (Make.RANGE_ITERATOR, start, step, length)
-        return (Make.HOME, self.placement.slot(slot.home), start, length)
+    def _make_iterator(self, slot: LoopIterator) -> tuple[int, ...]:
+        match slot:
+            case RangeIterator(start, step, length, None):
+                return (Make.RANGE_ITERATOR, *[self.positions[each] for each in (start, step, length)])
+            case RangeIterator(start, _, length, int(home)):
+                return (Make.HOME, self.placement.slot(home), self.positions[start], self.positions[length])
+            case ListIterator(items, index, None):
+                return (Make.LIST_ITERATOR, self.box(items), self.positions[index])
+            case ListIterator(_, index, int(home)):
+                return (Make.LIST_HOME, self.placement.slot(home), self.positions[index])
+            case _:
+                raise AssertionError(slot)
 
 
 @dataclass(frozen=True, slots=True)

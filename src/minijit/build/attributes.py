@@ -8,9 +8,11 @@ is in the state in which it was. Methods and properties are functions, which are
 
 from __future__ import annotations
 
+from functools import partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
+from minijit.build import references
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function
 from minijit.build.instances import store
@@ -18,9 +20,11 @@ from minijit.build.operators import class_of
 from minijit.build.state import Wanted
 from minijit.build.variables import load_own
 from minijit.events import ExitReason
-from minijit.ir.region import Const, Entry, Hole, VirtualInstance
+from minijit.ir.region import Const, Entry, Hole, Reference, VirtualInstance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from minijit.build.builder import Builder
     from minijit.ir.bytecode import Instruction
     from minijit.ir.kinds import ClassKind
@@ -55,17 +59,35 @@ def _load_attr(b: Builder, i: Instruction) -> None:
 
 
 def _load_from_instance(b: Builder, owner: Slot, kind: ClassKind, name: str, i: Instruction) -> None:
-    is_called = bool(i.arg & 1)
-    index = b.request.scope.field(owner.slot, name) if isinstance(owner, Entry) else None
-    own = owner.find(name) if isinstance(owner, VirtualInstance) else None
-    if own is not None or (index is not None and b.state.own(index) is not Hole.UNBOUND):
-        if is_called:
-            b.state.push(Hole.NULL)
-        if own is not None:
-            b.state.push(own)
-        elif index is not None:
-            load_own(b, i, index, name)
+    load = _own(b, owner, kind, name, i)
+    if load is None:
+        _load_from_class_of(b, owner, kind, name, i)
         return
+    if i.arg & 1:
+        b.state.push(Hole.NULL)
+    load()
+
+
+def _own(b: Builder, owner: Slot, kind: ClassKind, name: str, i: Instruction) -> Callable[[], None] | None:
+    """What pushes an attribute that an instance has of its own; None if it has none of this name."""
+    match owner:
+        case Reference():
+            field = references.field(b, owner, kind, name)
+            return None if field is None else partial(references.load_field, b, i, owner, field)
+        case VirtualInstance():
+            own = owner.find(name)
+            return None if own is None else partial(b.state.push, own)
+        case Entry(slot):
+            index = b.request.scope.field(slot, name)
+            is_there = index is not None and b.state.own(index) is not Hole.UNBOUND
+            return partial(load_own, b, i, index, name) if is_there and index is not None else None
+        case _:
+            return None
+
+
+def _load_from_class_of(b: Builder, owner: Slot, kind: ClassKind, name: str, i: Instruction) -> None:
+    """An attribute that an instance has from its class."""
+    is_called = bool(i.arg & 1)
     found = b.request.classes.attribute(kind, name)
     value = None if found is None else found.value
     if type(value) is property and type(value.fget) is FunctionType and not is_called:
@@ -125,6 +147,11 @@ def _store_attr(b: Builder, i: Instruction) -> None:
         return
     if isinstance(owner, VirtualInstance):
         if not store(b, owner, kind, name, value):
+            b.unsupported(f"{i.name} {name}")
+        return
+    if isinstance(owner, Reference):
+        field = references.field(b, owner, kind, name)
+        if field is None or not references.store_field(b, i, owner, field, value):
             b.unsupported(f"{i.name} {name}")
         return
     index = b.request.scope.field(owner.slot, name) if isinstance(owner, Entry) else None

@@ -35,9 +35,12 @@ from minijit.ir.region import (
     Hole,
     Jump,
     Leave,
+    ListIterator,
+    LoopIterator,
     Op,
     Operand,
     RangeIterator,
+    Reference,
     Region,
     Return,
     Slot,
@@ -73,6 +76,7 @@ class Builder:
         self._postponed = False
         self._before: FrameState | None = None
         self._statement_exits: dict[tuple[ExitReason, str], int] = {}
+        self._entry_objects: dict[int, Value] = {}
         loop = request.scope.code.loops.get(request.root.offset)
         self._inside = loop.body if loop is not None and request.root.point is EntryPoint.LOOP else None
 
@@ -95,6 +99,7 @@ class Builder:
             tuple(relies.given.values()),
             tuple(relies.callees.values()),
             tuple(relies.classes.values()),
+            tuple(relies.met.values()),
             self._depth,
             frozenset(self._visited),
         )
@@ -133,6 +138,8 @@ class Builder:
                 # As of `range(start, stop)`; short ints cannot overflow.
                 size = self.op("int_sub_wrap", *((stop, start) if up else (start, stop)))
                 return RangeIterator(start, Const(RANGE_STEPS[kind]), self.op("int_max", size, Const(0)), index)
+            case EntryKind.LIST_ITERATOR:
+                return ListIterator(new(Kind.OBJECT), new(Kind.INT), index)
             case EntryKind.OBJECT | FunctionKind() | ClassKind():
                 return Entry(index)
             case EntryKind.UNBOUND:
@@ -166,14 +173,14 @@ class Builder:
         """Takes the snapshot for the exits to come, where a statement begins: the stack holds nothing but iterators.
 
         A statement's exits share it: nothing that compiled code does before them has an effect, so that the interpreter
-        can do the whole statement again. Fewer snapshots mean less code and fewer values that must be kept. So do those
-        of the calls that are inlined in it.
+        can do the whole statement again. (What has one begins a statement anew.) Fewer snapshots mean less code and
+        fewer values that must be kept. So do those of the calls that are inlined in it.
         """
         if self.state.statement is not None:
             if self._before is not self.state.statement:
                 self._before, self._statement_exits = self.state.statement, {}
             return
-        if self._before is None or all(isinstance(slot, RangeIterator) for slot in self.state.stack):
+        if self._before is None or all(isinstance(slot, LoopIterator) for slot in self.state.stack):
             self.begin_statement(offset)
 
     def _leave_at(self, offset: int, reason: ExitReason, detail: str = "") -> None:
@@ -195,6 +202,11 @@ class Builder:
     def observed_kind(self, offset: int) -> Kind | None:
         """The kind that recordings saw on top of the stack at an offset of the region's own frame."""
         return None if self.state.callers else _OBSERVED.get(self.request.profile.tops.get(offset, ""))
+
+    def observed(self, offset: int) -> tuple[type, ...]:
+        """The classes that recordings saw on top of the stack at an offset of the frame at hand."""
+        profile = self.request.profiles(self.code.code) if self.state.callers else self.request.profile
+        return () if profile is None else profile.classes_at(offset)
 
     def fresh(self, kind: Kind) -> Value:
         """A new machine value."""
@@ -231,6 +243,18 @@ class Builder:
         """From now on the interpreter goes on here, with what the state holds now."""
         self._before = FrameState(offset, tuple(self.state.locals), tuple(self.state.stack))
         self._statement_exits = {}
+
+    def entry_object(self, slot: int) -> Value:
+        """What the entry has found in a slot, by its address."""
+        if slot not in self._entry_objects:
+            value = self.fresh(Kind.OBJECT)
+            self._draft.blocks[0].ops.append(Op("entry_object", (Const(slot),), value))
+            self._entry_objects[slot] = value
+        return self._entry_objects[slot]
+
+    def is_object(self, entry: Entry) -> bool:
+        """Whether a slot's entry has not looked at what is there."""
+        return self._slot_kinds[entry.slot] is EntryKind.OBJECT
 
     def is_handled(self, offset: int) -> bool:
         """Whether a handler would get what is raised at an offset, but not what is raised where the loop is entered."""
@@ -319,13 +343,16 @@ class Builder:
     # ---- attributes
 
     def class_of(self, slot: Slot) -> ClassKind | None:
-        """The class of an object that the entry has found, or of one that the region makes, if that is known."""
+        """The class of an object that the entry has found, of one that the region makes, or that it has met, if its
+        attributes are known."""
         match slot:
             case Entry(number):
                 kind = self._slot_kinds[number]
                 return kind if isinstance(kind, ClassKind) else None
             case VirtualInstance(cls):
                 return self.relies.classes[id(cls.value)]
+            case Reference(_, Const(cls)):
+                return self.relies.on_instance(cls) if isinstance(cls, type) else None
             case _:
                 return None
 

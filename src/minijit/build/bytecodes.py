@@ -9,14 +9,14 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from minijit.build import attributes, numbers, operators, sequences, variables
+from minijit.build import attributes, numbers, operators, references, sequences, variables
 from minijit.build.calls import call, is_known
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function, call_given
 from minijit.build.instances import construct, is_same
 from minijit.build.state import Wanted
 from minijit.ir.kinds import Kind
-from minijit.ir.region import Const, Entry, Hole, Jump, Slot, Value
+from minijit.ir.region import Const, Entry, Hole, Jump, Reference, Slot, Value
 
 if TYPE_CHECKING:
     from minijit.build.builder import Builder
@@ -112,13 +112,7 @@ def _unary_not(b: Builder, i: Instruction) -> None:
     if _asks(b, operand, i):
         return
     truth = _truth(b, operand)
-    match truth:
-        case None:
-            b.unsupported(i.name)
-        case Const(value):
-            b.state.push(Const(not value))
-        case _:
-            b.state.push(b.op("bool_not", truth))
+    _push_or_leave(b, i, None if truth is None else numbers.inverse(b, truth))
 
 
 def _asks(b: Builder, slot: Slot, i: Instruction) -> bool:
@@ -130,7 +124,10 @@ def _asks(b: Builder, slot: Slot, i: Instruction) -> bool:
 
 
 def _truth(b: Builder, slot: Slot) -> Value | Const | None:
-    return Const(True) if operators.is_instance(b, slot) else numbers.truth(b, slot)
+    if operators.is_instance(b, slot):
+        return Const(True)
+    length = references.length(b, slot)
+    return numbers.truth(b, slot if length is None else length)
 
 
 @handles("COMPARE_OP")
@@ -146,20 +143,19 @@ def _compare_op(b: Builder, i: Instruction) -> None:
 def _is_op(b: Builder, i: Instruction) -> None:
     right, left = b.state.pop(), b.state.pop()
     same = _is_same(b, left, right)
-    _push_or_leave(b, i, None if same is None else Const(same != bool(i.arg)))
+    _push_or_leave(b, i, numbers.inverse(b, same) if same is not None and i.arg else same)
 
 
-def _is_same(b: Builder, left: Slot, right: Slot) -> bool | None:
-    """Whether two slots are one object, where that is known. Numbers have no identity that compiled code keeps."""
-    if operators.is_instance(b, left, right):
-        return is_same(b, left, right)
+def _is_same(b: Builder, left: Slot, right: Slot) -> Value | Const | None:
+    """Whether two slots are one object. Numbers have no identity that compiled code keeps."""
     for one, other in ((left, right), (right, left)):
         if isinstance(one, Const) and one.value is None:
             if isinstance(other, Const):
-                return other.value is None
-            if isinstance(other, Value) and other.kind is not Kind.ANY:
-                return False
-    return None
+                return Const(other.value is None)
+            if isinstance(other, Reference) or (isinstance(other, Value) and other.kind is not Kind.ANY):
+                return Const(False)
+    is_one = operators.is_instance(b, left, right) or isinstance(left, Reference) or isinstance(right, Reference)
+    return is_same(b, left, right) if is_one else None
 
 
 # Jumps
@@ -183,7 +179,7 @@ def _pop_jump_none(b: Builder, i: Instruction) -> None:
     if same is None:
         b.unsupported(i.name)
         return
-    _jump_on(b, i, Const(same), jumps_if=i.name == "POP_JUMP_IF_NONE")
+    _jump_on(b, i, same, jumps_if=i.name == "POP_JUMP_IF_NONE")
 
 
 def _jump_on(b: Builder, i: Instruction, truth: Value | Const, *, jumps_if: bool) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math as _math
 from typing import TYPE_CHECKING
 
-from minijit.build import numbers
+from minijit.build import numbers, references
 from minijit.build.genuine import Genuine
 from minijit.build.numbers import Scalar, scalar, to_float, to_int
 from minijit.events import ExitReason
@@ -230,9 +230,11 @@ def _range(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
 
 @rule(len)
 def _len(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
-    if len(arguments) == 1 and isinstance(arguments[0], VirtualTuple):
+    if len(arguments) != 1:
+        return None
+    if isinstance(arguments[0], VirtualTuple):
         return Const(len(arguments[0].items))
-    return None
+    return references.length(b, arguments[0])
 
 
 # math

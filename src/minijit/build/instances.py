@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 from minijit.build.inline import call_function
 from minijit.build.sequences import MAX_DEPTH, depth
 from minijit.build.state import Wanted
-from minijit.ir.region import Attribute, Const, Entry, RangeIterator, Slot, VirtualInstance, VirtualTuple
+from minijit.ir.region import (
+    Attribute,
+    Const,
+    Entry,
+    LoopIterator,
+    Reference,
+    Slot,
+    Value,
+    VirtualInstance,
+    VirtualTuple,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +53,7 @@ def construct(b: Builder, cls: type, arguments: list[Slot], keywords: tuple[str,
 def store(b: Builder, owner: VirtualInstance, kind: ClassKind, name: str, value: Slot) -> bool:
     """Gives an attribute to a virtual instance whose class writes them as `object` does; whether that is compiled."""
     field = b.request.classes.field(kind, name)
-    if field is None or depth(value) >= MAX_DEPTH or isinstance(value, RangeIterator):
+    if field is None or depth(value) >= MAX_DEPTH or isinstance(value, LoopIterator):
         return False
     if owner.identity in set(identities([value])):
         return False
@@ -64,17 +74,23 @@ def identities(slots: Iterable[Slot]) -> Iterable[int]:
                 yield from identities(slot.parts)
 
 
-def is_same(b: Builder, left: Slot, right: Slot) -> bool | None:
-    """Whether two slots are one object, where one of them is an instance and that is known."""
+def is_same(b: Builder, left: Slot, right: Slot) -> Value | Const | None:
+    """Whether two slots are one object, where one of them is an instance; None if that cannot be told."""
     match left, right:
         case VirtualInstance(identity=one), VirtualInstance(identity=other):
-            return one == other
+            return Const(one == other)
         case (VirtualInstance(), _) | (_, VirtualInstance()):
-            return False
+            return Const(False)
+        case Reference(one, one_class), Reference(other, other_class):
+            return b.op("is_same", one, other) if one_class == other_class else Const(False)
         case Entry(), Entry():
             # Objects whose attributes are variables are not the same, if they are of different slots.
             both = b.class_of(left) is not None and b.class_of(right) is not None
-            return True if left == right else False if both else None
+            return Const(True) if left == right else Const(False) if both else None
+        case (Reference() as one, Entry() as other) | (Entry() as other, Reference() as one):
+            # What is met by address is none of those whose attributes are variables.
+            is_variables = b.class_of(other) is not None
+            return Const(False) if is_variables else b.op("is_same", one.value, b.entry_object(other.slot))
         case _:
             is_one = b.class_of(left) is not None or b.class_of(right) is not None
-            return False if is_one else None
+            return Const(False) if is_one else None

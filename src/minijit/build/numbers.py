@@ -269,6 +269,11 @@ def truth(b: Builder, slot: Slot) -> Value | Const | None:
             return b.op("float_to_bool", operand)
 
 
+def inverse(b: Builder, truth: Value | Const) -> Value | Const:
+    """`not` of a bool."""
+    return Const(not truth.value) if isinstance(truth, Const) else b.op("bool_not", truth)
+
+
 def range_length(b: Builder, start: Operand, stop: Operand, step: Operand) -> Operand:
     """How many values a range has. A length that does not fit 64 bits leaves."""
     zero, one = Const(0), Const(1)

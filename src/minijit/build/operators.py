@@ -160,7 +160,7 @@ def compare(b: Builder, left: Slot, right: Slot, i: Instruction) -> None:
     if name not in ("eq", "ne") or same is None:
         b.unsupported(i.name)
         return
-    b.state.push(Const(same == (name == "eq")))
+    b.state.push(numbers.inverse(b, same) if name == "ne" else same)
 
 
 def _own_comparison(b: Builder, kind: ClassKind | None, name: str) -> Const | None:

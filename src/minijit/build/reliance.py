@@ -37,6 +37,8 @@ class Reliance:
     given: dict[int, Given] = field(default_factory=dict)
     callees: dict[int, Callee] = field(default_factory=dict)
     classes: dict[int, ClassKind] = field(default_factory=dict)
+    met: dict[int, ClassKind] = field(default_factory=dict)
+    _fields: dict[tuple[int, str], Const | None] = field(default_factory=dict)
     _codes: dict[int, Code] = field(default_factory=dict)
 
     def on_name(self, namespace: dict[str, object], name: str) -> Const | None:
@@ -78,6 +80,24 @@ class Reliance:
         if kind is None or (is_called and not self.known.is_made(kind)):
             return None
         return self.classes.setdefault(id(cls), kind)
+
+    def on_instance(self, cls: type) -> ClassKind | None:
+        """The kind of instances of a class that the region meets by address; likewise. None if their attributes are not
+        to be looked at."""
+        if id(cls) not in self.met:
+            kind = self.known.met(cls)
+            if kind is None:
+                return None
+            self.met[id(cls)] = kind
+        return self.met[id(cls)]
+
+    def field(self, kind: ClassKind, name: str) -> Const | None:
+        """Where such instances have an attribute: one constant for each."""
+        key = kind.address, name
+        if key not in self._fields:
+            found = self.known.field(kind, name)
+            self._fields[key] = None if found is None else Const(found)
+        return self._fields[key]
 
     def as_it_is(self, function: FunctionType) -> Inlined:
         """A function as the region knows it; it does not rely on it yet."""

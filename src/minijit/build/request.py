@@ -88,7 +88,8 @@ class Classes:
     `is_written` whether stores to these are just that; `bases` are the class and all that it is derived from; `quiet`
     are the names of all attributes that an instance may have of its own, None if its end may be noticed by more than
     these and weak references. `seen` gives the kind of a class's instances, without attributes, if the class's own
-    attributes are looked up as `type` does it; `is_made` tells whether what its calls make is known through and through.
+    attributes are looked up as `type` does it; `is_made` tells whether what its calls make is known through and
+    through. `met` gives the kind of instances that are met by address, if their attributes can be looked at.
     """
 
     attribute: Callable[[ClassKind, str], Const | None] = lambda _kind, _name: None
@@ -98,6 +99,7 @@ class Classes:
     quiet: Callable[[ClassKind], frozenset[str] | None] = lambda _kind: None
     seen: Callable[[type], ClassKind | None] = lambda _cls: None
     is_made: Callable[[ClassKind], bool] = lambda _kind: False
+    met: Callable[[type], ClassKind | None] = lambda _cls: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ class Request:
     max_inlined: int = 0
     body: Callable[[FunctionType, tuple[EntryKind, ...]], Callee | None] = lambda _function, _kinds: None
     classes: Classes = Classes()
+    profiles: Callable[[CodeType], Profile | None] = lambda _code: None
+    """What recordings saw of functions that may be inlined."""
 
     @property
     def slot_kinds(self) -> Kinds:
@@ -177,6 +181,8 @@ class Build:
     classes: tuple[ClassKind, ...] = ()
     """Those of objects that the region makes, and those whose attributes it has looked at, in the states in which they
     were."""
+    met: tuple[ClassKind, ...] = ()
+    """Those of objects that the region meets by address: their instances must share no more names."""
     depth: int = 0
     """How many inlined calls are within each other."""
     offsets: frozenset[int] = frozenset()

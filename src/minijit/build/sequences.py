@@ -1,12 +1,21 @@
-"""Iteration over ranges, and tuples that nobody has allocated yet."""
+"""Iteration over ranges and lists, items, and tuples that nobody has allocated yet."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.build import numbers
+from minijit.build import numbers, references
 from minijit.build.handlers import Handlers
-from minijit.ir.region import Composite, Const, Jump, RangeIterator, Slot, VirtualRange, VirtualTuple
+from minijit.ir.region import (
+    Composite,
+    Const,
+    Jump,
+    ListIterator,
+    RangeIterator,
+    Slot,
+    VirtualRange,
+    VirtualTuple,
+)
 
 if TYPE_CHECKING:
     from minijit.build.builder import Builder
@@ -25,6 +34,8 @@ def _get_iter(b: Builder, i: Instruction) -> None:
             b.state.push(slot)
         case VirtualRange(start, stop, step):
             b.state.push(RangeIterator(start, step, numbers.range_length(b, start, stop, step)))
+        case _ if references.is_of(slot, list) and (items := references.reference(slot)) is not None:
+            b.state.push(ListIterator(items.value, Const(0)))
         case _:
             b.unsupported(i.name)
 
@@ -32,11 +43,15 @@ def _get_iter(b: Builder, i: Instruction) -> None:
 @handles("FOR_ITER")
 def _for_iter(b: Builder, i: Instruction) -> None:
     iterator = b.state.stack[-1]
-    if not isinstance(iterator, RangeIterator):
-        b.unsupported(i.name)
-        return
+    match iterator:
+        case RangeIterator(length=length):
+            some = b.op("int_gt", length, Const(0))
+        case ListIterator(items, index):
+            some = b.op("int_lt", index, b.op("list_length", items))
+        case _:
+            b.unsupported(i.name)
+            return
     assert i.target is not None
-    some = b.op("int_gt", iterator.length, Const(0))
     done = b.state.copy()
     done.pop()
     yes, no = b.split(some)
@@ -44,8 +59,19 @@ def _for_iter(b: Builder, i: Instruction) -> None:
     b.state = done
     b.end(Jump(b.edge(i.target, conditional=True)))
     b.resume(yes)
-    body = _next_value(b, iterator, done)
-    b.later(yes, i.next, body)
+    if isinstance(iterator, ListIterator):
+        _next_item(b, iterator, done, i)
+    else:
+        b.later(yes, i.next, _next_value(b, iterator, done))
+
+
+def _next_item(b: Builder, iterator: ListIterator, done: State, i: Instruction) -> None:
+    """Goes on where the loop's body begins."""
+    item = b.op("list_item", iterator.list, iterator.index)
+    following = b.op("int_add_wrap", iterator.index, Const(1))
+    b.state = done.copy()
+    b.state.push(ListIterator(iterator.list, following, iterator.home))
+    references.push_loaded(b, i, item)
 
 
 def _next_value(b: Builder, iterator: RangeIterator, done: State) -> State:
@@ -91,14 +117,22 @@ def _unpack_sequence(b: Builder, i: Instruction) -> None:
 
 @handles("BINARY_SUBSCR")
 def _binary_subscr(b: Builder, i: Instruction) -> None:
-    index, items = b.state.pop(), tuple_items(b.state.pop())
-    if items is None or not isinstance(index, Const) or type(index.value) is not int:
+    index, container = b.state.pop(), b.state.pop()
+    items = tuple_items(container)
+    if items is not None and isinstance(index, Const) and type(index.value) is int:
+        if not -len(items) <= index.value < len(items):
+            b.unsupported(i.name)
+            return
+        b.state.push(items[index.value])
+    elif not references.load_item(b, i, container, index):
         b.unsupported(i.name)
-        return
-    if not -len(items) <= index.value < len(items):
+
+
+@handles("STORE_SUBSCR")
+def _store_subscr(b: Builder, i: Instruction) -> None:
+    index, container, value = b.state.pop(), b.state.pop(), b.state.pop()
+    if not references.store_item(b, i, container, index, value):
         b.unsupported(i.name)
-        return
-    b.state.push(items[index.value])
 
 
 def tuple_items(slot: Slot) -> tuple[Slot, ...] | None:

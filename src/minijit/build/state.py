@@ -19,14 +19,17 @@ from minijit.ir.region import (
     Entry,
     FrameState,
     Hole,
+    ListIterator,
     Operand,
     RangeIterator,
+    Reference,
     Slot,
     Value,
     Virtual,
     VirtualInstance,
     VirtualRange,
     VirtualTuple,
+    slot_operands,
 )
 
 if TYPE_CHECKING:
@@ -216,8 +219,17 @@ def _shape(slot: Slot, seen: dict[int, tuple[Slot, Same]]) -> object:
             return "range"
         case RangeIterator(_, _, _, home):
             return ("range_iterator", home)
+        case Reference(value, cls):
+            return ("reference", cls, _fixed(value))
+        case ListIterator(items, _, home):
+            return ("list_iterator", home, _fixed(items))
         case _:
             assert_never(slot)
+
+
+def _fixed(operand: Operand) -> Const | None:
+    """What of an object is part of the version: a constant; an address is a parameter."""
+    return operand if isinstance(operand, Const) else None
 
 
 def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: dict[int, Slot]) -> Slot:
@@ -240,6 +252,10 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
             return slot
         case RangeIterator(_, _, _, home):
             return RangeIterator(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), home)
+        case Reference(value, cls):
+            return Reference(_fixed(value) or fresh(Kind.OBJECT), cls)
+        case ListIterator(items, _, home):
+            return ListIterator(_fixed(items) or fresh(Kind.OBJECT), fresh(Kind.INT), home)
         case _:
             assert_never(slot)
 
@@ -272,9 +288,7 @@ def arguments(slot: Slot, shape: object, pack: Callable[[Slot], Value]) -> Itera
             assert isinstance(shape, tuple)
             for part, part_shape in zip(slot.parts, shape[1:], strict=True):
                 yield from arguments(part, part_shape, pack)
-        case VirtualRange(start, stop, step):
-            yield from (start, stop, step)
-        case RangeIterator(start, step, length, _):
-            yield from (start, step, length)
+        case VirtualRange() | RangeIterator() | Reference() | ListIterator():
+            yield from (operand for operand in slot_operands(slot) if operand.kind is not None)
         case _:
             assert_never(slot)

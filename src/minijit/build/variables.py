@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.build.handlers import Handlers
+from minijit.build.references import known_entry
 from minijit.events import ExitReason
 from minijit.ir.kinds import EntryKind, Kind, const_kind
 from minijit.ir.region import Const, Entry, EntryPoint, Hole, Slot, Value
@@ -34,7 +35,7 @@ def _load_local(b: Builder, i: Instruction, index: int, name: str, *, is_sure: b
         b.unsupported(name, ExitReason.UNBOUND)
     elif isinstance(slot, Value) and slot.kind is Kind.ANY:
         _load_any(b, i, slot, name, lambda state, found: state.locals.__setitem__(index, found))
-    else:
+    elif not known_entry(b, i, slot):
         b.state.push(slot)
 
 
@@ -43,7 +44,7 @@ def load_own(b: Builder, i: Instruction, index: int, name: str) -> None:
     slot = b.state.own(index)
     if isinstance(slot, Value) and slot.kind is Kind.ANY:
         _load_any(b, i, slot, name, lambda state, found: state.set_own(index, found))
-    else:
+    elif not known_entry(b, i, slot):
         b.state.push(slot)
 
 

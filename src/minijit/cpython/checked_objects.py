@@ -37,6 +37,8 @@ def _objects(at: Layouts) -> Iterator[Row]:
     items = (object(), object())
     pointers = [raw.read_u64(id(items) + at.tuple.ob_item + 8 * k) for k in (0, 1)]
     yield "items of a tuple", "tuple.ob_item", pointers, [id(item) for item in items]
+    array = raw.word(id(listed := list(items)) + at.list.ob_item) or 0
+    yield "items of a list", "list.ob_item", [raw.word(array + 8 * k) for k in (0, 1)], [id(item) for item in listed]
     numbers = [1, -1, 12345, 2**30 + 7, -(2**60) - 3, 2**63 - 1]
     yield "ints", "long.lv_tag long.ob_digit", [_read_int(at, number) for number in numbers], numbers
     yield "tag of zero", "long.lv_tag", raw.read_u64(id(0) + at.long.lv_tag), 1
@@ -50,6 +52,10 @@ def _objects(at: Layouts) -> Iterator[Row]:
     next(iterator)
     words = [raw.read_i64(id(iterator) + x) for x in _values(at.range_iterator)]
     yield "a range iterator", "range_iterator.start range_iterator.step range_iterator.length", words, [12, 7, 6]
+    over = iter(listed)
+    next(over)
+    words = [raw.read_i64(id(over) + at.list_iterator.index), raw.read_i64(id(over) + at.list_iterator.list)]
+    yield "a list iterator", "list_iterator.index list_iterator.list", words, [1, id(listed)]
 
 
 def _kinds_of_keys(at: Layouts) -> list[int | None]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 _thread_state = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThreadState_Get", ctypes.pythonapi))
-_NAMES = {id(kind): kind.__name__ for kind in (int, float, bool, type(None), tuple, str, list, type(iter(range(0))))}
+_NAMED: tuple[type, ...] = (int, float, bool, type(None), tuple, str, list, type(iter(range(0))), type(iter([])))
+_NAMES = {id(kind): kind.__name__ for kind in _NAMED}
 
 
 @dataclass(frozen=True, slots=True)

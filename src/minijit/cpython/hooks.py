@@ -9,12 +9,11 @@ Python callback that is told once (`ignite`); from then on all callbacks are mac
 from __future__ import annotations
 
 import ctypes
-import dis
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from minijit.cpython import abi, raw, scout
+from minijit.cpython import abi, raw, scout, superinstructions
 from minijit.cpython.builtin import builtin
 from minijit.cpython.scout import JUMP, NAME, START, TOOL, Scout
 
@@ -88,7 +87,7 @@ class Monitoring:
             self.active.pop(id(code), None)
         _MONITORING.set_local_events(TOOL, code, events)
         if not events & INSTRUCTION and not is_watched(code):
-            restore_superinstructions(code)
+            superinstructions.restore(code)
 
     def rearm(self, code: CodeType) -> None:
         """Instructions that a callback disabled come again; the instrumentation is brought up to date."""
@@ -100,6 +99,7 @@ class Monitoring:
     def hear_again(self) -> None:
         """Where all code has events, what was disabled comes again."""
         if self.scout is not None:
+            self.scout.forget()
             _MONITORING.restart_events()
 
     def close(self) -> None:
@@ -116,39 +116,6 @@ class Monitoring:
 
 def _nobody(_code: CodeType, _offset: int) -> None:
     """Nobody is to be told any more."""
-
-
-_SUPERINSTRUCTIONS = {
-    bytes((dis.opmap[first], dis.opmap[second])): number
-    for name, number in dis._all_opmap.items()  # type: ignore[attr-defined]
-    for first, separator, second in [name.partition("__")]
-    if separator
-}
-"""The pairs of instructions for which 3.12 has one that does both."""
-
-
-_Bytes = ctypes.c_uint8 * 2**31
-"""Of any length: a type of its own for each would be garbage in cycles."""
-
-
-def restore_superinstructions(code: CodeType) -> None:
-    """Puts the superinstructions back that the interpreter takes out whenever it instruments a code object.
-
-    It makes them once, when the code object is made (`_PyCode_Quicken`); without them loops run some 4 % slower. Taking
-    them out again is the first thing it does at the next instrumentation, so that no tool ever meets one.
-    """
-    # Without instrumentation, specialisation and what stands in caches; a place that differs is none of ours.
-    plain = code.co_code
-    present = _Bytes.from_address(id(code) + abi.CODE.co_code_adaptive)
-    # Forward, since pairs overlap: of three loads in a row the first two make one, and so do the last two.
-    for position in range(0, len(plain) - 2, 2):
-        both = _SUPERINSTRUCTIONS.get(plain[position : position + 4 : 2])
-        if both is None:
-            continue
-        # Another thread may instrument the code meanwhile. Between the look and the store there is no call, no jump
-        # back: nothing at which the interpreter might turn to it.
-        if present[position] == plain[position] and present[position + 2] == plain[position + 2]:
-            present[position] = both
 
 
 def is_watched(code: CodeType) -> bool:

@@ -53,6 +53,13 @@ class Tuple:
 
 
 @dataclass(frozen=True, slots=True)
+class List:
+    """PyListObject."""
+
+    ob_item: int = 24
+
+
+@dataclass(frozen=True, slots=True)
 class Unicode:
     """PyASCIIObject."""
 
@@ -66,6 +73,14 @@ class RangeIterator:
     start: int = 16
     step: int = 24
     length: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ListIterator:
+    """_PyListIterObject; there is no list any more when it has come to its end."""
+
+    index: int = 16
+    list: int = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +245,10 @@ class Layouts:
     long: Long = Long()
     float: Float = Float()
     tuple: Tuple = Tuple()
+    list: List = List()
     unicode: Unicode = Unicode()
     range_iterator: RangeIterator = RangeIterator()
+    list_iterator: ListIterator = ListIterator()
     function: Function = Function()
     code: Code = Code()
     monitoring: Monitoring = Monitoring()
@@ -250,14 +267,16 @@ class Layouts:
 
 
 LAYOUTS = Layouts()
-OBJECT, VAR_OBJECT, LONG, FLOAT, TUPLE = (
+OBJECT, VAR_OBJECT, LONG, FLOAT, TUPLE, LIST = (
     LAYOUTS.object,
     LAYOUTS.var_object,
     LAYOUTS.long,
     LAYOUTS.float,
     LAYOUTS.tuple,
+    LAYOUTS.list,
 )
-UNICODE, RANGE_ITERATOR, FUNCTION, CODE = LAYOUTS.unicode, LAYOUTS.range_iterator, LAYOUTS.function, LAYOUTS.code
+UNICODE, FUNCTION, CODE = LAYOUTS.unicode, LAYOUTS.function, LAYOUTS.code
+RANGE_ITERATOR, LIST_ITERATOR = LAYOUTS.range_iterator, LAYOUTS.list_iterator
 MONITORING, FRAME, FRAME_OBJECT = LAYOUTS.monitoring, LAYOUTS.frame, LAYOUTS.frame_object
 THREAD, STACK_CHUNK, RUNTIME = LAYOUTS.thread, LAYOUTS.stack_chunk, LAYOUTS.runtime
 INTERPRETER = LAYOUTS.interpreter

@@ -1,8 +1,9 @@
 """One event in so many: machine code in front of the scout, kept on disk from process to process.
 
-In: a file with two functions that `backend.sampling` has made, which refer to nothing by address. Out: two callables
-for `sys.monitoring` that answer None to most events, in some nanoseconds, and hand one in 32 or so, at random, on to
-the scout. Where there is no such file, or it is none that this user has written, the scout gets all events itself.
+In: a file with two functions that `backend.sampling` has made, which refer to nothing by address, and the tables that
+they use. Out: two callables for `sys.monitoring` that answer None to most events, in some nanoseconds, and hand one in
+32 or so, at random, on to the scout; after that, the code object has its superinstructions again. Where there is no
+such file, or it is none that this user has written, the scout gets all events itself.
 
 The file is mapped as it is: nobody but this user (or root) may be able to write it, or its directory. It is put in
 place at once (`cache_files`), so what is mapped never changes. It is a matter of speed alone: it may be deleted.
@@ -21,7 +22,7 @@ TYPE_CHECKING = False  # part of the start of every program under MINIJIT=1
 if TYPE_CHECKING:
     from minijit.cpython.scout import Scout
 
-WORDS = ("left", "random", "mask", "vectorcall", "none", "on_start", "on_jump")
+WORDS = ("left", "random", "mask", "vectorcall", "none", "code_type", "tables", "on_start", "on_jump")
 """What the functions find in the bytes object that they get as their first argument."""
 PAGE = 4096
 _MASK = 63
@@ -46,7 +47,7 @@ class Sampler:
     """Hands events on to a scout. Raises `OSError` or `ValueError` where there is no file that can be used."""
 
     def __init__(self, path: str, scout: Scout, mask: int) -> None:
-        code, offsets = _mapped(path)
+        code, (tables, *offsets) = _mapped(path)
         self._handlers = scout.on_start, scout.on_jump
         values = (
             1,
@@ -54,6 +55,8 @@ class Sampler:
             mask,
             bare.address_of("PyObject_Vectorcall"),
             id(None),
+            id(type(_mapped.__code__)),
+            code + tables,
             *map(id, self._handlers),
         )
         # An object of its own, which nobody else will ever see: the functions count in it.
@@ -65,8 +68,9 @@ class Sampler:
         )
 
 
-def _mapped(path: str) -> tuple[int, tuple[int, int]]:
-    """Where the file's code is in memory now, and where in it the two functions begin."""
+def _mapped(path: str) -> tuple[int, tuple[int, ...]]:
+    """Where the file's code is in memory now, and where in it the tables of `superinstructions` begin, and the two
+    functions."""
     file = cache_files.open_own(path)
     try:
         size = os.fstat(file).st_size - _FOOTER
@@ -78,25 +82,26 @@ def _mapped(path: str) -> tuple[int, tuple[int, int]]:
         code, footer = os.pread(file, size, 0), os.pread(file, _FOOTER, size)
     finally:
         os.close(file)
-    on_start, on_jump = int.from_bytes(footer[:8], "little"), int.from_bytes(footer[8:16], "little")
-    if footer != _footer(code, on_start, on_jump):
+    offsets = tuple(int.from_bytes(footer[at : at + 8], "little") for at in (0, 8, 16))
+    if footer != _footer(code, offsets):
         raise ValueError("it is damaged")
-    return address, (on_start, on_jump)
+    return address, offsets
 
 
 _mmap = bare.function("mmap", bare.Word, bare.Word, bare.Word, bare.Int, bare.Int, bare.Int, bare.Long)
-_FOOTER = 24
+_FOOTER = 32
 _SUM_KEY = 0
 
 
-def _footer(code: bytes, on_start: int, on_jump: int) -> bytes:
-    """What stands behind the code: where the functions begin, and a sum over all of it."""
-    words = on_start.to_bytes(8, "little") + on_jump.to_bytes(8, "little")
+def _footer(code: bytes, offsets: tuple[int, ...]) -> bytes:
+    """What stands behind the code: where what begins, and a sum over all of it."""
+    words = b"".join(map(bare.word, offsets))
     # What tells whether a module's file is up to date; it is there at once, where a library would have to be loaded.
     return words + _imp.source_hash(_SUM_KEY, code + words)
 
 
-def save(path: str, code: bytes, on_start: int, on_jump: int) -> None:
+def save(path: str, code: bytes, tables: bytes, on_start: int, on_jump: int) -> None:
     """Writes the file, for this user alone. Raises `OSError`."""
-    padded = code.ljust(-(-len(code) // PAGE) * PAGE, b"\0")
-    cache_files.put(path, padded + _footer(padded, on_start, on_jump))
+    both = code + tables
+    padded = both.ljust(-(-len(both) // PAGE) * PAGE, b"\0")
+    cache_files.put(path, padded + _footer(padded, (len(code), on_start, on_jump)))

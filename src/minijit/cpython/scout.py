@@ -88,7 +88,8 @@ class Scout:
     """Counts places by name and line: the code objects themselves are not kept alive.
 
     `found(code, header)`, with None for a start, gives the answer to the event when a place is hot; after that it is
-    counted anew. `weight` is how many events each one stands for that comes here (see `sampler`).
+    counted anew, unless the answer was DISABLE: then so it is whenever it is come to again, by another jump of the
+    loop. `weight` is how many events each one stands for that comes here (see `sampler`).
     """
 
     __slots__ = ("counts", "found", "rest", "threshold", "warm", "weight", "worth")
@@ -101,6 +102,10 @@ class Scout:
         self.found = found
         self.counts: dict[tuple[object, ...], int] = {}
         self.worth: dict[tuple[object, ...], bool] = {}
+
+    def forget(self) -> None:
+        """All places are new."""
+        self.counts, self.worth = {}, {}
 
     @uninterrupted
     def on_start(self, code: CodeType, _offset: int) -> object:
@@ -138,6 +143,8 @@ class Scout:
 
     @uninterrupted
     def _reached(self, place: tuple[object, ...], code: CodeType, header: int | None, operations: bytes) -> object:
+        if place in self.worth and not self.worth[place]:
+            return DISABLE
         # What is warm has the rest of the way to go until it is so again.
         self.counts[place] = self.warm - self.rest if self.rest else 0
         if self.rest and place not in self.worth:
@@ -146,11 +153,15 @@ class Scout:
             size = _LENGTHS[operations] - _ZEROS[operations]
             has_loop = header is not None or JUMP_BACKWARD in operations
             limit = SPARSE_LARGE if size >= LARGE else SPARSE_LOOP if has_loop else SPARSE
-            self.worth[place] = True
-            return None if computing * limit >= size else DISABLE
+            self.worth[place] = computing * limit >= size
+            return None if self.worth[place] else DISABLE
         if len(self.counts) > MANY:
-            self.counts, self.worth = {}, {}
-        return self.found(code, header)
+            self.forget()
+        answer = self.found(code, header)
+        self.worth[place] = answer is not DISABLE
+        if answer is DISABLE:
+            self.counts[place] = self.warm
+        return answer
 
 
 def has_numbers(code: CodeType, depth: int) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dis
 import weakref
+from dataclasses import replace
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -158,5 +159,11 @@ def _is_written(kind: ClassKind) -> bool:
     return cls is not None and instances.is_writable(cls) and is_current(kind)
 
 
-CLASSES = Classes(_attribute, _field, _is_written, _bases, _quiet, _seen, _is_made)
+def _met(cls: type) -> ClassKind | None:
+    """The kind of instances whose attributes are read as `object` has them read, with the names that they share."""
+    kind = _seen(cls) if instances.is_transparent(cls) else None
+    return None if kind is None else replace(kind, shared=instances.shared_names(cls).count)
+
+
+CLASSES = Classes(_attribute, _field, _is_written, _bases, _quiet, _seen, _is_made, _met)
 """What the builder is told of classes."""

@@ -107,7 +107,7 @@ def compile_root(
     started += built
     installed = natives.install(state, kinds, build, region, namespaces, reach(build.callees), _dumper(config))
     made = time.perf_counter() - started
-    return Success(installed, build.assumptions, build.inlined, build.classes, built, made)
+    return Success(installed, build.assumptions, build.inlined, build.classes + build.met, built, made)
 
 
 def _optimised(region: Region, state: RootState, config: Config, number: int) -> Region:

@@ -138,6 +138,8 @@ def _kind(object: int) -> EntryKind:
         return _int_kind(frames.int_value(object))
     if name == "range_iterator":
         return _iterator_kind(object)
+    if name == "list_iterator":
+        return EntryKind.LIST_ITERATOR if frames.is_unshared(object) else EntryKind.OBJECT
     return _KINDS.get(name, EntryKind.OBJECT)
 
 
@@ -163,7 +165,7 @@ def call_kinds(code: Code, frame: Frame) -> Kinds | None:
         return None
     slots = [frame.slot(index) for index in range(parameter_count(code))]
     # An argument is never an iterator that the frame alone holds: the caller has it too.
-    kinds = [_without("range_iterator", _kind_in(code, index, object)) for index, object in enumerate(slots)]
+    kinds = [_no_iterator(_kind_in(code, index, object)) for index, object in enumerate(slots)]
     return tuple(_with_classes(kinds, slots, code, code.instructions, frame))
 
 
@@ -184,11 +186,12 @@ def loop_kinds(code: Code, header: int, frame: Frame) -> Kinds | None:
         on_stack = index >= code.locals_count
         in_use = on_stack or (index in touched and index < names)
         kind = _kind_in(code, index, frame.slot(index)) if in_use else EntryKind.OBJECT
-        kinds.append(_without("unbound" if on_stack else "range_iterator", kind))
+        is_hole = on_stack and kind is EntryKind.UNBOUND
+        kinds.append(EntryKind.OBJECT if is_hole else kind if on_stack else _no_iterator(kind))
     locals, stack = kinds[: code.locals_count], kinds[code.locals_count :]
     held = [frame.slot(index) if index in touched else 0 for index in range(code.locals_count)]
     for object in _named_objects(code.loop_names(header), frame):
-        locals.append(EntryKind.UNBOUND if not object else _without("range_iterator", _kind(object)))
+        locals.append(EntryKind.UNBOUND if not object else _no_iterator(_kind(object)))
         held.append(object)
     overwritten = {code.instructions[offset].arg for offset in body if code.instructions[offset].name in _OVERWRITES}
     return (*_with_classes(locals, held, code, body, frame, overwritten), *stack)
@@ -236,10 +239,10 @@ def _with_classes(
 
 def _kind_of(value: object) -> SlotKind:
     """The kind of what an attribute has."""
-    return EntryKind.UNBOUND if value is ABSENT else _without("range_iterator", _kind(id(value)))
+    return EntryKind.UNBOUND if value is ABSENT else _no_iterator(_kind(id(value)))
 
 
-def _without(label: str, kind: SlotKind) -> SlotKind:
-    """The kind, unless it has that label: then it is an object. A variable's iterator would have two names as soon as a
-    loop takes it."""
-    return EntryKind.OBJECT if kind.label == label else kind
+def _no_iterator(kind: SlotKind) -> SlotKind:
+    """The kind of what a variable holds: an iterator is any object, since it would have two names as soon as a loop
+    takes it."""
+    return EntryKind.OBJECT if kind.label in ("range_iterator", "list_iterator") else kind

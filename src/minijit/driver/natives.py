@@ -294,6 +294,7 @@ class Natives:
             calls=bool(build.callees),
             given=tuple((each.slot, each.kind) for each in build.given),
             instances=build.instances,
+            met=build.met,
             placement=placement,
             changes=self.changes,
             strikes=self.config.stressed.kill > 0,

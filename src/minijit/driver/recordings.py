@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from minijit.cpython import frames
+from minijit.cpython import frames, raw
 from minijit.cpython.scout import DISABLE
 from minijit.driver.decisions import ask_again
 from minijit.driver.dumps import show
@@ -98,7 +98,7 @@ class Recordings:
         if is_ours and recording.frame is None and offset == recording.start:
             recording.frame = frame.address
         take = recording.step if is_ours and recording.frame == frame.address else recording.overhear
-        match take(offset, _top(code, frame, offset)):
+        match take(offset, *_top(code, frame, offset)):
             case Verdict.SILENCE:
                 return DISABLE
             case Verdict.LISTEN:
@@ -142,7 +142,8 @@ class Recordings:
         return recording, state, replaces
 
 
-def _top(code: CodeState, frame: frames.Frame, offset: int) -> str:
-    """The type of what is on top of the stack."""
+def _top(code: CodeState, frame: frames.Frame, offset: int) -> tuple[str, type | None]:
+    """The type of what is on top of the stack: its name, and itself."""
     depth = code.code.depths.get(offset, 0)
-    return frames.type_name(frame.slot(code.code.locals_count + depth - 1)) if depth else ""
+    top = frame.slot(code.code.locals_count + depth - 1) if depth else 0
+    return (frames.type_name(top), type(raw.borrow(top))) if top else ("", None)

@@ -23,9 +23,12 @@ from minijit.ir.region import (
     EntryPoint,
     Hole,
     Leave,
+    ListIterator,
+    LoopIterator,
     Op,
     Operand,
     RangeIterator,
+    Reference,
     Region,
     Return,
     Slot,
@@ -250,18 +253,23 @@ def _operands(facts: _Facts) -> Found:
             yield str(place), f"{op.name} takes {len(row.params)} operands, not {len(op.args)}"
             continue
         for kind, arg in zip(row.params, op.args, strict=False):
-            if kind is not None and arg.kind is not kind:
+            if kind is not None and not _is_of(kind, arg):
                 yield str(place), f"{op.name} takes {kind.value}, not {_kind(arg)}"
         for arg in op.args[len(row.params) :]:
             if arg.kind not in (Kind.INT, Kind.FLOAT, Kind.BOOL):
                 yield str(place), f"{op.name} takes numbers, not {_kind(arg)}"
 
 
+def _is_of(kind: Kind, operand: Operand) -> bool:
+    """Whether an op that takes this kind takes the operand: any constant is an object."""
+    return operand.kind is kind or (kind is Kind.OBJECT and isinstance(operand, Const) and operand.kind is None)
+
+
 def _objects(facts: _Facts) -> Found:
     for place, op, row in facts.ops():
         for kind, arg in zip(row.params, op.args, strict=False):
             if kind is None and not isinstance(arg, Const):
-                yield str(place), f"{op.name} takes an object that is known"
+                yield str(place), f"{op.name} takes a constant"
             elif row.slots and not _is_object_slot(facts.region, arg):
                 yield str(place), f"{op.name} takes the number of a slot of the frame that holds any object"
 
@@ -269,7 +277,7 @@ def _objects(facts: _Facts) -> Found:
 def _is_object_slot(region: Region, arg: Operand) -> bool:
     kinds = dict(enumerate(region.entry_kinds))
     is_object = isinstance(arg, Const) and type(arg.value) is int and kinds.get(arg.value) is EntryKind.OBJECT
-    return is_object and region.point is EntryPoint.LOOP
+    return is_object and region.point is not EntryPoint.BODY
 
 
 def _results(facts: _Facts) -> Found:
@@ -316,9 +324,8 @@ def _entry(facts: _Facts) -> Found:
 
 
 def _inputs(facts: _Facts) -> Found:
-    scalars = {EntryKind.FLOAT: Kind.FLOAT, EntryKind.BOOL: Kind.BOOL}
     region = facts.region
-    wanted = [scalars.get(kind, Kind.INT) for kind in region.entry_kinds for _ in INPUT_FIELDS.get(kind, ())]
+    wanted = [each for kind in region.entry_kinds for each in INPUT_FIELDS.get(kind, {}).values()]
     if [param.kind for param in region.blocks[0].params] != wanted:
         yield "b0", "its parameters are not the region's inputs"
 
@@ -357,13 +364,14 @@ def _entry_slots(facts: _Facts) -> Found:
     for where, slot in facts.slots():
         if isinstance(slot, Entry) and not 0 <= slot.slot < len(kinds):
             yield where, f"there is no entry slot {slot.slot}"
-        home = slot.home if isinstance(slot, RangeIterator) else None
-        if home is not None and not (home < len(kinds) and _is_iterator(kinds[home])):
-            yield where, f"entry slot {home} has no iterator over a range"
+        home = slot.home if isinstance(slot, LoopIterator) else None
+        if home is not None and not (home < len(kinds) and _is_home_of(kinds[home], slot)):
+            yield where, f"entry slot {home} has no such iterator"
 
 
-def _is_iterator(kind: EntryKind) -> bool:
-    return GENERAL.get(kind, kind) is EntryKind.RANGE_ITERATOR
+def _is_home_of(kind: EntryKind, slot: Slot) -> bool:
+    wanted = EntryKind.RANGE_ITERATOR if isinstance(slot, RangeIterator) else EntryKind.LIST_ITERATOR
+    return GENERAL.get(kind, kind) is wanted
 
 
 def _virtuals(facts: _Facts) -> Found:
@@ -376,6 +384,10 @@ def _virtuals(facts: _Facts) -> Found:
             for operand in slot_operands(slot):
                 if operand.kind is not Kind.INT:
                     yield where, f"a range made from {_kind(operand)}"
+        if isinstance(slot, Reference) and not _is_of(Kind.OBJECT, slot.value):
+            yield where, f"a reference that is {_kind(slot.value)}"
+        if isinstance(slot, ListIterator) and not (_is_of(Kind.OBJECT, slot.list) and slot.index.kind is Kind.INT):
+            yield where, "an iterator over no list"
 
 
 def _instance(instance: VirtualInstance) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 In: a valid region and the values of its inputs. Out: how it ended. An op means what its row in `ops.TABLE`
 says; where that raises `Leaves`, the region ends through the op's exit, with the slots of the snapshot as
-Python objects: a virtual tuple or range is made, an iterator over a range becomes a `RangeState`, a virtual
+Python objects: a virtual tuple or range is made, an iterator becomes a `RangeState` or a `ListState`, a virtual
 instance an `InstanceState`, what the entry found in a slot is taken from `objects`. Machine ints are Python
 ints here: rows that promise 64 bits keep that promise themselves.
 """
@@ -21,9 +21,11 @@ from minijit.ir.region import (
     Hole,
     Jump,
     Leave,
+    ListIterator,
     Op,
     Operand,
     RangeIterator,
+    Reference,
     Region,
     Return,
     Slot,
@@ -53,6 +55,15 @@ class RangeState:
     start: object
     step: object
     length: object
+    home: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListState:
+    """An iterator over a list, likewise."""
+
+    list: object
+    index: object
     home: int | None = None
 
 
@@ -191,6 +202,10 @@ class _Machine:
                 return self.virtuals.setdefault(slot, range(*map(self.int, (start, stop, step))))
             case RangeIterator(start, step, length, home):
                 return RangeState(self.int(start), self.int(step), self.int(length), home)
+            case Reference(value):
+                return self.operand(value)
+            case ListIterator(list, index, home):
+                return ListState(self.operand(list), self.int(index), home)
             case _:
                 assert_never(slot)
 

@@ -24,12 +24,14 @@ class Kind(enum.Enum):
     """What a machine value is.
 
     `ANY` is a scalar whose kind is known only at run time: a tag that says which, beside 64 bits. It never allocates.
+    `OBJECT` is the address of an object, of which a region holds no reference: something else does as long as it runs.
     """
 
     INT = "int"
     FLOAT = "float"
     BOOL = "bool"
     ANY = "any"
+    OBJECT = "object"
 
     # Enum's own hash is Python code, and passes do little else than look values up. So in all enums that they meet.
     __hash__ = object.__hash__
@@ -48,6 +50,7 @@ class EntryKind(enum.Enum):
     RANGE_ITERATOR = "range_iterator"
     RANGE_UP = "range_up"  # one with a step of 1 through numbers that are short
     RANGE_DOWN = "range_down"  # one with a step of -1 through such numbers
+    LIST_ITERATOR = "list_iterator"
     OBJECT = "object"  # anything at all: never looked at, only handed back
     UNBOUND = "unbound"
 
@@ -169,23 +172,26 @@ INPUT_RANGES: dict[EntryKind, tuple[int, int]] = {
     EntryKind.RANGE_ITERATOR: (INT_MIN, INT_MAX),
     EntryKind.RANGE_UP: (0, 2**31),
     EntryKind.RANGE_DOWN: (-1, 2**31 - 1),
+    EntryKind.LIST_ITERATOR: (0, INT_MAX),
 }
 """Between what the int inputs of a kind are, both ends inclusive; those of a range are not all its numbers: its stop is
 none of them."""
 
 RANGE_STEPS = {EntryKind.RANGE_UP: 1, EntryKind.RANGE_DOWN: -1}
 
-INPUT_FIELDS: dict[EntryKind, tuple[str, ...]] = {
-    EntryKind.INT: ("value",),
-    EntryKind.SMALL_INT: ("value",),
-    EntryKind.NATURAL: ("value",),
-    EntryKind.SHORT: ("value",),
-    EntryKind.FLOAT: ("value",),
-    EntryKind.BOOL: ("value",),
-    EntryKind.RANGE_ITERATOR: ("start", "step", "length"),
-    EntryKind.RANGE_UP: ("start", "stop"),
-    EntryKind.RANGE_DOWN: ("start", "stop"),
+INPUT_FIELDS: dict[EntryKind, dict[str, Kind]] = {
+    EntryKind.INT: {"value": Kind.INT},
+    EntryKind.SMALL_INT: {"value": Kind.INT},
+    EntryKind.NATURAL: {"value": Kind.INT},
+    EntryKind.SHORT: {"value": Kind.INT},
+    EntryKind.FLOAT: {"value": Kind.FLOAT},
+    EntryKind.BOOL: {"value": Kind.BOOL},
+    EntryKind.RANGE_ITERATOR: {"start": Kind.INT, "step": Kind.INT, "length": Kind.INT},
+    EntryKind.RANGE_UP: {"start": Kind.INT, "stop": Kind.INT},
+    EntryKind.RANGE_DOWN: {"start": Kind.INT, "stop": Kind.INT},
+    EntryKind.LIST_ITERATOR: {"list": Kind.OBJECT, "index": Kind.INT},
 }
+"""The machine values that a region gets of a slot, in their order."""
 
 BODY_KINDS = {
     EntryKind.INT: Kind.INT,

@@ -24,20 +24,24 @@ from minijit.ir.region import Const
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from minijit.ir.kinds import Field
+
 
 class Effect(enum.Enum):
     """What else an op does."""
 
     PURE = "pure"  # nothing: may be removed, moved, repeated
     GUARD = "guard"  # may leave; otherwise pure
-    READ = "read"  # may leave; reads the heap, so not repeated freely across calls and polls
+    LOAD = "load"  # reads the heap: gives something else after a store; may be removed
+    READ = "read"  # may leave; reads the heap, so not repeated freely across stores, calls and polls
+    STORE = "store"  # writes the heap; leaves, before it does so, where there is no memory
     POLL = "poll"  # may leave, at any time
 
     __hash__ = object.__hash__
 
     @property
     def exits(self) -> bool:
-        return self is not Effect.PURE
+        return self not in (Effect.PURE, Effect.LOAD)
 
 
 class Leaves(Exception):
@@ -56,8 +60,8 @@ UNBOUND = Unbound()
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One op. A kind in `params` is None for a constant object; `result` None means that the op's own result value
-    tells. Where `slots` is set, the constants number slots of the entry, and the meaning gets what these held."""
+    """One op. A kind in `params` is None for a constant; `result` None means that the op's own result value tells.
+    Where `slots` is set, the constants number slots of the entry, and the meaning gets what these held."""
 
     name: str
     params: tuple[Kind | None, ...]
@@ -76,14 +80,15 @@ _KINDS: dict[str, Kind | None] = {
     "float": Kind.FLOAT,
     "bool": Kind.BOOL,
     "any": Kind.ANY,
-    "object": None,
+    "object": Kind.OBJECT,
+    "const": None,
     "slot": None,
 }
 
 
 def op(name: str, signature: str, meaning: Callable[..., Any], effect: Effect = Effect.PURE) -> None:
-    """Adds a row. The signature reads `int int -> int`; `object` is a constant object, `slot` the number of a
-    slot of the frame that holds any object, `*` any number of scalars, `?` a result of the kind that the op says."""
+    """Adds a row. The signature reads `int int -> int`; `const` is a constant, `slot` the number of a slot of the frame
+    that holds any object, `*` any number of scalars, `?` a result of the kind that the op says."""
     left, _, right = signature.partition("->")
     params, result = left.split(), right.strip()
     TABLE[name] = Row(
@@ -331,9 +336,51 @@ def is_quiet(value: object, depth: int = QUIET_DEPTH) -> bool:
 
 op("guard_quiet", "slot ->", lambda held: _guard(is_quiet(held)), Effect.READ)
 op("guard_no_weakref", "slot ->", lambda held: _guard(weakref.getweakrefcount(held) == 0), Effect.READ)
-op("load_global", "object object -> ?", _load_global, Effect.READ)
-op("call_pure", "object * -> ?", _call_pure, GUARD)
+op("load_global", "const const -> ?", _load_global, Effect.READ)
+op("call_pure", "const * -> ?", _call_pure, GUARD)
 op("poll", "->", lambda: None, Effect.POLL)
+
+
+# Objects by their addresses. Who asks for an item has made sure that the index is within; who stores, that a number is
+# overwritten: so that no object ends while a region runs.
+
+
+def _load_field(instance: object, field: Field) -> object:
+    found = instance_value(instance, field)
+    if found is UNBOUND:
+        raise Leaves
+    return found
+
+
+def instance_value(instance: object, field: Field) -> object:
+    """What an object itself has under an attribute's name; UNBOUND for nothing."""
+    own = getattr(instance, "__dict__", {}) if field.is_value else {}
+    if field.is_value:
+        return own.get(field.name, UNBOUND)
+    return getattr(instance, field.name, UNBOUND)
+
+
+op("entry_object", "slot -> object", lambda held: held)
+op("guard_type", "object const ->", lambda x, cls: _guard(type(x) is cls), GUARD)
+op("guard_values", "object ->", lambda _: None, GUARD)
+op("guard_number", "object ->", lambda x: _guard(type(x) in (int, float, bool)), Effect.READ)
+op("is_of", "object const -> bool", lambda x, cls: type(x) is cls)
+op("is_same", "object object -> bool", operator.is_)
+op("list_length", "object -> int", len, Effect.LOAD)
+op("list_item", "object int -> object", operator.getitem, Effect.LOAD)
+op("tuple_length", "object -> int", len)
+op("tuple_item", "object int -> object", operator.getitem)
+op("load_field", "object const -> object", _load_field, Effect.READ)
+for _name, _type in (("int", int), ("float", float), ("bool", bool)):
+    op(f"unbox_{_name}", f"object -> {_name}", lambda x, t=_type: _unboxed(x, t), Effect.READ)
+op("store_item", "object int * ->", operator.setitem, Effect.STORE)
+op("store_field", "object const * ->", lambda x, field, value: setattr(x, field.name, value), Effect.STORE)
+
+
+def _unboxed(value: object, kind: type) -> object:
+    if type(value) is not kind or (kind is int and Const(value).kind is None):
+        raise Leaves
+    return value
 
 
 def _unknown(*_: object) -> object:
@@ -342,8 +389,8 @@ def _unknown(*_: object) -> object:
 
 
 op("room", "->", _unknown, Effect.POLL)
-op("has_body", "object ->", _unknown, Effect.READ)
-op("call_body", "object * -> any", _unknown, Effect.POLL)
+op("has_body", "const ->", _unknown, Effect.READ)
+op("call_body", "const * -> any", _unknown, Effect.POLL)
 
 PYTHON_TYPES = {Kind.INT: int, Kind.FLOAT: float, Kind.BOOL: bool}
 

@@ -32,9 +32,12 @@ from minijit.ir.region import (
     Hole,
     Jump,
     Leave,
+    ListIterator,
+    LoopIterator,
     Op,
     Operand,
     RangeIterator,
+    Reference,
     Region,
     Return,
     Slot,
@@ -74,7 +77,7 @@ _TOKEN = re.compile(
            | [A-Za-z_][\w.]* | [(),:=|\[\]] | \S )""",
     re.VERBOSE,
 )
-_NUMBERED = re.compile(r"(v|b|e|entry|tuple\.|instance\.|range\.|range_iter\.)(\d+)")
+_NUMBERED = re.compile(r"(v|b|e|entry|tuple\.|instance\.|range\.|range_iter\.|list_iter\.)(\d+)")
 _KINDS = {kind.value: kind for kind in Kind}
 _ENTRY_KINDS = {kind.value: kind for kind in EntryKind}
 _POINTS = {point.value: point for point in EntryPoint}
@@ -336,12 +339,16 @@ class _Parser:
         if _is_numbered(line, "range."):
             identity = line.number_after("range.", "a number that tells equal ranges apart")
             return VirtualRange(*self.three(line), identity)
-        if line.skip("range_iter"):
-            return RangeIterator(*self.three(line))
-        if _is_numbered(line, "range_iter."):
-            home = line.number_after("range_iter.", "an entry slot")
-            return RangeIterator(*self.three(line), home)
-        return self.operand(line)
+        if line.skip("reference"):
+            return self.reference(line)
+        return self.iterator(line, "range_iter") or self.iterator(line, "list_iter") or self.operand(line)
+
+    def iterator(self, line: _Line, name: str) -> LoopIterator | None:
+        """An iterator that is called so, if one is next."""
+        home = line.number_after(f"{name}.", "an entry slot") if _is_numbered(line, f"{name}.") else None
+        if home is None and not line.skip(name):
+            return None
+        return RangeIterator(*self.three(line), home) if name == "range_iter" else ListIterator(*self.two(line), home)
 
     def instance(self, line: _Line, identity: int) -> VirtualInstance:
         line.expect("(")
@@ -362,15 +369,31 @@ class _Parser:
         line.expect("=")
         return Attribute(Field(name, offset, is_value), self.slot(line))
 
-    def three(self, line: _Line) -> tuple[Operand, Operand, Operand]:
+    def reference(self, line: _Line) -> Reference:
         line.expect("(")
-        first = self.operand(line)
+        value = self.operand(line)
         line.expect(",")
-        second = self.operand(line)
-        line.expect(",")
-        third = self.operand(line)
+        cls = self.constant(line)
         line.expect(")")
+        return Reference(value, cls)
+
+    def two(self, line: _Line) -> tuple[Operand, Operand]:
+        first, second = self.operands(line, 2)
+        return first, second
+
+    def three(self, line: _Line) -> tuple[Operand, Operand, Operand]:
+        first, second, third = self.operands(line, 3)
         return first, second, third
+
+    def operands(self, line: _Line, count: int) -> list[Operand]:
+        """So many in brackets."""
+        line.expect("(")
+        found = [self.operand(line)]
+        while len(found) < count:
+            line.expect(",")
+            found.append(self.operand(line))
+        line.expect(")")
+        return found
 
     def operand(self, line: _Line) -> Operand:
         if _is_numbered(line, "v"):

@@ -157,11 +157,33 @@ class RangeIterator:
     home: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An object that the region has by its address, and whose class it knows: no number, and not None.
+
+    `value` is of kind `object`, or a constant.
+    """
+
+    value: Operand
+    cls: Const
+
+
+@dataclass(frozen=True, slots=True)
+class ListIterator:
+    """An iterator over a list, and the index of the next item. `home` as in `RangeIterator`."""
+
+    list: Operand
+    index: Operand
+    home: int | None = None
+
+
 Composite = VirtualTuple | VirtualInstance
 """Virtual objects that have other objects as parts."""
 Virtual = Composite | VirtualRange
 """Objects that nobody has allocated yet."""
-Slot = Value | Const | Hole | Entry | Virtual | RangeIterator
+LoopIterator = RangeIterator | ListIterator
+"""Iterators that a region advances itself."""
+Slot = Value | Const | Hole | Entry | Virtual | Reference | LoopIterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +323,10 @@ def slot_operands(slot: Slot) -> Iterator[Operand]:
             yield from (start, stop, step)
         case RangeIterator(start, step, length, _):
             yield from (start, step, length)
+        case Reference(value):
+            yield value
+        case ListIterator(list, index, _):
+            yield from (list, index)
         case Hole() | Entry():
             return
         case _:

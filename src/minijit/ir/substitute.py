@@ -15,9 +15,11 @@ from minijit.ir.region import (
     Hole,
     Jump,
     Leave,
+    ListIterator,
     Op,
     Operand,
     RangeIterator,
+    Reference,
     Region,
     Return,
     Slot,
@@ -44,6 +46,10 @@ def map_slot(slot: Slot, change: dict[Value, Operand]) -> Slot:
             return RangeIterator(
                 map_operand(start, change), map_operand(step, change), map_operand(length, change), home
             )
+        case Reference(value, cls):
+            return Reference(map_operand(value, change), cls)
+        case ListIterator(list, index, home):
+            return ListIterator(map_operand(list, change), map_operand(index, change), home)
         case Const() | Hole() | Entry():
             return slot
         case _:

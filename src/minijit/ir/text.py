@@ -41,9 +41,11 @@ from minijit.ir.region import (
     Hole,
     Jump,
     Leave,
+    ListIterator,
     Op,
     Operand,
     RangeIterator,
+    Reference,
     Region,
     Return,
     Slot,
@@ -172,6 +174,11 @@ class _Printer:
             case RangeIterator(start, step, length, home):
                 at = "" if home is None else f".{home}"
                 return f"range_iter{at}({', '.join(map(self.operand, (start, step, length)))})"
+            case Reference(value, cls):
+                return f"reference({self.operand(value)}, {self.operand(cls)})"
+            case ListIterator(items, index, home):
+                at = "" if home is None else f".{home}"
+                return f"list_iter{at}({self.operand(items)}, {self.operand(index)})"
             case _:
                 assert_never(slot)
 

@@ -6,6 +6,7 @@ was on top of the stack when it was reached, which is the result of the instruct
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,12 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One instruction that was executed, and what was on top of the stack before it ('' for an empty stack)."""
+    """One instruction that was executed, and what was on top of the stack before it: the name of its type ('' for an
+    empty stack), and its class."""
 
     offset: int
     top: str
+    cls: type | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +50,27 @@ class Trace:
 
 @dataclass(slots=True)
 class Profile:
-    """What recordings saw of one code object: the offsets that were executed, and the type last seen on top of the
-    stack."""
+    """What recordings saw of one code object: the offsets that were executed, the type last seen on top of the stack,
+    and the classes seen there, the latest `MOST_CLASSES` of them."""
 
     seen: set[int] = field(default_factory=set)
     tops: dict[int, str] = field(default_factory=dict)
+    classes: dict[int, tuple[weakref.ref[type], ...]] = field(default_factory=dict)
 
     def add(self, step: Step) -> bool:
         """Takes a step in; whether it was new."""
         new = self.tops.get(step.offset) != step.top
         self.seen.add(step.offset)
         self.tops[step.offset] = step.top
+        if step.cls is not None and step.cls not in (known := self.classes_at(step.offset)):
+            new = True
+            self.classes[step.offset] = tuple(map(weakref.ref, (*known, step.cls)[-MOST_CLASSES:]))
         return new
+
+    def classes_at(self, offset: int) -> tuple[type, ...]:
+        """The classes seen on top of the stack there, the latest last."""
+        return tuple(cls for each in self.classes.get(offset, ()) if (cls := each()) is not None)
+
+
+MOST_CLASSES = 4
+"""For how many classes of what it loads an instruction has versions."""

@@ -19,7 +19,7 @@ same object, so no two floats are mixed up.
 
 Requirements on a new rule: what it puts in place of a result must be defined wherever the result was; a fact
 learnt from an op holds after that op, one learnt from a branch holds in a block only if that edge is the only
-way in. Loads of globals are repeated only within a block, and not across a poll: other code may run there.
+way in. Loads are repeated only within a block, and not across a store, nor a poll or a call: other code may run there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from minijit.opt.prune import drop_unreachable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    Key = tuple[str, tuple[Operand, ...], Kind]
+    Key = tuple[str, tuple[Operand, ...], Kind | None]
 
 
 def imply(region: Region) -> Region:
@@ -85,7 +85,7 @@ class _Walk:
     blocks: list[Block]
     change: dict[Value, Operand] = field(default_factory=dict)
     origin: dict[Operand, Op] = field(default_factory=dict)
-    done: _Scoped[Key, Value] = field(default_factory=_Scoped)
+    done: _Scoped[Key, Value | None] = field(default_factory=_Scoped)
     truth: _Scoped[Operand, bool] = field(default_factory=_Scoped)
     tags: _Scoped[Operand, str] = field(default_factory=_Scoped)
     loads: dict[Key, Value] = field(default_factory=dict)
@@ -159,14 +159,14 @@ class _Walk:
 
 
 def _repeated(walk: _Walk, op: Op) -> bool:
-    """An op that may leave and got past that before gives what it gave before."""
-    assert op.result is not None
-    key = (op.name, op.args, op.result.kind)
-    before = walk.done.get(key)
-    if before is None:
+    """An op that may leave and got past that before gives what it gave before, if it gives anything."""
+    key = (op.name, op.args, None if op.result is None else op.result.kind)
+    if key not in walk.done:
         walk.done.add(key, op.result)
         return True
-    walk.change[op.result] = before
+    before = walk.done[key]
+    if op.result is not None and before is not None:
+        walk.change[op.result] = before
     return False
 
 
@@ -224,7 +224,7 @@ def _load(walk: _Walk, op: Op) -> bool:
     return False
 
 
-def _poll(walk: _Walk, op: Op) -> bool:  # noqa: ARG001 - all rules take the op
+def _forgets(walk: _Walk, op: Op) -> bool:  # noqa: ARG001 - all rules take the op
     walk.loads.clear()
     return True
 
@@ -244,7 +244,9 @@ def _rules() -> dict[str, Callable[[_Walk, Op], bool]]:
     rules |= dict.fromkeys((f"pack_{tag}" for tag in ("int", "float", "bool", "none", "unbound")), _pack)
     rules |= dict.fromkeys(TESTS, _test)
     rules |= dict.fromkeys((f"unpack_{tag}" for tag in ("int", "float", "bool")), _unpack)
-    return rules | {"load_global": _load, "poll": _poll}
+    rules |= {name: _forgets for name, row in TABLE.items() if row.effect in (Effect.STORE, Effect.POLL)}
+    rules |= {name: _load for name, row in TABLE.items() if row.effect in (Effect.LOAD, Effect.READ) and row.has_result}
+    return rules
 
 
 RULES = _rules()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Range = tuple[int, int]
 FULL: Range = (INT_MIN, INT_MAX)
+LONGEST = 2**60
+"""More items than fit into memory."""
 
 
 def _add(a: Range, b: Range) -> Range:
@@ -142,6 +144,8 @@ RULES: dict[str, Callable[..., Range]] = {
     "int_gcd": _gcd,
     "int_pow": _pow,
     "bool_to_int": lambda _: (0, 1),
+    "list_length": lambda _: (0, LONGEST),
+    "tuple_length": lambda _: (0, LONGEST),
 }
 
 

@@ -21,7 +21,7 @@ import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from minijit.ir.eval import EntryObject, InstanceState, Left, Outcome, RangeState, Returned
+from minijit.ir.eval import EntryObject, InstanceState, Left, ListState, Outcome, RangeState, Returned
 from minijit.ir.ops import TABLE, Effect
 from minijit.ir.region import Op, Region
 
@@ -47,6 +47,8 @@ def exact(value: object) -> object:
             return ("range", value.start, value.stop, value.step)
         case InstanceState(cls, names, attributes):
             return ("instance", exact(cls), names, exact(attributes))
+        case ListState(items, index, home):
+            return ("list iterator", id(items), index, home)
         case RangeState() | EntryObject():
             return value
     return ("object", id(value))

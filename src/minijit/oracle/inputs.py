@@ -106,6 +106,9 @@ class _Maker:
                 return self.iterator(), object()
             case EntryKind.RANGE_UP | EntryKind.RANGE_DOWN:
                 return self.short_range(kind), object()
+            case EntryKind.LIST_ITERATOR:
+                items = [self.real() for _ in range(self.choices.below(4))]
+                return (items, self.choices.below(5)), object()
             case EntryKind.NONE:
                 return (), None
             case EntryKind.UNBOUND:

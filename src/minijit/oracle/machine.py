@@ -28,7 +28,7 @@ from minijit.backend.snapshots import (
     stub_returns,
 )
 from minijit.cpython import abi, raw
-from minijit.ir.eval import InstanceState, Left, Outcome, RangeState, Returned
+from minijit.ir.eval import InstanceState, Left, ListState, Outcome, RangeState, Returned
 from minijit.ir.kinds import Kind
 from minijit.ir.ops import UNBOUND
 from minijit.ir.region import (
@@ -37,8 +37,10 @@ from minijit.ir.region import (
     EntryPoint,
     Exit,
     Hole,
+    ListIterator,
     Operand,
     RangeIterator,
+    Reference,
     Region,
     Return,
     Slot,
@@ -69,15 +71,20 @@ def raw_prologue(e: Emitter) -> None:
 
 def to_word(value: object) -> int:
     """A machine value as the 64 bits that it is in memory."""
-    if isinstance(value, float):
-        return int(struct.unpack("<q", struct.pack("<d", value))[0])
-    assert isinstance(value, int)
-    return int(value)
+    match value:
+        case float():
+            return int(struct.unpack("<q", struct.pack("<d", value))[0])
+        case int():
+            return int(value)
+        case _:
+            return id(value)
 
 
 def of_word(kind: Kind, word: int) -> object:
     """The Python value of a machine value's 64 bits."""
     match kind:
+        case Kind.OBJECT:
+            return raw.borrow(word)
         case Kind.INT:
             return word
         case Kind.FLOAT:
@@ -237,8 +244,15 @@ class _Reader:
                 return range(*map(self._int, (start, stop, step)))
             case RangeIterator(start, step, length, home):
                 return RangeState(self._int(start), self._int(step), self._int(length), home)
+            case Reference(value):
+                return self._operand(value)
+            case ListIterator(items, index, home):
+                return ListState(self._operand(items), self._int(index), home)
             case _:
                 return self.values[slot]
+
+    def _operand(self, operand: Operand) -> object:
+        return operand.value if isinstance(operand, Const) else self.values[operand]
 
     def _int(self, operand: Operand) -> int:
         value = self.values[operand]

@@ -77,13 +77,13 @@ class Recording:
     def is_bridge(self) -> bool:
         return self.start != self.root.offset
 
-    def step(self, offset: int, top: str) -> Verdict | AbortReason:
+    def step(self, offset: int, top: str, cls: type | None = None) -> Verdict | AbortReason:
         """Takes the instruction that is about to be executed."""
         if self._is_back(offset):
             return Verdict.DONE
-        return self._take(offset, top) or self._verdict(offset)
+        return self._take(Step(offset, top, cls)) or self._verdict(offset)
 
-    def overhear(self, offset: int, top: str) -> Verdict | AbortReason:
+    def overhear(self, offset: int, top: str, cls: type | None = None) -> Verdict | AbortReason:
         """Takes the instruction that another frame of the same code is about to execute."""
         self.overheard += 1
         if self.overheard >= OVERHEARD:
@@ -91,11 +91,10 @@ class Recording:
         if self._is_back(offset):
             return Verdict.LISTEN
         listens = offset == self.start or self._can_end_at(offset)
-        return self._take(offset, top) or (Verdict.LISTEN if listens else Verdict.SILENCE)
+        return self._take(Step(offset, top, cls)) or (Verdict.LISTEN if listens else Verdict.SILENCE)
 
-    def _take(self, offset: int, top: str) -> AbortReason | None:
+    def _take(self, step: Step) -> AbortReason | None:
         """Takes a step into the profile; an abort if that was one too many."""
-        step = Step(offset, top)
         if self.profile.add(step):
             if len(self.steps) >= self.max_steps:
                 return AbortReason.TOO_LONG

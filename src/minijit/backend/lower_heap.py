@@ -1,0 +1,174 @@
+"""What ops on objects become that a region has by their addresses: lists, tuples, instances.
+
+What cannot change as long as a region runs is marked as such (`FIXED`): types of objects, and how long lists are and
+where they have their items, since no op makes them longer or shorter. So LLVM takes these loads out of loops.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minijit.backend.emitter import pointer
+from minijit.backend.lower_objects import held, load, unbox, values
+from minijit.backend.lower_table import Rows
+from minijit.cpython import abi
+from minijit.ir.kinds import Field, Kind
+from minijit.ir.region import Const
+
+if TYPE_CHECKING:
+    from minijit.backend.emitter import Emitter
+    from minijit.ir.region import Op, Operand
+
+ROWS = Rows()
+lowers = ROWS.lowers
+
+FIXED = ", !invariant.load !2"
+
+
+def _fixed(e: Emitter, base: str, offset: int, llvm_type: str = "ptr") -> str:
+    """What stands at an offset behind an address, and stays there."""
+    return load(e, base, offset, llvm_type, FIXED)
+
+
+def _define_object(e: Emitter, op: Op, address: str) -> None:
+    e.define(op, f"getelementptr i8, ptr {address}, i64 0")
+
+
+def _is_of(e: Emitter, operand: Operand, cls: object) -> str:
+    return e.let(f"icmp eq ptr {_fixed(e, e.use(operand), abi.OBJECT.ob_type)}, {pointer(id(cls))}")
+
+
+def _constant(operand: Operand) -> object:
+    assert isinstance(operand, Const)
+    return operand.value
+
+
+@lowers("entry_object")
+def _entry_object(e: Emitter, op: Op) -> None:
+    slot = _constant(op.args[0])
+    assert isinstance(slot, int)
+    _define_object(e, op, held(e, slot))
+
+
+@lowers("guard_type")
+def _guard_type(e: Emitter, op: Op) -> None:
+    e.leave_unless(_is_of(e, op.args[0], _constant(op.args[1])), op)
+
+
+@lowers("is_of")
+def _is_of_type(e: Emitter, op: Op) -> None:
+    e.define(op, f"and i1 {_is_of(e, op.args[0], _constant(op.args[1]))}, true")
+
+
+@lowers("guard_values")
+def _guard_values(e: Emitter, op: Op) -> None:
+    """The object has no dict of its own."""
+    e.leave_unless(e.let(f"trunc i64 {_fixed(e, e.use(op.args[0]), abi.INSTANCE.values, 'i64')} to i1"), op)
+
+
+@lowers("guard_number")
+def _guard_number(e: Emitter, op: Op) -> None:
+    kinds = [_is_of(e, op.args[0], kind) for kind in (float, int, bool)]
+    e.leave_unless(e.let(f"or i1 {e.let(f'or i1 {kinds[0]}, {kinds[1]}')}, {kinds[2]}"), op)
+
+
+@lowers("is_same")
+def _is_same(e: Emitter, op: Op) -> None:
+    e.define(op, f"icmp eq ptr {e.use(op.args[0])}, {e.use(op.args[1])}")
+
+
+@lowers("list_length")
+@lowers("tuple_length")
+def _length(e: Emitter, op: Op) -> None:
+    e.define(op, f"add i64 {_fixed(e, e.use(op.args[0]), abi.VAR_OBJECT.ob_size, 'i64')}, 0")
+
+
+def _list_place(e: Emitter, items: Operand, index: Operand) -> str:
+    """Where a list has an item."""
+    return e.let(f"getelementptr ptr, ptr {_fixed(e, e.use(items), abi.LIST.ob_item)}, i64 {e.use(index)}")
+
+
+@lowers("list_item")
+def _list_item(e: Emitter, op: Op) -> None:
+    e.define(op, f"load ptr, ptr {_list_place(e, *op.args)}")
+
+
+@lowers("tuple_item")
+def _tuple_item(e: Emitter, op: Op) -> None:
+    first = e.let(f"getelementptr i8, ptr {e.use(op.args[0])}, i64 {abi.TUPLE.ob_item}")
+    e.define(op, f"load ptr, ptr {e.let(f'getelementptr ptr, ptr {first}, i64 {e.use(op.args[1])}')}{FIXED}")
+
+
+def _field_place(e: Emitter, object: Operand, field: Operand) -> str:
+    """Where an object has an attribute."""
+    found, address = _constant(field), e.use(object)
+    assert isinstance(found, Field)
+    base = values(e, address, FIXED) if found.is_value else address
+    return e.let(f"getelementptr i8, ptr {base}, i64 {found.offset}")
+
+
+@lowers("load_field")
+def _load_field(e: Emitter, op: Op) -> None:
+    found = e.let(f"load ptr, ptr {_field_place(e, *op.args)}")
+    e.leave_unless(e.let(f"icmp ne ptr {found}, null"), op)
+    _define_object(e, op, found)
+
+
+@lowers("unbox_int")
+@lowers("unbox_float")
+@lowers("unbox_bool")
+def _unbox(e: Emitter, op: Op) -> None:
+    assert op.result is not None
+    value = unbox(e, op.result.kind, e.use(op.args[0]), lambda condition: e.leave_unless(condition, op), FIXED)
+    e.define_scalar(op.result, value)
+
+
+@lowers("store_item")
+def _store_item(e: Emitter, op: Op) -> None:
+    items, index, value = op.args
+    _store(e, op, _list_place(e, items, index), value)
+
+
+@lowers("store_field")
+def _store_field(e: Emitter, op: Op) -> None:
+    object, field, value = op.args
+    _store(e, op, _field_place(e, object, field), value)
+
+
+def _store(e: Emitter, op: Op, place: str, value: Operand) -> None:
+    """A number in the place of another one."""
+    if value.kind is Kind.FLOAT:
+        _store_float(e, op, place, value)
+    elif value.kind is Kind.INT:
+        _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_int')}(ptr {place}, {e.typed(value)})"))
+    else:
+        true, false = (pointer(id(x)) for x in (True, False))
+        box = e.let(f"select i1 {e.use(value)}, ptr {true}, ptr {false}")
+        _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_object')}(ptr {place}, ptr {box})"))
+
+
+def _store_float(e: Emitter, op: Op, place: str, value: Operand) -> None:
+    """A float that nobody else has is written over."""
+    old = e.let(f"load ptr, ptr {place}")
+    is_float = e.let(f"icmp eq ptr {_fixed(e, old, abi.OBJECT.ob_type)}, {pointer(id(float))}")
+    is_own = e.let(f"icmp eq i64 {load(e, old, abi.OBJECT.ob_refcnt, 'i64')}, 1")
+    same, other, done = e.fresh_label(), e.fresh_label(), e.fresh_label()
+    e.line(f"br i1 {e.let(f'and i1 {is_float}, {is_own}')}, label %{same}, label %{other}")
+    e.start(same)
+    e.line(f"store {e.typed(value)}, ptr {e.let(f'getelementptr i8, ptr {old}, i64 {abi.FLOAT.ob_fval}')}")
+    e.line(f"br label %{done}")
+    e.start(other)
+    _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_float')}(ptr {place}, {e.typed(value)})"))
+    e.line(f"br label %{done}")
+    e.start(done)
+
+
+def _leave_if_full(e: Emitter, op: Op, done: str) -> None:
+    """Leaves where there was no memory for an object: the interpreter finds that out again."""
+    well, full = e.fresh_label(), e.fresh_label()
+    e.line(f"br i1 {done}, label %{well}, label %{full}, !prof !0")
+    e.start(full)
+    e.line(f"call void {e.c_function('PyErr_Clear')}()")
+    e.line(f"br label %{well}")
+    e.start(well)
+    e.leave_unless(done, op)

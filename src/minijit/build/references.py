@@ -1,0 +1,175 @@
+"""Objects that a region has by their addresses: what they are, and what they hold.
+
+What is loaded from the heap is what recordings have seen there: numbers become machine values, anything else a
+`Reference`, whose class is guarded at once. So no reference is a number, and a store of a number over a number, which
+is the only one there is, ends nothing that a region still has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minijit.build.numbers import scalar, to_int
+from minijit.events import ExitReason
+from minijit.ir.kinds import ClassKind, Kind
+from minijit.ir.region import Const, Entry, EntryPoint, Reference
+
+if TYPE_CHECKING:
+    from minijit.build.builder import Builder
+    from minijit.ir.bytecode import Instruction
+    from minijit.ir.region import Operand, Slot, Value
+
+_UNBOXED = {int: "unbox_int", float: "unbox_float", bool: "unbox_bool"}
+_HEAP_TYPE = 1 << 9
+"""Of `__flags__`: a class that was made by a program, and may end."""
+_flags = type.__dict__["__flags__"].__get__
+
+
+def push_loaded(b: Builder, i: Instruction, value: Value) -> None:
+    """Pushes what an instruction has loaded, and goes on in a version for each class that it was seen to be of."""
+    classes = [cls for cls in b.observed(i.next) if can_be_known(b, cls)]
+    if not classes or (len(classes) > 1 and b.is_full):
+        b.unsupported(i.name)
+        return
+    *others, last = classes
+    before, rest = b.state, None
+    for cls in others:
+        yes, rest = b.split(b.op("is_of", value, Const(cls)))
+        b.resume(yes)
+        state = before.copy()
+        state.push(_of(b, value, cls, is_sure=True))
+        b.later(yes, i.next, state)
+        b.resume(rest)
+    b.state = before
+    b.state.push(_of(b, value, last))
+    if rest is not None:
+        b.later(rest, i.next, b.state)
+
+
+def can_be_known(b: Builder, cls: type) -> bool:
+    """Whether an object may be looked at whose class is this: a class that may end is watched."""
+    return not _flags(cls) & _HEAP_TYPE or b.relies.on_class(cls) is not None
+
+
+def _of(b: Builder, value: Value, cls: type, *, is_sure: bool = False) -> Slot:
+    """An object as one of a class, which it is or may be."""
+    if cls in _UNBOXED:
+        return b.op(_UNBOXED[cls], value, reason=ExitReason.KIND)
+    if cls is type(None):
+        if is_sure:
+            return Const(None)
+        b.effect("guard_true", b.op("is_same", value, Const(None)), reason=ExitReason.KIND)
+        return Const(None)
+    if not is_sure:
+        b.effect("guard_type", value, Const(cls), reason=ExitReason.KIND)
+    _guard_other(b, value, cls)
+    return Reference(value, Const(cls))
+
+
+def _guard_other(b: Builder, value: Value, cls: type) -> None:
+    """An object whose attributes are variables is known by nothing but them."""
+    for slot, kind in enumerate(b.request.slot_kinds):
+        if isinstance(kind, ClassKind) and kind.address == id(cls) and kind.fields:
+            same = b.op("is_same", value, b.entry_object(slot))
+            b.effect("guard_false", same, reason=ExitReason.ALIASED)
+
+
+def known_entry(b: Builder, i: Instruction, slot: Slot) -> bool:
+    """Pushes an object that the entry has found, and of which nothing is known but what recordings have seen; whether
+    that says more of it."""
+    if not isinstance(slot, Entry) or b.class_of(slot) is not None or b.request.root.point is EntryPoint.BODY:
+        return False
+    if not b.is_object(slot) or not all(_is_of_use(b, cls) for cls in b.observed(i.next) or [object]):
+        return False
+    push_loaded(b, i, b.entry_object(slot.slot))
+    return True
+
+
+def _is_of_use(b: Builder, cls: type) -> bool:
+    return cls in (list, tuple, type(None)) or bool(_flags(cls) & _HEAP_TYPE and b.relies.on_instance(cls))
+
+
+def reference(slot: Slot) -> Reference | None:
+    """A slot as an object by its address; None if it is none."""
+    if isinstance(slot, Const) and slot.kind is None and type(slot.value) is not int:
+        return Reference(slot, Const(type(slot.value)))
+    return slot if isinstance(slot, Reference) else None
+
+
+def is_of(slot: Slot, cls: type) -> bool:
+    """Whether a slot is such an object of just this class."""
+    found = reference(slot)
+    return found is not None and found.cls.value is cls
+
+
+def length(b: Builder, slot: Slot) -> Value | Const | None:
+    """How many items a list or a tuple has; None if it is none."""
+    found = reference(slot)
+    if found is None or found.cls.value not in (list, tuple):
+        return None
+    if isinstance(slot, Const) and isinstance(slot.value, tuple):
+        return Const(len(slot.value))
+    return b.op("list_length" if found.cls.value is list else "tuple_length", found.value)
+
+
+def item_place(b: Builder, slot: Slot, index: Slot) -> tuple[Operand, Operand] | None:
+    """A list or tuple, and where in it an index is, which is within; None if they are none."""
+    found, number = reference(slot), scalar(index)
+    count = length(b, slot)
+    if found is None or count is None or number is None or number.kind not in (Kind.INT, Kind.BOOL):
+        return None
+    place: Operand = to_int(b, number)
+    if isinstance(place, Const):
+        place = b.op("int_add_wrap", place, count) if place.value < 0 else place  # type: ignore[operator]
+    else:
+        is_from_end = b.op("int_lt", place, Const(0))
+        place = b.op("int_select", is_from_end, b.op("int_add_wrap", place, count), place)
+    if not isinstance(place, Const):
+        b.effect("guard_true", b.op("int_ge", place, Const(0)), reason=ExitReason.BOUNDS)
+    b.effect("guard_true", b.op("int_lt", place, count), reason=ExitReason.BOUNDS)
+    return found.value, place
+
+
+def load_item(b: Builder, i: Instruction, slot: Slot, index: Slot) -> bool:
+    """Pushes an item of a list or a tuple; whether it is one."""
+    place = item_place(b, slot, index)
+    if place is None:
+        return False
+    push_loaded(b, i, b.op("list_item" if is_of(slot, list) else "tuple_item", *place))
+    return True
+
+
+def store_item(b: Builder, i: Instruction, slot: Slot, index: Slot, value: Slot) -> bool:
+    """Puts a number in the place of another in a list; whether it is that."""
+    number = scalar(value)
+    place = item_place(b, slot, index) if is_of(slot, list) and number is not None else None
+    if place is None or number is None or b.state.callers:
+        return False
+    b.effect("guard_number", b.op("list_item", *place), reason=ExitReason.OVERWRITTEN)
+    b.effect("store_item", *place, number, reason=ExitReason.ROOM)
+    b.begin_statement(i.next)
+    return True
+
+
+def field(b: Builder, owner: Reference, kind: ClassKind, name: str) -> Const | None:
+    """Where an instance has an attribute of its own; None if it has none of this name."""
+    if kind.shared >= 0:
+        b.effect("guard_values", owner.value, reason=ExitReason.KIND)
+    return b.relies.field(kind, name)
+
+
+def load_field(b: Builder, i: Instruction, owner: Reference, field: Const) -> None:
+    """Pushes an attribute of an instance."""
+    push_loaded(b, i, b.op("load_field", owner.value, field, reason=ExitReason.UNBOUND))
+
+
+def store_field(b: Builder, i: Instruction, owner: Reference, field: Const, value: Slot) -> bool:
+    """Gives an attribute that is a number another one; whether it is that."""
+    number = scalar(value)
+    if number is None or b.state.callers:
+        return False
+    old = b.op("load_field", owner.value, field, reason=ExitReason.UNBOUND)
+    b.effect("guard_number", old, reason=ExitReason.OVERWRITTEN)
+    b.effect("store_field", owner.value, field, number, reason=ExitReason.ROOM)
+    b.begin_statement(i.next)
+    return True
