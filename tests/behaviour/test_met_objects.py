@@ -161,6 +161,43 @@ class Point:
     @property
     def sum(self):
         return self.x + self.y
+    def move(self, dx):
+        self.x = self.x + dx
+        self.z += 1
+    def twice(self, k):
+        self.z = self.z + k
+        self.z = self.z * k
+        return self.z
+    def give(self, other, k):
+        self.x -= k
+        other.x += k
+        self.y = other.x * self.x
+    def swapped(self):
+        self.x, self.y = self.y, self.x
+        return self.x - self.y
+    def divided(self, n):
+        self.z += 1
+        self.x = self.x / n
+        self.z += 1
+    def grow(self, n):
+        self.z += 1
+        self.z = self.z * (2**61 if n % 7 == 3 else 1) // (2**61 if n % 7 == 3 else 1)
+    def around(self, other):
+        self.move(1.0)
+        other.move(0.25)
+        self.give(other, 0.125)
+    def either(self, n):
+        if n % 2:
+            self.z = self.z + 1
+        else:
+            self.x = self.x - 1.0
+        return self.z + self.x
+    @property
+    def half(self):
+        return self.y / 2
+    @half.setter
+    def half(self, value):
+        self.y = value * 2
     def __add__(self, other):
         return self.x + other.x
     def __lt__(self, other):
@@ -170,6 +207,8 @@ class Slotted:
     weight = 3
     __init__, norm, sum = Point.__init__, Point.norm, Point.sum
     __add__, __lt__ = Point.__add__, Point.__lt__
+    move, twice, give, swapped, half = Point.move, Point.twice, Point.give, Point.swapped, Point.half
+    divided, grow, around, either = Point.divided, Point.grow, Point.around, Point.either
 class Derived(Point):
     weight = 4
     def norm(self):
@@ -179,6 +218,12 @@ class Node:
         self.x = value
         self.next = next
         self.items = [value, 1.5]
+    def shift(self, i):
+        self.items[i] += 0.5
+        self.items[1 - i] = self.items[i] * 2 + self.next.x
+        self.items[0], self.items[1] = self.items[1], self.items[0]
+        self.next.x = self.items[-1]
+        return self.items[i]
 """
 INSTANCES = {
     "reads": "for p in ps:\n  s += p.x * p.y",
@@ -200,6 +245,18 @@ INSTANCES = {
     "attributes of attributes": "for i in range(20):\n  s += node.next.x; node.next.x = s * 0.5",
     "what is missing": "for p in ps:\n  s += p.more",
     "isinstance": "for p in ps:\n  if isinstance(p, Point):\n   s += p.x",
+    "methods that write": "for p in ps:\n  p.move(0.5); s += p.x",
+    "methods that write twice": "for p in ps:\n  s += p.twice(2)",
+    "methods of two": "for i in range(len(ps)):\n  ps[i].give(ps[i - 1], 0.5)",
+    "methods of one that is two": "for p in ps:\n  p.give(p, 0.5)",
+    "methods that write and read": "for p in ps:\n  s += p.swapped()",
+    "methods that raise in the midst": "for p in ps:\n  p.divided(s - 40)\n  s += p.z",
+    "methods that are handled": "for p in ps:\n  try:\n   p.divided(p.z - 3)\n  except ZeroDivisionError:\n   s += 0.5",
+    "methods that overflow now and then": "for p in ps:\n  p.grow(s); s += 1",
+    "methods within methods": "for p in ps:\n  p.around(q)\n  s += p.x",
+    "methods with lists": "for i in range(20):\n  s += node.shift(i % 2)",
+    "properties that are written": "for p in ps:\n  p.half = p.x; s += p.half",
+    "branches in methods": "for p in ps:\n  s += p.either(s)",
 }
 KINDS = {
     "points": "[Point(float(k), 2.5) for k in range(8)]",

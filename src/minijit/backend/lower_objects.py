@@ -5,13 +5,14 @@ In between stands how an object becomes a machine value, and a machine value an 
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from minijit.backend.emitter import pointer
 from minijit.backend.lower_table import Rows
 from minijit.backend.snapshots import TAGS
 from minijit.cpython import abi
-from minijit.ir.kinds import HeldField, Kind
+from minijit.ir.kinds import EntryKind, HeldField, Kind
 from minijit.ir.ops import QUIET_DEPTH
 from minijit.ir.region import Const, EntryPoint, Operand
 
@@ -104,12 +105,28 @@ def _guard_false(e: Emitter, op: Op) -> None:
 
 @lowers("guard_quiet")
 def _guard_quiet(e: Emitter, op: Op) -> None:
-    """The frame of a loop, or its namespace, keeps its objects as long as the region runs."""
+    """The frame of a loop, or its namespace, keeps its objects as long as the region runs. Those that others hold, too,
+    do not end; all the slots of the region may be overwritten in it."""
     number = op.args[0]
     assert isinstance(number, Const)
     assert isinstance(number.value, int)
     assert e.region.point is EntryPoint.LOOP, "a call's arguments are its caller's"
-    e.leave_unless(e.let(f"call i1 {e.helper('is_quiet')}(ptr {held(e, number.value)}, i64 {QUIET_DEPTH})"), op)
+    object = held(e, number.value)
+    others = [slot for slot, kind in enumerate(e.region.entry_kinds) if kind is EntryKind.OBJECT]
+    same = [e.let(f"icmp eq ptr {held(e, slot)}, {object}") for slot in others if slot != number.value]
+    own = reduce(lambda sum, one: e.let(f"add i64 {sum}, {one}"), [e.let(f"zext i1 {one} to i64") for one in same], "1")
+    present, judged, done = e.fresh_label(), e.fresh_label(), e.fresh_label()
+    before = e.label
+    e.line(f"br i1 {e.let(f'icmp eq ptr {object}, null')}, label %{done}, label %{present}")
+    e.start(present)
+    is_kept = e.let(f"icmp ugt i64 {load(e, object, abi.OBJECT.ob_refcnt, 'i64')}, {own}")
+    e.line(f"br i1 {is_kept}, label %{done}, label %{judged}")
+    e.start(judged)
+    is_quiet = e.let(f"call i1 {e.helper('is_quiet')}(ptr {object}, i64 {QUIET_DEPTH})")
+    e.line(f"br label %{done}")
+    e.start(done)
+    ways = f"[ true, %{before} ], [ true, %{present} ], [ {is_quiet}, %{judged} ]"
+    e.leave_unless(e.let(f"phi i1 {ways}"), op)
 
 
 @lowers("guard_no_weakref")

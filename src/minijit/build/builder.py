@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, assert_never
 from minijit.build import numbers
 from minijit.build.draft import Draft
 from minijit.build.reliance import Reliance
-from minijit.build.request import Build
+from minijit.build.request import ABSENT, Build
 from minijit.build.state import Caller, State, Wanted
 from minijit.build.versions import Versions
 from minijit.events import ExitReason
@@ -69,7 +69,8 @@ class Builder:
         self._slot_kinds = request.slot_kinds
         self.relies = Reliance(self._slot_kinds, request.classes)
         self._draft = Draft()
-        self._versions = Versions(request, self._draft)
+        self.samples: dict[Operand, object] = {}
+        self._versions = Versions(request, self._draft, self.samples)
         self._visited: set[int] = set()
         self._depth = 0
         self.keywords: tuple[str, ...] = ()
@@ -100,7 +101,9 @@ class Builder:
             tuple(relies.callees.values()),
             tuple(relies.classes.values()),
             tuple(relies.met.values()),
+            frozenset(relies.aliased),
             self._depth,
+            tuple(relies.unheard.values()),
             frozenset(self._visited),
         )
 
@@ -139,7 +142,9 @@ class Builder:
                 size = self.op("int_sub_wrap", *((stop, start) if up else (start, stop)))
                 return RangeIterator(start, Const(RANGE_STEPS[kind]), self.op("int_max", size, Const(0)), index)
             case EntryKind.LIST_ITERATOR:
-                return ListIterator(new(Kind.OBJECT), new(Kind.INT), index)
+                items = new(Kind.OBJECT)
+                self.samples[items] = self.request.look("entry_list", (index,))
+                return ListIterator(items, new(Kind.INT), index)
             case EntryKind.OBJECT | FunctionKind() | ClassKind():
                 return Entry(index)
             case EntryKind.UNBOUND:
@@ -203,10 +208,14 @@ class Builder:
         """The kind that recordings saw on top of the stack at an offset of the region's own frame."""
         return None if self.state.callers else _OBSERVED.get(self.request.profile.tops.get(offset, ""))
 
-    def observed(self, offset: int) -> tuple[type, ...]:
-        """The classes that recordings saw on top of the stack at an offset of the frame at hand."""
+    def observed(self, offset: int, sample: object) -> tuple[type, ...]:
+        """The classes of what is loaded: those that recordings saw on top of the stack at an offset of the frame at
+        hand; else that of a sample, if there is one."""
         profile = self.request.profiles(self.code.code) if self.state.callers else self.request.profile
-        return () if profile is None else profile.classes_at(offset)
+        found = () if profile is None else profile.classes_at(offset)
+        if not found and self.state.callers:
+            self.relies.unheard[id(self.code.code)] = self.code.code
+        return found if found or sample is ABSENT else (type(sample),)
 
     def fresh(self, kind: Kind) -> Value:
         """A new machine value."""
@@ -229,7 +238,14 @@ class Builder:
     ) -> Value:
         """Appends an op and gives its result. `reason` is that of its exit; `kind` that of a result the row leaves
         open."""
-        return self._draft.op(name, args, None if reason is None else self.exit(reason, detail), kind)
+        found = self._draft.op(name, args, None if reason is None else self.exit(reason, detail), kind)
+        if found.kind is Kind.OBJECT:
+            self.samples[found] = self.request.look(name, tuple(map(self.sample, args)))
+        return found
+
+    def sample(self, operand: Operand) -> object:
+        """What an operand could be; ABSENT where nobody can tell."""
+        return operand.value if isinstance(operand, Const) else self.samples.get(operand, ABSENT)
 
     def call_body(self, callee: Callee, arguments: list[Operand], waiting: FrameState) -> Value:
         """Appends a call of other machine code, and gives its answer. The frame is `waiting` while that is under way:
@@ -250,6 +266,7 @@ class Builder:
             value = self.fresh(Kind.OBJECT)
             self._draft.blocks[0].ops.append(Op("entry_object", (Const(slot),), value))
             self._entry_objects[slot] = value
+            self.samples[value] = self.request.look("entry_object", (slot,))
         return self._entry_objects[slot]
 
     def is_object(self, entry: Entry) -> bool:
@@ -366,7 +383,8 @@ class Builder:
         assert self._before is not None
         callers = (*state.callers, caller)
         self._depth = max(self._depth, len(callers))
-        self.later(self._draft.at, 0, State(scope, arguments, [], callers, self._before))
+        inner = State(scope, arguments, [], callers, self._before, state.pending, state.loaded)
+        self.later(self._draft.at, 0, inner)
 
     def return_from(self, value: Slot) -> None:
         """Goes on in the caller of an inlined function."""
@@ -375,8 +393,13 @@ class Builder:
         if given is None:
             self.unsupported("RETURN_VALUE")
             return
-        statement = self.state.statement if around else None
-        state = State(caller.scope, list(caller.locals), [*caller.stack, *given], tuple(around), statement)
+        state = State(caller.scope, list(caller.locals), [*caller.stack, *given], tuple(around))
+        state.loaded = self.state.loaded
+        if around:
+            state.statement, state.pending = self.state.statement, self.state.pending
+        else:
+            for op, place, stored in self.state.pending:
+                self.effect(op, *place, stored, reason=ExitReason.ROOM)
         self.later(self._draft.at, caller.next, state)
 
     def _given(self, value: Slot, wanted: Wanted) -> list[Slot] | None:

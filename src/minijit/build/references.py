@@ -2,20 +2,25 @@
 
 What is loaded from the heap is what recordings have seen there: numbers become machine values, anything else a
 `Reference`, whose class is guarded at once. So no reference is a number, and a store of a number over a number, which
-is the only one there is, ends nothing that a region still has.
+is the only one there is, ends nothing that a region still has; and what is no number stays where it is.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from minijit.build.numbers import scalar, to_int
+from minijit.build.numbers import Scalar, scalar, to_int
+from minijit.build.state import Pending
 from minijit.events import ExitReason
 from minijit.ir.kinds import ClassKind, Kind
 from minijit.ir.region import Const, Entry, EntryPoint, Reference
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from minijit.build.builder import Builder
+    from minijit.build.state import State
     from minijit.ir.bytecode import Instruction
     from minijit.ir.region import Operand, Slot, Value
 
@@ -25,9 +30,10 @@ _HEAP_TYPE = 1 << 9
 _flags = type.__dict__["__flags__"].__get__
 
 
-def push_loaded(b: Builder, i: Instruction, value: Value) -> None:
-    """Pushes what an instruction has loaded, and goes on in a version for each class that it was seen to be of."""
-    classes = [cls for cls in b.observed(i.next) if can_be_known(b, cls)]
+def push_loaded(b: Builder, i: Instruction, value: Value, place: tuple[object, ...] = ()) -> None:
+    """Pushes what an instruction has loaded, from a place that the state is to remember, and goes on in a version for
+    each class that it was seen to be of."""
+    classes = [cls for cls in b.observed(i.next, b.sample(value)) if can_be_known(b, cls)]
     if not classes or (len(classes) > 1 and b.is_full):
         b.unsupported(i.name)
         return
@@ -37,13 +43,19 @@ def push_loaded(b: Builder, i: Instruction, value: Value) -> None:
         yes, rest = b.split(b.op("is_of", value, Const(cls)))
         b.resume(yes)
         state = before.copy()
-        state.push(_of(b, value, cls, is_sure=True))
+        _push(state, _of(b, value, cls, is_sure=True), place)
         b.later(yes, i.next, state)
         b.resume(rest)
     b.state = before
-    b.state.push(_of(b, value, last))
+    _push(b.state, _of(b, value, last), place)
     if rest is not None:
         b.later(rest, i.next, b.state)
+
+
+def _push(state: State, found: Slot, place: tuple[object, ...]) -> None:
+    state.push(found)
+    if place and (isinstance(found, Reference) or found == Const(None)):
+        state.loaded = {**state.loaded, place: found}
 
 
 def can_be_known(b: Builder, cls: type) -> bool:
@@ -70,6 +82,7 @@ def _guard_other(b: Builder, value: Value, cls: type) -> None:
     """An object whose attributes are variables is known by nothing but them."""
     for slot, kind in enumerate(b.request.slot_kinds):
         if isinstance(kind, ClassKind) and kind.address == id(cls) and kind.fields:
+            b.relies.aliased.add(kind.address)
             same = b.op("is_same", value, b.entry_object(slot))
             b.effect("guard_false", same, reason=ExitReason.ALIASED)
 
@@ -79,7 +92,10 @@ def known_entry(b: Builder, i: Instruction, slot: Slot) -> bool:
     that says more of it."""
     if not isinstance(slot, Entry) or b.class_of(slot) is not None or b.request.root.point is EntryPoint.BODY:
         return False
-    if not b.is_object(slot) or not all(_is_of_use(b, cls) for cls in b.observed(i.next) or [object]):
+    if not b.is_object(slot):
+        return False
+    classes = b.observed(i.next, b.request.look("entry_object", (slot.slot,)))
+    if not classes or not all(_is_of_use(b, cls) for cls in classes):
         return False
     push_loaded(b, i, b.entry_object(slot.slot))
     return True
@@ -135,19 +151,68 @@ def load_item(b: Builder, i: Instruction, slot: Slot, index: Slot) -> bool:
     place = item_place(b, slot, index)
     if place is None:
         return False
-    push_loaded(b, i, b.op("list_item" if is_of(slot, list) else "tuple_item", *place))
+    load = partial(b.op, "list_item" if is_of(slot, list) else "tuple_item", *place)
+    _load(b, i, "store_item" if is_of(slot, list) else "", place, load)
     return True
+
+
+def _load(b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], load: Callable[[], Value]) -> None:
+    """Pushes what stands in a place of the heap: what was loaded from there, or is to be stored there by an op of this
+    name, if there is such."""
+    known = b.state.loaded.get((store, *place)) or _pending(b, store, place)
+    if known is None:
+        push_loaded(b, i, load(), (store, *place))
+    else:
+        b.state.push(known)
+
+
+def _pending(b: Builder, store: str, place: tuple[Operand, ...]) -> Operand | None:
+    """What is to be stored in a place; None if that is another place than all that are."""
+    for op, other, value in reversed(b.state.pending):
+        if op != store:
+            continue
+        if other == place:
+            return value
+        _guard_elsewhere(b, place, other)
+    return None
+
+
+def _guard_elsewhere(b: Builder, place: tuple[Operand, ...], other: tuple[Operand, ...]) -> None:
+    """Leaves if two places, of objects and fields or of lists and indices, are one."""
+    (one, where), (two, there) = place, other
+    same: Value | None = None
+    if where != there:
+        if where.kind is not Kind.INT or (isinstance(where, Const) and isinstance(there, Const)):
+            return
+        same = b.op("int_eq", where, there)
+    if one != two:
+        is_one = b.op("is_same", one, two)
+        same = is_one if same is None else b.op("bool_and", same, is_one)
+    assert same is not None
+    b.effect("guard_false", same, reason=ExitReason.ALIASED)
+
+
+def _store(
+    b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], value: Scalar, load: Callable[[], Value]
+) -> None:
+    """Puts a number in a place where there is one already: at once, or when the calls that are inlined have returned,
+    since they may be done again until then."""
+    if _pending(b, store, place) is None:
+        b.effect("guard_number", load(), reason=ExitReason.OVERWRITTEN)
+    if b.state.callers:
+        b.state.pending = (*b.state.pending, Pending(store, place, value))
+        return
+    b.effect(store, *place, value, reason=ExitReason.ROOM)
+    b.begin_statement(i.next)
 
 
 def store_item(b: Builder, i: Instruction, slot: Slot, index: Slot, value: Slot) -> bool:
     """Puts a number in the place of another in a list; whether it is that."""
     number = scalar(value)
     place = item_place(b, slot, index) if is_of(slot, list) and number is not None else None
-    if place is None or number is None or b.state.callers:
+    if place is None or number is None:
         return False
-    b.effect("guard_number", b.op("list_item", *place), reason=ExitReason.OVERWRITTEN)
-    b.effect("store_item", *place, number, reason=ExitReason.ROOM)
-    b.begin_statement(i.next)
+    _store(b, i, "store_item", place, number, partial(b.op, "list_item", *place))
     return True
 
 
@@ -160,16 +225,15 @@ def field(b: Builder, owner: Reference, kind: ClassKind, name: str) -> Const | N
 
 def load_field(b: Builder, i: Instruction, owner: Reference, field: Const) -> None:
     """Pushes an attribute of an instance."""
-    push_loaded(b, i, b.op("load_field", owner.value, field, reason=ExitReason.UNBOUND))
+    place = owner.value, field
+    _load(b, i, "store_field", place, partial(b.op, "load_field", *place, reason=ExitReason.UNBOUND))
 
 
 def store_field(b: Builder, i: Instruction, owner: Reference, field: Const, value: Slot) -> bool:
     """Gives an attribute that is a number another one; whether it is that."""
     number = scalar(value)
-    if number is None or b.state.callers:
+    if number is None:
         return False
-    old = b.op("load_field", owner.value, field, reason=ExitReason.UNBOUND)
-    b.effect("guard_number", old, reason=ExitReason.OVERWRITTEN)
-    b.effect("store_field", owner.value, field, number, reason=ExitReason.ROOM)
-    b.begin_statement(i.next)
+    place = owner.value, field
+    _store(b, i, "store_field", place, number, partial(b.op, "load_field", *place, reason=ExitReason.UNBOUND))
     return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from minijit.build.request import Assumption, Classes, Given, Inlined, Scope, is_plain_namespace, namespaces_of
+from minijit.build.request import ABSENT, Assumption, Classes, Given, Inlined, Scope, is_plain_namespace, namespaces_of
 from minijit.ir.bytecode import decode
 from minijit.ir.kinds import ClassKind, FunctionKind
 from minijit.ir.region import Const
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from minijit.ir.bytecode import Code
     from minijit.ir.kinds import Kinds
     from minijit.ir.region import Callee
-
-_ABSENT = object()
 
 
 @dataclass(slots=True)
@@ -38,6 +36,8 @@ class Reliance:
     callees: dict[int, Callee] = field(default_factory=dict)
     classes: dict[int, ClassKind] = field(default_factory=dict)
     met: dict[int, ClassKind] = field(default_factory=dict)
+    aliased: set[int] = field(default_factory=set)
+    unheard: dict[int, CodeType] = field(default_factory=dict)
     _fields: dict[tuple[int, str], Const | None] = field(default_factory=dict)
     _codes: dict[int, Code] = field(default_factory=dict)
 
@@ -45,8 +45,8 @@ class Reliance:
         """What a namespace holds under a name now; the region assumes that it stays so. None where it has none."""
         key = (id(namespace), name)
         if key not in self.assumptions:
-            found = namespace.get(name, _ABSENT)
-            self.assumptions[key] = Assumption(namespace, name, None if found is _ABSENT else Const(found))
+            found = namespace.get(name, ABSENT)
+            self.assumptions[key] = Assumption(namespace, name, None if found is ABSENT else Const(found))
         return self.assumptions[key].value
 
     def on_attribute(self, module: ModuleType, name: str) -> Const | None:

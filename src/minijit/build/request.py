@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from minijit.ir.trace import Profile, Root
 
 
+ABSENT = object()
+"""What is found where nothing is."""
+
+
 def has_plain_keys(namespace: dict[str, object]) -> bool:
     """Whether all keys are plain strs. Any other might be asked, in Python code, whether it equals a name."""
     return set(map(type, list(namespace))) <= {str}
@@ -125,6 +129,8 @@ class Request:
     classes: Classes = Classes()
     profiles: Callable[[CodeType], Profile | None] = lambda _code: None
     """What recordings saw of functions that may be inlined."""
+    look: Callable[[str, tuple[object, ...]], object] = lambda _name, _arguments: ABSENT
+    """What an op that loads an object would give now, where there is no recording."""
 
     @property
     def slot_kinds(self) -> Kinds:
@@ -183,7 +189,11 @@ class Build:
     were."""
     met: tuple[ClassKind, ...] = ()
     """Those of objects that the region meets by address: their instances must share no more names."""
+    aliased: frozenset[int] = frozenset()
+    """The classes, by address, of which some objects are met while attributes of others are variables."""
     depth: int = 0
     """How many inlined calls are within each other."""
+    unheard: tuple[CodeType, ...] = ()
+    """Code that was inlined, and of which nobody has seen what it loads."""
     offsets: frozenset[int] = frozenset()
     """The instructions that the region was made from; those of inlined functions are not among them."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from minijit.ir.kinds import Kind
 from minijit.ir.region import (
@@ -33,7 +33,7 @@ from minijit.ir.region import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from minijit.build.request import Scope
 
@@ -67,13 +67,22 @@ class Caller:
     wanted: Wanted
 
 
+class Pending(NamedTuple):
+    """A store in an inlined call: the op, where it stores, and what. It is done when the region's own frame goes on."""
+
+    op: str
+    place: tuple[Operand, ...]
+    value: Operand
+
+
 @dataclass(slots=True)
 class State:
     """A frame while it is interpreted abstractly. Mutable; `copy` before branching.
 
     In an inlined call, `callers` are the frames around it, the region's own first, and `statement` is how that was at
     the beginning of its statement, or behind the call before this one in it: there the interpreter goes on wherever the
-    call is left.
+    call is left. So what the call stores is `pending` until it has returned. `loaded` are objects that are no numbers,
+    by the op and the place that they were loaded from: there they stay, as long as the region runs.
     """
 
     scope: Scope
@@ -81,16 +90,19 @@ class State:
     stack: list[Slot] = field(default_factory=list)
     callers: tuple[Caller, ...] = ()
     statement: FrameState | None = None
+    pending: tuple[Pending, ...] = ()
+    loaded: Mapping[tuple[object, ...], Slot] = field(default_factory=dict)
 
     def copy(self) -> State:
-        return State(self.scope, list(self.locals), list(self.stack), self.callers, self.statement)
+        return replace(self, locals=list(self.locals), stack=list(self.stack))
 
     @property
     def path(self) -> tuple[object, ...]:
         """Where the frame is among those around it: states are compared only if this is the same."""
         offset = self.statement.offset if self.statement is not None else None
         callers = [(caller.scope.identity, caller.next, caller.wanted) for caller in self.callers]
-        return (offset, self.scope.identity, *callers)
+        pending = tuple((each.op, len(each.place)) for each in self.pending)
+        return (offset, self.scope.identity, pending, *callers)
 
     def slots(self) -> list[Slot]:
         """All slots, those of the frame first."""
@@ -99,6 +111,8 @@ class State:
             found += caller.locals + caller.stack
         if self.statement is not None:
             found += self.statement.slots()
+        for each in self.pending:
+            found += (*each.place, each.value)
         return found
 
     def with_slots(self, slots: list[Slot]) -> State:
@@ -112,7 +126,10 @@ class State:
         callers = tuple(replace(c, locals=tuple(take(c.locals)), stack=tuple(take(c.stack))) for c in self.callers)
         old = self.statement
         new = old and FrameState(old.offset, tuple(take(old.locals)), tuple(take(old.stack)))
-        return State(self.scope, *own, callers, new)
+        pending = tuple(
+            Pending(each.op, tuple(map(_operand, take(each.place))), _operand(next(rest))) for each in self.pending
+        )
+        return State(self.scope, *own, callers, new, pending)
 
     def own(self, index: int) -> Slot:
         """A local of the region's own frame."""
@@ -151,6 +168,11 @@ class State:
         taken = self.stack[len(self.stack) - count :]
         del self.stack[len(self.stack) - count :]
         return taken
+
+
+def _operand(slot: Slot) -> Operand:
+    assert isinstance(slot, Value | Const)
+    return slot
 
 
 def _renewed(slot: Slot, changed: dict[int, Slot], identity: Callable[[], int]) -> Slot:

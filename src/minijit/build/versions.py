@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING
 from minijit.build.state import Shape, State, arguments, parameters, shape_of
 from minijit.events import ExitReason
 from minijit.ir.kinds import Kind
-from minijit.ir.region import Const, Edge, FrameState, Hole, Jump, Op, Operand, Slot, Value
+from minijit.ir.region import (
+    Const,
+    Edge,
+    FrameState,
+    Hole,
+    Jump,
+    ListIterator,
+    Op,
+    Operand,
+    Reference,
+    Slot,
+    Value,
+    slot_operands,
+)
 
 if TYPE_CHECKING:
     from minijit.build.draft import Draft
@@ -30,10 +43,12 @@ class Version:
 
 @dataclass(slots=True)
 class Versions:
-    """The versions so far. `work` has what begins but has not been interpreted yet: block, offset, state."""
+    """The versions so far. `work` has what begins but has not been interpreted yet: block, offset, state. `samples` are
+    of objects; a parameter has that of the first that it stands for."""
 
     request: Request
     draft: Draft
+    samples: dict[Operand, object]
     work: list[tuple[int, int, State]] = field(default_factory=list)
     _versions: dict[tuple[object, int], dict[Shape, Version]] = field(default_factory=dict)
     _latches: dict[int, Version] = field(default_factory=dict)
@@ -87,6 +102,11 @@ class Versions:
 
         made: dict[int, Slot] = {}
         slots = [parameters(slot, part, fresh, made) for slot, part in zip(state.slots(), shape, strict=True)]
+        for before, after in zip(state.slots(), slots, strict=True):
+            if isinstance(after, Reference | ListIterator):
+                for old, new in zip(slot_operands(before), slot_operands(after), strict=True):
+                    if old in self.samples:
+                        self.samples[new] = self.samples[old]
         return tuple(params), state.with_slots(slots)
 
     def _pack(self, slot: Slot) -> Value:

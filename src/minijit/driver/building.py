@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
-from minijit.build.request import Request, Scope
+from minijit.build.request import ABSENT, Request, Scope
 from minijit.driver.attributes import CLASSES
 from minijit.driver.entries import call_kinds, loop_kinds
+from minijit.driver.present import Present
 from minijit.events import ExitReason
 from minijit.ir.bytecode import decode
 from minijit.ir.kinds import held_fields
@@ -45,11 +46,14 @@ def build_root(
     compile_unseen: bool,
     inlines: Callable[[FunctionType], bool],
     body: Callable[[FunctionType, Kinds], Callee | None],
+    profiles: Callable[[CodeType], Profile | None] = lambda _code: None,
+    look: Callable[[str, tuple[object, ...]], object] = lambda _name, _arguments: ABSENT,
 ) -> Build:
     """What the builder makes of a root for these entry kinds.
 
     `namespaces` are the globals and builtins that its frames have; `inlines` tells which functions may be inlined, and
-    `body` gives those that are called.
+    `body` gives those that are called; `profiles` says what was seen of the first, `look` what stands in the heap where
+    nothing was.
     """
     is_loop = root.point is EntryPoint.LOOP
     own = frozenset() if is_loop else frozenset((id(namespaces[0]), name) for name in code.written_names)
@@ -66,6 +70,8 @@ def build_root(
         max_inlined=config.inlined_instructions,
         body=body,
         classes=CLASSES,
+        profiles=profiles,
+        look=look,
     )
     return Builder(request, HANDLERS).build()
 
@@ -85,6 +91,8 @@ def gets_anywhere(frame: Frame, code: CodeType, header: int | None, config: Conf
         return False
     if kinds is None:
         return False
+    names = () if header is None else decoded.loop_names(header)
+    present = Present(frame, decoded.locals_count, (*names, *held_fields(kinds)))
     return any(
         is_worthwhile(
             build_root(
@@ -98,6 +106,7 @@ def gets_anywhere(frame: Frame, code: CodeType, header: int | None, config: Conf
                 compile_unseen=True,
                 inlines=lambda _: True,
                 body=lambda function, _: Callee(function.__qualname__, 0),
+                look=present.look,
             ).region
         )
         for guess in ("float", "int")

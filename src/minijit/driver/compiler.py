@@ -4,30 +4,32 @@ them."""
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from minijit.build.request import namespaces_of
 from minijit.driver.building import build_root, is_worthwhile
 from minijit.driver.dumps import show
+from minijit.driver.entries import without_classes
 from minijit.driver.natives import RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState
 from minijit.events import AbortReason, ExitReason
 from minijit.ir.check import require_valid
-from minijit.ir.kinds import ClassKind, Kinds
+from minijit.ir.kinds import Kinds
 from minijit.ir.region import Leave
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FunctionType
+    from types import CodeType, FunctionType
 
-    from minijit.build.request import Assumption, Inlined
+    from minijit.build.request import Build
     from minijit.config import Config
     from minijit.driver.natives import Natives
     from minijit.driver.state import Installed, Reach, RootState
     from minijit.ir.region import Callee, Region
+    from minijit.ir.trace import Profile
     from minijit.runtime.assume import Key
 
 
@@ -38,12 +40,10 @@ second."""
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A region, not yet linked into anything, and what it rests on."""
+    """A region, not yet linked into anything, and what it was made from and rests on."""
 
     installed: Installed
-    assumptions: tuple[Assumption, ...]
-    inlined: tuple[Inlined, ...]
-    classes: tuple[ClassKind, ...]
+    build: Build
     build_seconds: float
     llvm_seconds: float
 
@@ -72,42 +72,53 @@ def compile_root(
     inlines: Callable[[FunctionType], bool],
     body: Callable[[FunctionType, Kinds], Callee | None],
     reach: Callable[[tuple[Callee, ...]], Reach],
+    profiles: Callable[[CodeType], Profile | None],
     number: int,
 ) -> Success | Failure:
     """Compiles a root for these entry kinds.
 
-    `namespaces` are the globals and builtins that its frames have; `inlines` tells which functions may be inlined, and
-    `body` gives those that are called, `reach` what these need; `number` is that of the compilation. Nothing is in
-    service afterwards.
+    `namespaces` are the globals and builtins that its frames have; `inlines` tells which functions may be inlined, of
+    which `profiles` says what was seen, and `body` gives those that are called, `reach` what these need; `number` is
+    that of the compilation. Nothing is in service afterwards.
     """
     started = time.perf_counter()
-    build = build_root(
-        state.code.code,
-        state.root,
-        state.code.profile,
-        kinds,
-        config,
-        volatile,
-        namespaces,
-        compile_unseen=compile_unseen,
-        inlines=inlines,
-        body=body,
-    )
+
+    def built(kinds: Kinds) -> Build:
+        return build_root(
+            state.code.code,
+            state.root,
+            state.code.profile,
+            kinds,
+            config,
+            volatile,
+            namespaces,
+            compile_unseen=compile_unseen,
+            inlines=inlines,
+            body=body,
+            profiles=profiles,
+        )
+
+    build = built(kinds)
+    if build.aliased:
+        # Objects of one class would be known by two names, which must never be the same.
+        state.code.met |= build.aliased
+        kinds = without_classes(kinds, state.code.met)
+        build = built(kinds)
     region = build.region
     if config.dumps("region"):
         show("region", print_region(region))
     if config.check:
         require_valid(region, "build")
     if not is_worthwhile(region):
-        return _nothing(region)
+        return replace(_nothing(region), unheard=build.unheard)
     if sum(len(exit.frame.slots()) for exit in region.exits) > SNAPSHOT_SLOTS:
         raise RegionTooLarge
     region = _optimised(region, state, config, number)
-    built = time.perf_counter() - started
-    started += built
+    build_seconds = time.perf_counter() - started
+    started += build_seconds
     installed = natives.install(state, kinds, build, region, namespaces, reach(build.callees), _dumper(config))
     made = time.perf_counter() - started
-    return Success(installed, build.assumptions, build.inlined, build.classes + build.met, built, made)
+    return Success(installed, build, build_seconds, made)
 
 
 def _optimised(region: Region, state: RootState, config: Config, number: int) -> Region:

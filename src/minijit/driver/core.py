@@ -29,6 +29,7 @@ from minijit.cpython import frames, hooks, raw, sampler, signals
 from minijit.cpython.scout import DISABLE, Scout, is_importing
 from minijit.driver.broken import Broken
 from minijit.driver.decisions import Decisions, ask_again
+from minijit.driver.hearsay import Hearsay
 from minijit.driver.hot import HotPlaces
 from minijit.driver.offers import Offers, is_ours
 from minijit.driver.recordings import Recordings
@@ -68,6 +69,7 @@ class Driver:
     turn: Turn
     is_whole: bool = False
     registry: Registry = field(init=False)
+    _hearsay: Hearsay = field(init=False)
     _decisions: Decisions = field(init=False)
     _recordings: Recordings = field(init=False)
     _hot: HotPlaces = field(init=False)
@@ -78,8 +80,9 @@ class Driver:
 
     def __post_init__(self) -> None:
         self.registry = Registry(self.config)
-        self._decisions = Decisions(self.registry, self.hub)
-        self._recordings = Recordings(self.registry, self._decisions, self.turn)
+        self._hearsay = Hearsay(self.registry)
+        self._decisions = Decisions(self.registry, self._hearsay, self.hub)
+        self._recordings = Recordings(self.registry, self._decisions, self._hearsay, self.turn)
         if self.is_whole:
             self._offers = Offers(self.registry)
         self._hot = HotPlaces(self.registry, self._decisions, self._recordings, self._offers)
@@ -170,6 +173,7 @@ class Driver:
     def close(self) -> None:
         """Takes everything back: code, vectorcalls, events, watchers. To be called in the driver's turn."""
         self._is_closed = True
+        self._hearsay.close()
         self.registry.forget_all(KillReason.DISABLED)
         self.registry.monitoring.close()
         self._scout = None
@@ -243,7 +247,7 @@ class Driver:
             return
         if self._scout is not None:
             self._scout.weight = sampler.weight(sampler.mask(self.config.threshold))
-        self.registry.go_native(Service(self.config, natives, self.hub, self._may_inline, self.known))
+        self.registry.go_native(Service(self.config, natives, self.hub, self._may_inline, self.known, self._hearsay))
         self._broken.begin()
 
     def _may_inline(self, function: FunctionType) -> bool:

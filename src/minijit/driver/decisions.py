@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import UnionType
 
+    from minijit.driver.hearsay import Hearsay
     from minijit.driver.registry import Registry
     from minijit.driver.state import Installed, RootState, Words
     from minijit.events import Hub
@@ -29,11 +30,16 @@ if TYPE_CHECKING:
     from minijit.runtime.policy import RootStats
 
 
+SOON = 3
+"""After how many more starts or rounds a place is asked about again that only has to be seen once more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decisions:
     """Over the roots of a registry."""
 
     registry: Registry
+    hearsay: Hearsay
     hub: Hub
 
     def ask(self, state: RootState, question: Callable[[Policy], Any], answers: type | UnionType) -> Any:
@@ -88,7 +94,11 @@ class Decisions:
         result = self.registry.service.compile(state, kinds, compile_unseen=compile_unseen)
         self._kill_outdated()
         if isinstance(result, Failure):
-            self.abort(state, result.reason, result.offset_in(state.root), result.detail)
+            if self.hearsay.listen_for(state.code, result.unheard):
+                # The interpreter shows the way once more.
+                self.wait(state, SOON)
+            else:
+                self.abort(state, result.reason, result.offset_in(state.root), result.detail)
             return None
         if replaces is not None:
             self.registry.service.retire(replaces)

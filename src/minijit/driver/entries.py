@@ -109,6 +109,13 @@ def _is_one_too_many(kind: FunctionKind | ClassKind, before: Collection[SlotKind
     return EntryKind.OBJECT in before or (_named(kind) not in known and len(known) >= OBJECTS)
 
 
+def without_classes(kinds: Kinds, classes: Collection[int]) -> Kinds:
+    """The kinds, where instances of these classes, which are given by address, are any objects."""
+    return tuple(
+        EntryKind.OBJECT if isinstance(kind, ClassKind) and kind.address in classes else kind for kind in kinds
+    )
+
+
 def _named(kind: FunctionKind | ClassKind) -> FunctionKind | int:
     """What a kind tells apart: functions, or classes."""
     return kind.address if isinstance(kind, ClassKind) else kind

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 from minijit.backend.words import Call
 from minijit.cpython import hooks
 from minijit.driver.decisions import ask_again, ask_misses_again
-from minijit.driver.entries import as_wide_as_needed, call_kinds, loop_kinds, same_types, with_few_objects
+from minijit.driver.entries import (
+    as_wide_as_needed,
+    call_kinds,
+    loop_kinds,
+    same_types,
+    with_few_objects,
+    without_classes,
+)
 from minijit.events import ExitHot, GiveUpReason
 from minijit.runtime.policy import Bridge, ExitStats, GiveUp, MissStats, Recompile, Record, Resume, Wait
 
@@ -231,4 +238,5 @@ class HotPlaces:
 
 def _wide_enough(state: RootState, kinds: Kinds) -> Kinds:
     served = [version.kinds for version in state.versions]
+    kinds = without_classes(kinds, state.code.met)
     return with_few_objects(as_wide_as_needed(kinds, served), served)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from minijit.cpython import frames, raw
+from minijit.cpython import frames
 from minijit.cpython.scout import DISABLE
 from minijit.driver.decisions import ask_again
 from minijit.driver.dumps import show
+from minijit.driver.hearsay import AGAIN, top
 from minijit.events import AbortReason, Recorded
 from minijit.record.recorder import Recording, Verdict
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from minijit.driver.decisions import Decisions
+    from minijit.driver.hearsay import Hearsay
     from minijit.driver.registry import Registry
     from minijit.driver.state import CodeState, Installed, RootState
     from minijit.driver.turn import Turn
@@ -35,6 +37,7 @@ class Recordings:
 
     registry: Registry
     decisions: Decisions
+    hearsay: Hearsay
     turn: Turn
 
     def begin(
@@ -60,6 +63,9 @@ class Recordings:
             frame=frame,
         )
         code.recorded, code.replaces = state, replaces
+        if replaces is not None:
+            # What is inlined may have been left, too.
+            self.hearsay.listen(code.inlines.values(), AGAIN)
         # Should the recorded frame end by an exception, the next start notices.
         ask_again(code.start, config.call_threshold)
         self.registry.update_events(code)
@@ -90,15 +96,17 @@ class Recordings:
 
     def on_instruction(self, code_object: CodeType, offset: int) -> object:
         """A step of a recording, or of another frame that has the same code."""
-        code = self.registry.codes.get(id(code_object))
-        if code is None or code.recording is None or offset not in code.code.instructions:
+        code, frame = self.registry.codes.get(id(code_object)), frames.current(1)
+        if code is None or code.recording is None:
+            return self.hearsay.hear(code_object, frame, offset)
+        if offset not in code.code.instructions:
             return DISABLE
-        recording, frame = code.recording, frames.current(1)
+        recording = code.recording
         is_ours = recording.thread == _thread.get_ident()
         if is_ours and recording.frame is None and offset == recording.start:
             recording.frame = frame.address
         take = recording.step if is_ours and recording.frame == frame.address else recording.overhear
-        match take(offset, *_top(code, frame, offset)):
+        match take(offset, *top(code.code, frame, offset)):
             case Verdict.SILENCE:
                 return DISABLE
             case Verdict.LISTEN:
@@ -139,11 +147,5 @@ class Recordings:
         assert state is not None
         code.recording = code.recorded = code.replaces = None
         self.registry.update_events(code)
+        self.hearsay.silence()
         return recording, state, replaces
-
-
-def _top(code: CodeState, frame: frames.Frame, offset: int) -> tuple[str, type | None]:
-    """The type of what is on top of the stack: its name, and itself."""
-    depth = code.code.depths.get(offset, 0)
-    top = frame.slot(code.code.locals_count + depth - 1) if depth else 0
-    return (frames.type_name(top), type(raw.borrow(top))) if top else ("", None)

@@ -164,7 +164,7 @@ class Registry:
             events |= START
         if any(not loop.is_out for loop in code.loops.values()):
             events |= JUMP
-        if code.recording is not None:
+        if code.recording is not None or code.is_heard:
             events |= hooks.INSTRUCTION
         self.monitoring.set_events(code.code.code, events)
         if self.monitoring.scout is not None:

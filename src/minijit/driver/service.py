@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from minijit.config import Config
     from minijit.driver.compiler import Success
+    from minijit.driver.hearsay import Hearsay
 
 _NOTHING = object()
 BODIES, ATTEMPTS = 4, 3
@@ -43,7 +44,8 @@ PLACES, SHOWN = 1000, 20
 class Service:
     """All regions in service.
 
-    `inlines` tells which functions may be inlined, `known` what is known of one. `outdated` are regions that would have
+    `inlines` tells which functions may be inlined, `known` what is known of one, and `hearsay` what was seen of code
+    that is inlined. `outdated` are regions that would have
     to check more than they do, now that a function was compiled that they call, which is named. `compile_seconds` is
     what the making of regions has cost so far, `begun` how many were begun. `places` are the counters of each place in
     the source where there ever was one, if they are wanted in the end.
@@ -54,6 +56,7 @@ class Service:
     hub: Hub
     inlines: Callable[[FunctionType], bool]
     known: Callable[[FunctionType], FunctionState | None]
+    hearsay: Hearsay
     assumptions: Assumptions[Installed] = field(init=False)
     inlined: Assumptions[Installed] = field(init=False)
     classes: Assumptions[Installed] = field(init=False)
@@ -100,6 +103,7 @@ class Service:
                     inlines=self._may_inline,
                     body=partial(self._callee, state),
                     reach=self._reach_of,
+                    profiles=self.hearsay.profile,
                     number=self.begun,
                 )
         except RegionTooLarge:
@@ -120,6 +124,7 @@ class Service:
         if isinstance(result, Failure):
             return result
         installed = result.installed
+        self.hearsay.listen_for(state.code, result.build.unheard)
         stale = self._put_in_service(installed, result)
         if stale is not None:
             return Failure(AbortReason.STALE, stale)
@@ -130,7 +135,7 @@ class Service:
         event = Compiled(
             function=state.name,
             offset=state.root.offset,
-            types=", ".join(kind.label for kind in kinds),
+            types=", ".join(kind.label for kind in installed.kinds),
             blocks=installed.blocks,
             exits=len(installed.exits),
             size=installed.machine.size,
@@ -180,7 +185,7 @@ class Service:
         state = installed.owner
         state.versions.append(installed)
         self._rely(installed, result)
-        for f in result.inlined:
+        for f in result.build.inlined:
             if not f.holds:
                 self.inlined.count_for(installed, _key(f.function))
                 self.retire(installed)
@@ -190,7 +195,7 @@ class Service:
                 self.classes.count_for(installed, _class_key(kind))
                 self.retire(installed)
                 return kind.name
-        for a in result.assumptions:
+        for a in result.build.assumptions:
             # Compiling runs Python code, so other threads may have run as well.
             if a.namespace.get(a.name, _NOTHING) is not (_NOTHING if a.value is None else a.value.value):
                 self.assumptions.count_for(installed, (id(a.namespace), a.name))
@@ -210,18 +215,19 @@ class Service:
             self.hub.complain(str(error))
 
     def _rely(self, installed: Installed, result: Success) -> None:
-        installed.inlined = tuple(_key(f.function) for f in result.inlined)
-        for f, key in zip(result.inlined, installed.inlined, strict=True):
+        installed.inlined = tuple(_key(f.function) for f in result.build.inlined)
+        for f, key in zip(result.build.inlined, installed.inlined, strict=True):
             self.inlined.add(key, installed, id(f.code))
             self.natives.watch.watch_function(f.function)
-        installed.classes = (*(kind for kind in installed.kinds if isinstance(kind, ClassKind)), *result.classes)
+        known = (kind for kind in installed.kinds if isinstance(kind, ClassKind))
+        installed.classes = (*known, *result.build.classes, *result.build.met)
         for kind in installed.classes:
             self.classes.add(_class_key(kind), installed, kind.version)
             cls = kind.cls()
             if cls is not None:
                 self.natives.watch.watch_type(cls)
-        installed.assumptions = tuple((id(a.namespace), a.name) for a in result.assumptions)
-        for a in result.assumptions:
+        installed.assumptions = tuple((id(a.namespace), a.name) for a in result.build.assumptions)
+        for a in result.build.assumptions:
             assumed = ABSENT if a.value is None else id(a.value.value)
             if self.assumptions.add((id(a.namespace), a.name), installed, assumed):
                 self.natives.watch.watch_dict_key(a.namespace, a.name)

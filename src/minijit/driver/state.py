@@ -146,11 +146,13 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is none. `at` is the offset of what was in the way, if that was an instruction."""
+    """Why there is none. `at` is the offset of what was in the way, if that was an instruction; `unheard` is code of
+    which nobody has seen what it loads."""
 
     reason: AbortReason
     detail: str = ""
     at: int | None = None
+    unheard: tuple[CodeType, ...] = ()
 
     def offset_in(self, root: Root) -> int:
         """Where it was: at that instruction, or at the root itself."""
@@ -326,7 +328,9 @@ class FunctionState(RootState):
 @dataclass(slots=True, eq=False)
 class CodeState:
     """One code object: what was decoded and recorded of it, its functions and its loops. `spare` is the state of a
-    function that has ended, for the next one that has this code (see `registry`)."""
+    function that has ended, for the next one that has this code (see `registry`). `met` are classes, by address, whose
+    instances its regions meet in the heap: their attributes are no variables. `inlines` is code of which builds wanted
+    to know what it loads; `is_heard`: so did one of this (see `hearsay`)."""
 
     code: Code
     start: Words
@@ -337,6 +341,9 @@ class CodeState:
     recording: Recording | None = None
     recorded: RootState | None = None
     replaces: Installed | None = None
+    met: set[int] = field(default_factory=set)
+    inlines: dict[int, CodeType] = field(default_factory=dict)
+    is_heard: bool = False
 
     @property
     def address(self) -> int:

@@ -334,6 +334,7 @@ def is_quiet(value: object, depth: int = QUIET_DEPTH) -> bool:
     return value is UNBOUND or type(value) in QUIET_TYPES
 
 
+# Machine code goes on as well where others hold the object, so that it does not end.
 op("guard_quiet", "slot ->", lambda held: _guard(is_quiet(held)), Effect.READ)
 op("guard_no_weakref", "slot ->", lambda held: _guard(weakref.getweakrefcount(held) == 0), Effect.READ)
 op("load_global", "const const -> ?", _load_global, Effect.READ)
