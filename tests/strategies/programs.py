@@ -38,10 +38,81 @@ class Class:
 
 @dataclass(slots=True)
 class Writer(Statements):
-    """Writes a module."""
+    """Writes a module. `lists` has the sort of the items of each of its lists, or the class of those that are instances;
+    `open_lists` those that the function at hand has by other names."""
 
     classes: list[Class] = field(default_factory=list)
     instances: dict[str, Class] = field(default_factory=dict)
+    lists: dict[str, str | Class] = field(default_factory=dict)
+    open_lists: dict[str, str | Class] = field(default_factory=dict)
+
+    def a_list(self) -> None:
+        """A list that the module keeps: of numbers, mostly of one sort, or of instances; or one of such lists."""
+        name = self.new("L")
+        if self.classes and self.chance(60):
+            cls = self.pick(self.classes)
+            known = [instance for instance, each in self.instances.items() if each is cls]
+            items = [*known, self.pick(known), f"{cls.name}({', '.join(map(self.usual, cls.attributes.values()))})"]
+            self.lists[name] = cls
+        else:
+            sort = self.pick(("int", "float", "float", "bool", "any"))
+            items = [self.usual(sort) for _ in range(self.random.randrange(3, 7))]
+            self.lists[name] = sort
+        self.lines.append(f"{name} = [{', '.join(items)}]")
+
+    def usual(self, sort: str) -> str:
+        """A number of a sort."""
+        if sort == "any":
+            sort = self.pick(SORTS)
+        return {"int": self.pick(("7", "-3", "2**40")), "float": self.pick(("1.5", "-0.25")), "bool": "True"}[sort]
+
+    def items(self, scope: Scope, nesting: int) -> None:
+        """Something about a list that the function has been given: an item is read or written, or all are looked at."""
+        name = self.pick(list(self.open_lists))
+        sort, index = self.open_lists[name], self.index(scope, name)
+        if isinstance(sort, Class):
+            self.members(scope, nesting, name, sort)
+        elif nesting and not self.flat and self.chance(35):
+            item = self.new("x")
+            self.line(scope, f"for {item} in {name}:")
+            inner = Scope(scope.names | {item: sort}, set(scope.fixed), scope.loops + 1, scope.depth + 1)
+            self.body(inner, nesting - 1)
+            self.forget(scope, inner)
+        elif self.chance(50):
+            target = self.target(scope, sort if sort != "any" else "int")
+            scope.names[target] = sort
+            self.set(scope, target, sort, f"{name}[{index}]" if self.chance(80) else f"len({name}) + {name}[{index}]")
+        else:
+            target = self.new("v")
+            scope.names[target] = sort if sort != "any" else "int"
+            self.set(scope, target, scope.names[target], self.of(scope.names[target], scope, 2))
+            sign = self.pick(("", "", "+", "-"))
+            self.line(scope, f"{name}[{index}] {sign}= {target}")
+            if sort in ("int", "any") and sign:
+                self.line(scope, f"if not -2**62 < {name}[{index}] < 2**62: {name}[{index}] = {self.usual('int')}")
+
+    def index(self, scope: Scope, name: str) -> str:
+        """Mostly one that is within."""
+        value = self.int(scope, 1)
+        return self.pick((f"({value}) % len({name})", f"-1 - ({value}) % 3", "0", "-1", f"({value}) & 3"))
+
+    def members(self, scope: Scope, nesting: int, name: str, cls: Class) -> None:
+        """Instances in a list: all, or one of them."""
+        item = self.new("q")
+        known = {f"{item}.{attribute}": sort for attribute, sort in cls.attributes.items()}
+        calls = [f"{item}.{m.name}({', '.join(self.of(s, scope, 1) for _, s in m.parameters)})" for m in cls.methods]
+        if nesting and not self.flat and self.chance(70):
+            self.line(scope, f"for {item} in {name}:")
+            inner = Scope(scope.names | known, set(scope.fixed), scope.loops + 1, scope.depth + 1)
+            for call in calls:
+                self.line(inner, f"{self.new('v')} = {call}")
+            self.body(inner, nesting - 1)
+            self.forget(scope, inner)
+        else:
+            self.line(scope, f"{item} = {name}[{self.index(scope, name)}]")
+            scope.names |= known
+            for call in calls:
+                self.line(scope, f"{self.new('v')} = {call}")
 
     def a_class(self) -> None:
         """A class, with instances that the module keeps."""
@@ -94,7 +165,7 @@ class Writer(Statements):
         self.line(scope, f"return {cls}({', '.join(parts)})")
 
     def more_ways(self) -> list[Callable[[Scope, int], None]]:
-        return [self.make] * 3 if self.classes else []
+        return [self.make] * (3 if self.classes else 0) + [self.items] * (5 if self.open_lists else 0)
 
     def make(self, scope: Scope, _nesting: int) -> None:
         """An instance that nobody has seen yet: a new one, another name of one, or the sum of two."""
@@ -130,7 +201,11 @@ class Writer(Statements):
         name = self.new("f")
         sorts = [self.pick(SORTS) for _ in range(self.random.randrange(1, 4))] + ["object"] * self.chance(20)
         given = self.given()
+        open_lists = {
+            self.new("xs"): self.pick(list(self.lists)) for _ in range(self.pick((0, 1, 2)) if self.lists else 0)
+        }
         parameters = tuple((self.new("p"), sort) for sort in sorts) + tuple((q, c.name) for q, c in given.items())
+        parameters += tuple(open_lists.items())
         self.result = self.pick(("int", "float", "tuple", "tuple", "tuple"))
         self.pure = self.chance(75)
         self.room = self.random.randrange(4, 16)
@@ -150,7 +225,9 @@ class Writer(Statements):
             self.line(scope, f"nonlocal {', '.join(self.cells)}")
         if self.chance(8):
             self.recursion(scope, name, parameters)
+        self.open_lists = {xs: self.lists[known] for xs, known in open_lists.items()}
         self.body(scope, 3)
+        self.open_lists = {}
         self.functions, self.helpers = known, helpers
         objects = [name for name, sort in parameters if sort == "object"]
         if objects and not self.pure:
@@ -252,6 +329,8 @@ class Writer(Statements):
         for _ in range(self.pick((0, 0, 1, 1, 2))):
             self.lines += ["", ""]
             self.a_class()
+        for _ in range(self.pick((0, 0, 1, 2, 3))):
+            self.a_list()
         if self.chance(35):
             self.lines += ["", ""]
             self.recursive()
@@ -304,11 +383,19 @@ class Writer(Statements):
         yield f"    log({', '.join(names)})"
         for instance, cls in self.instances.items():
             yield f"    log({', '.join(f'getattr({instance}, {a!r}, 0)' for a in cls.attributes)})"
+        for name, sort in self.lists.items():
+            if isinstance(sort, Class):
+                yield f"    log(*[getattr(each, {next(iter(sort.attributes))!r}, 0) for each in {name}])"
+            else:
+                yield f"    log(*{name})"
 
     def argument(self, sort: str, index: int) -> str:
         """Mostly much the same at first, so that there is code for it; then from what lies at edges, or anything."""
         if sort == "object":
             return "probe"
+        if sort in self.lists:
+            other = self.pick((self.pick(list(self.lists)), f"list({sort})", f"{sort}[:2]", f"tuple({sort})", "[]"))
+            return sort if self.chance(50) else f"({other} if {self.pick(('k % 9 == 8', 'k > 15'))} else {sort})"
         if sort not in SORTS:
             # Mostly another one for each parameter, and then one object for several.
             known = [instance for instance, cls in self.instances.items() if cls.name == sort]

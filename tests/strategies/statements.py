@@ -190,7 +190,7 @@ class Statements(Expressions):
         elif self.chance(20):
             self.line(scope, f"{name} = None")
             scope.names[name] = "any"
-        elif self.chance(20):
+        elif self.chance(20) and "[" not in name:
             self.line(scope, f"del {name}")
             del scope.names[name]
         else:
@@ -366,7 +366,7 @@ class Statements(Expressions):
     def walrus(self, scope: Scope) -> tuple[str, str]:
         """A condition that binds a name before it decides, and that name."""
         name = self.target(scope, "int")
-        if "." in name:  # an attribute
+        if "." in name or "[" in name:  # an attribute, or an item
             name = self.new("v")
         test = f"({name} := {self.int(scope, 1)}) {self.pick(COMPARE)} {self.int(scope, 0)}"
         scope.names[name] = "int"

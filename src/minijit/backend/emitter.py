@@ -30,8 +30,9 @@ class Target:
     `raw` is the buffer through which exits hand over machine values, `raw_cell` a word that holds its address. `leave`,
     `leave_waiting`, for a region that has called another one, and `leave_return` are stubs with the prototype of a
     region. `eval_breaker` is the interpreter's flag; `symbol` finds C functions by name; `helpers` has the addresses of
-    `prelude.HELPERS`. `stack` are words about the C stack (`bodies.STACK_WORDS`). Under stress, every guard counts down
-    the word at `countdown`; one that makes it zero leaves, and the count begins again at `every`.
+    `prelude.HELPERS`. `stack` are words about the C stack (`bodies.STACK_WORDS`). `sees_others`: an object that others
+    hold does not end when a variable is overwritten (the evaluator does not know of others). Under stress, every guard
+    counts down the word at `countdown`; one that makes it zero leaves, and the count begins again at `every`.
     """
 
     raw: int
@@ -43,6 +44,7 @@ class Target:
     helpers: Mapping[str, int]
     symbol: Callable[[str], int]
     stack: int
+    sees_others: bool = True
     countdown: int = 0
     every: int = 0
     running: int = 0
@@ -152,6 +154,12 @@ class Emitter:
         label = self.fresh_label()
         self.line(f"br i1 {condition}, label %{label}, label %x{op.exit}, !prof !0")
         self.start(label)
+
+    def leave(self, op: Op) -> None:
+        """Leaves through the op's exit."""
+        assert op.exit is not None
+        self.used_exits[op.exit] = None
+        self.line(f"br label %x{op.exit}")
 
     def _unless_forced(self, condition: str) -> str:
         """The condition of a guard that fails, although it holds, when the countdown is at its end."""

@@ -23,6 +23,8 @@ ROWS = Rows()
 lowers = ROWS.lowers
 
 FIXED = ", !invariant.load !2"
+STORED = 3
+"""Operands of a store that may leave."""
 
 
 def _fixed(e: Emitter, base: str, offset: int, llvm_type: str = "ptr") -> str:
@@ -125,13 +127,13 @@ def _unbox(e: Emitter, op: Op) -> None:
 
 @lowers("store_item")
 def _store_item(e: Emitter, op: Op) -> None:
-    items, index, value = op.args
+    items, index, value, *_ = op.args
     _store(e, op, _list_place(e, items, index), value)
 
 
 @lowers("store_field")
 def _store_field(e: Emitter, op: Op) -> None:
-    object, field, value = op.args
+    object, field, value, *_ = op.args
     _store(e, op, _field_place(e, object, field), value)
 
 
@@ -164,11 +166,16 @@ def _store_float(e: Emitter, op: Op, place: str, value: Operand) -> None:
 
 
 def _leave_if_full(e: Emitter, op: Op, done: str) -> None:
-    """Leaves where there was no memory for an object: the interpreter finds that out again."""
+    """Leaves where there was no memory for an object: the interpreter finds that out again. Where it is too late for
+    that, the process ends: to store the first of two numbers and not the other would be worse."""
     well, full = e.fresh_label(), e.fresh_label()
     e.line(f"br i1 {done}, label %{well}, label %{full}, !prof !0")
     e.start(full)
-    e.line(f"call void {e.c_function('PyErr_Clear')}()")
-    e.line(f"br label %{well}")
+    is_too_late = len(op.args) > STORED
+    if is_too_late:
+        e.line(f"call void {e.c_function('abort')}()")
+        e.line("unreachable")
+    else:
+        e.line(f"call void {e.c_function('PyErr_Clear')}()")
+        e.leave(op)
     e.start(well)
-    e.leave_unless(done, op)

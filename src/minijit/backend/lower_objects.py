@@ -112,6 +112,9 @@ def _guard_quiet(e: Emitter, op: Op) -> None:
     assert isinstance(number.value, int)
     assert e.region.point is EntryPoint.LOOP, "a call's arguments are its caller's"
     object = held(e, number.value)
+    if not e.target.sees_others:
+        e.leave_unless(e.let(f"call i1 {e.helper('is_quiet')}(ptr {object}, i64 {QUIET_DEPTH})"), op)
+        return
     others = [slot for slot, kind in enumerate(e.region.entry_kinds) if kind is EntryKind.OBJECT]
     same = [e.let(f"icmp eq ptr {held(e, slot)}, {object}") for slot in others if slot != number.value]
     own = reduce(lambda sum, one: e.let(f"add i64 {sum}, {one}"), [e.let(f"zext i1 {one} to i64") for one in same], "1")

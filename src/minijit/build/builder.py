@@ -398,8 +398,9 @@ class Builder:
         if around:
             state.statement, state.pending = self.state.statement, self.state.pending
         else:
-            for op, place, stored in self.state.pending:
-                self.effect(op, *place, stored, reason=ExitReason.ROOM)
+            for count, (op, place, stored) in enumerate(self.state.pending):
+                # Behind the first, the call cannot be done again.
+                self.effect(op, *place, stored, *[Const(True)] * bool(count), reason=ExitReason.ROOM)
         self.later(self._draft.at, caller.next, state)
 
     def _given(self, value: Slot, wanted: Wanted) -> list[Slot] | None:

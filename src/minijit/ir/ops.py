@@ -374,8 +374,9 @@ op("tuple_item", "object int -> object", operator.getitem)
 op("load_field", "object const -> object", _load_field, Effect.READ)
 for _name, _type in (("int", int), ("float", float), ("bool", bool)):
     op(f"unbox_{_name}", f"object -> {_name}", lambda x, t=_type: _unboxed(x, t), Effect.READ)
-op("store_item", "object int * ->", operator.setitem, Effect.STORE)
-op("store_field", "object const * ->", lambda x, field, value: setattr(x, field.name, value), Effect.STORE)
+# The number comes last; or `True` behind it, where it is too late to leave.
+op("store_item", "object int * ->", lambda x, index, value, *_: operator.setitem(x, index, value), Effect.STORE)
+op("store_field", "object const * ->", lambda x, field, value, *_: setattr(x, field.name, value), Effect.STORE)
 
 
 def _unboxed(value: object, kind: type) -> object:

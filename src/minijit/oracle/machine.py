@@ -126,6 +126,7 @@ class Machine:
             helpers=helpers,
             symbol=raw.symbol,
             stack=0,
+            sees_others=False,
         )
 
     def _stub_text(self) -> str:

@@ -116,7 +116,7 @@ class MissStats:
 class Policy:
     """The default: bridges for branches that were not taken before, patience with rare exits, limits on everything.
 
-    A hot branch is bridged (as PyPy and LuaJIT do); after the second bridge of a root the rest of its branches are
+    A hot branch is bridged (as PyPy and LuaJIT do), and so is a place that finds an object of another class; after the second bridge of a root the rest of its branches are
     compiled unseen, so that a function with many branches needs few compilations. A region that leaves more often
     than every `LEAST_SECONDS` on average costs more than it gives and is given up.
     """
@@ -150,7 +150,7 @@ class Policy:
     def after_exit(self, exit: ExitStats) -> Resume | Bridge | Recompile | GiveUp:
         """An exit is hot."""
         spent = self._exhausted(exit.root) is not None
-        if exit.reason is ExitReason.UNTAKEN and exit.root.bridges < self.config.bridges and not spent:
+        if exit.reason in (ExitReason.UNTAKEN, ExitReason.KIND) and exit.root.bridges < self.config.bridges and not spent:
             return Bridge()
         if exit.reason in (ExitReason.GLOBAL, ExitReason.CALLEE) and not spent:
             return Recompile()
