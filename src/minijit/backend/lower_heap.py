@@ -13,7 +13,7 @@ from minijit.backend.lower_objects import held, load, unbox, values
 from minijit.backend.lower_table import Rows
 from minijit.cpython import abi
 from minijit.ir.kinds import Field, Kind
-from minijit.ir.region import Const
+from minijit.ir.region import Const, EntryPoint
 
 if TYPE_CHECKING:
     from minijit.backend.emitter import Emitter
@@ -50,6 +50,16 @@ def _entry_object(e: Emitter, op: Op) -> None:
     slot = _constant(op.args[0])
     assert isinstance(slot, int)
     _define_object(e, op, held(e, slot))
+
+
+@lowers("free_variable")
+def _free_variable(e: Emitter, op: Op) -> None:
+    """The cell of a variable that the function around has, of the function that is called."""
+    assert e.region.point is EntryPoint.CALL, "the frame of a loop has the cells itself"
+    number = _constant(op.args[0])
+    assert isinstance(number, int)
+    closure = _fixed(e, "%a", abi.FUNCTION.func_closure)
+    _define_object(e, op, _fixed(e, closure, abi.TUPLE.ob_item + 8 * number))
 
 
 @lowers("guard_type")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from minijit.build import numbers
+from minijit.build import closures, numbers
 from minijit.build.draft import Draft
 from minijit.build.reliance import Reliance
 from minijit.build.request import ABSENT, Build
@@ -113,8 +113,12 @@ class Builder:
         entry = self._draft.new_block(())
         slots = [self._entry_slot(index, kind, params) for index, kind in enumerate(self._slot_kinds)]
         self._draft.blocks[entry].params = tuple(params)
-        count = self.request.scope.locals_count
+        count, code = self.request.scope.locals_count, self.request.scope.code
         slots.extend([Hole.UNBOUND] * (count - len(slots)))
+        if self.request.root.point is EntryPoint.CALL:
+            # Attributes are behind the cells.
+            first = code.locals_count - closures.captured(code)
+            slots[first : code.locals_count] = closures.own_cells(self, code)
         self.state = State(self.request.scope, slots[:count], slots[count:])
         self._before = FrameState(self.request.root.offset, tuple(self.state.locals), tuple(self.state.stack))
         self.end(Jump(self.edge(self.request.root.offset, join=True)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from minijit.build import attributes, numbers, operators, references, sequences, variables
+from minijit.build import attributes, closures, numbers, operators, references, sequences, variables
 from minijit.build.calls import call, is_known
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function, call_given
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from minijit.build.builder import Builder
     from minijit.ir.bytecode import Instruction
 
-HANDLERS = Handlers(variables.HANDLERS | sequences.HANDLERS | attributes.HANDLERS)
+HANDLERS = Handlers(variables.HANDLERS | sequences.HANDLERS | attributes.HANDLERS | closures.HANDLERS)
 """Of all instructions that are compiled."""
 handles = HANDLERS.handles
 
@@ -234,6 +234,9 @@ def _call(b: Builder, i: Instruction) -> None:
     arguments = b.state.pop_many(i.arg)
     receiver, method = b.state.pop(), b.state.pop()
     keywords, b.keywords = b.keywords, ()
+    if isinstance(method, Const) and closures.is_nothing(method.value, [receiver, *arguments]):
+        b.state.push(Const(None))
+        return
     if isinstance(method, Const) and type(method.value) is FunctionType:
         call_function(b, method.value, [receiver, *arguments], keywords, i)
         return

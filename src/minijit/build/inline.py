@@ -15,6 +15,7 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING
 
+from minijit.build.closures import cells_in, cells_of
 from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.build.state import Wanted
 from minijit.events import ExitReason
@@ -47,7 +48,9 @@ def call_function(
     found = b.relies.as_it_is(function)
     slots = _slots(b, found, arguments, keywords)
     if slots is not None and _can_be_inlined(b, found, _around(b)):
-        _go_into(b, b.relies.on_function(found), slots, i.next if next is None else next, wanted)
+        scope = b.relies.on_function(found)
+        cells = cells_of(b, function, scope.code)
+        _go_into(b, scope, slots, cells, i.next if next is None else next, wanted)
     elif slots is None or wanted is not Wanted.RESULT or not _call_body(b, found, slots, i):
         b.unsupported(f"CALL {function.__qualname__}")
 
@@ -59,7 +62,8 @@ def call_given(b: Builder, slot: int, arguments: list[Slot], keywords: tuple[str
     if found is None or slots is None or not _can_be_inlined(b, found, _around(b)):
         b.unsupported(i.name)
         return
-    _go_into(b, b.relies.on_given(slot, found), slots, i.next, Wanted.RESULT)
+    scope = b.relies.on_given(slot, found)
+    _go_into(b, scope, slots, cells_in(b, slot, scope.code), i.next, Wanted.RESULT)
 
 
 def _slots(b: Builder, function: Inlined, arguments: list[Slot], keywords: tuple[str, ...]) -> list[Slot] | None:
@@ -72,8 +76,9 @@ def _around(b: Builder) -> list[CodeType]:
     return [caller.scope.code.code for caller in b.state.callers] + [b.code.code]
 
 
-def _go_into(b: Builder, scope: Scope, slots: list[Slot], next: int, wanted: Wanted) -> None:
-    b.call_into(scope, slots + [Hole.UNBOUND] * (scope.code.locals_count - len(slots)), next, wanted)
+def _go_into(b: Builder, scope: Scope, slots: list[Slot], cells: list[Slot], next: int, wanted: Wanted) -> None:
+    unbound = [Hole.UNBOUND] * (scope.code.locals_count - len(slots) - len(cells))
+    b.call_into(scope, [*slots, *unbound, *cells], next, wanted)
 
 
 def _is_suitable(b: Builder, function: Inlined) -> bool:
@@ -119,7 +124,7 @@ def _call_body(b: Builder, function: Inlined, slots: list[Slot], i: Instruction)
     kinds = tuple(_ENTRY_KINDS.get(value.kind, EntryKind.OBJECT) for value in values)
     if b.request.scope.fields or b.state.callers or len(values) < len(slots) or not all(map(_is_machine_value, values)):
         return False
-    if b.is_handled(i.offset):
+    if b.is_handled(i.offset) or function.code.co_freevars:
         return False
     callee = b.request.body(function.function, kinds)
     if callee is None:

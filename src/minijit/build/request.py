@@ -93,7 +93,8 @@ class Classes:
     are the names of all attributes that an instance may have of its own, None if its end may be noticed by more than
     these and weak references. `seen` gives the kind of a class's instances, without attributes, if the class's own
     attributes are looked up as `type` does it; `is_made` tells whether what its calls make is known through and
-    through. `met` gives the kind of instances that are met by address, if their attributes can be looked at.
+    through. `behind` gives what the classes have under a name that stand behind one of those that it is derived from.
+    `met` gives the kind of instances that are met by address, if their attributes can be looked at.
     """
 
     attribute: Callable[[ClassKind, str], Const | None] = lambda _kind, _name: None
@@ -104,6 +105,7 @@ class Classes:
     seen: Callable[[type], ClassKind | None] = lambda _cls: None
     is_made: Callable[[ClassKind], bool] = lambda _kind: False
     met: Callable[[type], ClassKind | None] = lambda _cls: None
+    behind: Callable[[ClassKind, type, str], Const | None] = lambda _kind, _cls, _name: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from minijit.cpython import raw
 from minijit.cpython.layouts import (
+    CELL,
     CODE,
     DICT,
     DICT_KEYS,
@@ -53,6 +54,7 @@ from minijit.cpython.self_check import MONITORING_VERSION, Check, self_check, st
 from minijit.cpython.support import Unsupported, UnsupportedReason, wrong_platform
 
 __all__ = [
+    "CELL",
     "CODE",
     "DICT",
     "DICT_KEYS",

@@ -176,6 +176,15 @@ def _functions(at: Layouts) -> Iterator[Row]:
     for name, value in pointers.items():
         offset = getattr(at.function, name)
         yield f"a function's {name}", f"function.{name}", raw.read_u64(id(function) + offset), id(value)
+    content = object()
+
+    def closure() -> object:
+        return content
+
+    cells = raw.word(id(closure) + at.function.func_closure)
+    yield "a function's cells", "function.func_closure", cells, id(closure.__closure__)
+    (cell,) = closure.__closure__ or ()
+    yield "what a cell holds", "cell.ob_ref", raw.word(id(cell) + at.cell.ob_ref), id(content)
     entry = raw.read_u64(id(function) + at.function.vectorcall)
     yield "a function's entry", "function.vectorcall", entry, raw.symbol("_PyFunction_Vectorcall")
 

@@ -65,6 +65,23 @@ def look_up(cls: type, name: str) -> Any:
     return ABSENT
 
 
+def all_under(cls: type, name: str) -> list[Any]:
+    """What a class and all its bases have under a name, each of them."""
+    found = (_namespace(base).get(name, ABSENT) for base in _mro(cls))
+    return [each for each in found if each is not ABSENT]
+
+
+def look_behind(cls: type, base: type, name: str) -> Any:
+    """What the classes behind one of those that a class is derived from have under a name, as `super` finds it."""
+    line = _mro(cls)
+    places = [place for place, each in enumerate(line) if each is base]
+    for each in line[places[0] + 1 :] if places else ():
+        found = _namespace(each).get(name, ABSENT)
+        if found is not ABSENT:
+            return found
+    return ABSENT
+
+
 def is_transparent(cls: type) -> bool:
     """Whether it is a class made by a program whose instances' attributes are read as `object` has them read."""
     if not _flags(cls) & _HEAP_TYPE or (_dict_offset(cls) and not _has_names(cls)):

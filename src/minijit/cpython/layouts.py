@@ -92,7 +92,15 @@ class Function:
     func_code: int = 48
     func_defaults: int = 56
     func_kwdefaults: int = 64
+    func_closure: int = 72
     vectorcall: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """PyCellObject."""
+
+    ob_ref: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +258,7 @@ class Layouts:
     range_iterator: RangeIterator = RangeIterator()
     list_iterator: ListIterator = ListIterator()
     function: Function = Function()
+    cell: Cell = Cell()
     code: Code = Code()
     monitoring: Monitoring = Monitoring()
     frame: Frame = Frame()
@@ -275,7 +284,7 @@ OBJECT, VAR_OBJECT, LONG, FLOAT, TUPLE, LIST = (
     LAYOUTS.tuple,
     LAYOUTS.list,
 )
-UNICODE, FUNCTION, CODE = LAYOUTS.unicode, LAYOUTS.function, LAYOUTS.code
+UNICODE, FUNCTION, CELL, CODE = LAYOUTS.unicode, LAYOUTS.function, LAYOUTS.cell, LAYOUTS.code
 RANGE_ITERATOR, LIST_ITERATOR = LAYOUTS.range_iterator, LAYOUTS.list_iterator
 MONITORING, FRAME, FRAME_OBJECT = LAYOUTS.monitoring, LAYOUTS.frame, LAYOUTS.frame_object
 THREAD, STACK_CHUNK, RUNTIME = LAYOUTS.thread, LAYOUTS.stack_chunk, LAYOUTS.runtime

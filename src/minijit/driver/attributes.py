@@ -57,7 +57,7 @@ def names_used(code: Code, offsets: Iterable[int], globals: dict[str, Any], clas
             found: list[object] = [globals.get(name)] if can_be_asked[id(globals)] else []
             if name not in names:
                 names.add(name)
-                found += [instances.look_up(cls, name) for cls in classes]
+                found += [each for cls in classes for each in instances.all_under(cls, name)]
             for function in map(underlying, found):
                 if function is not None and function.__code__ not in seen and len(seen) < MOST_CODES:
                     seen.add(function.__code__)
@@ -165,5 +165,12 @@ def _met(cls: type) -> ClassKind | None:
     return None if kind is None else replace(kind, shared=instances.shared_names(cls).count)
 
 
-CLASSES = Classes(_attribute, _field, _is_written, _bases, _quiet, _seen, _is_made, _met)
+def _behind(kind: ClassKind, cls: type, name: str) -> Const | None:
+    """What `super(cls, instance)` has under a name."""
+    own = kind.cls()
+    found = instances.ABSENT if own is None else instances.look_behind(own, cls, name)
+    return Const(found) if found is not instances.ABSENT and is_current(kind) else None
+
+
+CLASSES = Classes(_attribute, _field, _is_written, _bases, _quiet, _seen, _is_made, _met, _behind)
 """What the builder is told of classes."""

@@ -86,10 +86,11 @@ class Code:
 
     @property
     def is_plain(self) -> bool:
-        """A function's that takes so many arguments and no others, runs to its end at once, and shares no variables."""
+        """A function's that takes so many arguments and no others, runs to its end at once, and makes no variables that
+        functions within it share."""
         code = self.code
         unsuitable = codeflags.VARARGS | codeflags.VARKEYWORDS | codeflags.SUSPENDING
-        return self.is_optimized and not (code.co_flags & unsuitable or code.co_cellvars or code.co_freevars)
+        return self.is_optimized and not (code.co_flags & unsuitable or code.co_cellvars)
 
     @cached_property
     def written_names(self) -> frozenset[str]:

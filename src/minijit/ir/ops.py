@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 import math
 import operator
+import types
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -362,6 +363,7 @@ def instance_value(instance: object, field: Field) -> object:
 
 
 op("entry_object", "slot -> object", lambda held: held)
+op("free_variable", "const -> object", lambda _: types.CellType(), Effect.LOAD)
 op("guard_type", "object const ->", lambda x, cls: _guard(type(x) is cls), GUARD)
 op("guard_values", "object ->", lambda _: None, GUARD)
 op("guard_number", "object ->", lambda x: _guard(type(x) in (int, float, bool)), Effect.READ)

@@ -116,9 +116,10 @@ class MissStats:
 class Policy:
     """The default: bridges for branches that were not taken before, patience with rare exits, limits on everything.
 
-    A hot branch is bridged (as PyPy and LuaJIT do), and so is a place that finds an object of another class; after the second bridge of a root the rest of its branches are
-    compiled unseen, so that a function with many branches needs few compilations. A region that leaves more often
-    than every `LEAST_SECONDS` on average costs more than it gives and is given up.
+    A hot branch is bridged (as PyPy and LuaJIT do), and so is a place that finds an object of another class; after the
+    second bridge of a root the rest of its branches are compiled unseen, so that a function with many branches needs
+    few compilations. A region that leaves more often than every `LEAST_SECONDS` on average costs more than it gives and
+    is given up.
     """
 
     config: Config
@@ -150,7 +151,8 @@ class Policy:
     def after_exit(self, exit: ExitStats) -> Resume | Bridge | Recompile | GiveUp:
         """An exit is hot."""
         spent = self._exhausted(exit.root) is not None
-        if exit.reason in (ExitReason.UNTAKEN, ExitReason.KIND) and exit.root.bridges < self.config.bridges and not spent:
+        is_news = exit.reason in (ExitReason.UNTAKEN, ExitReason.KIND)
+        if is_news and exit.root.bridges < self.config.bridges and not spent:
             return Bridge()
         if exit.reason in (ExitReason.GLOBAL, ExitReason.CALLEE) and not spent:
             return Recompile()
