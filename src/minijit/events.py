@@ -114,7 +114,7 @@ class GiveUpReason(Reason):
         "please report it, with a program that dies; to try again, remove minijit/suspects-1 in your cache directory",
     )
     UNSUITABLE = (
-        "the function has *args, **kwargs, a closure or too many parameters, or can be suspended",
+        "the function has *args, **kwargs, too many parameters or variables of functions within it, or it suspends",
         "loops in it may be compiled all the same; move other hot code into a plain function",
     )
 

@@ -141,6 +141,12 @@ def _bases(kind: ClassKind) -> tuple[type, ...]:
     return () if cls is None else cls.__mro__
 
 
+def _behind(kind: ClassKind, cls: type, name: str) -> Const | None:
+    bases = _bases(kind)
+    found = [vars(base)[name] for base in bases[bases.index(cls) + 1 :] if name in vars(base)]
+    return Const(found[0]) if found else None
+
+
 def _seen(cls: type) -> ClassKind | None:
     return ClassKind(id(cls), 1, -1, (), cls.__name__, weakref.ref(cls))
 
@@ -150,7 +156,7 @@ def _met(cls: type) -> ClassKind | None:
 
 
 CLASSES = Classes(
-    _attribute, _field, lambda _: True, _bases, lambda kind: frozenset({"x", "y"}), _seen, lambda _: True, _met
+    _attribute, _field, lambda _: True, _bases, lambda kind: frozenset({"x", "y"}), _seen, lambda _: True, _met, _behind
 )
 
 

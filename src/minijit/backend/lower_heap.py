@@ -149,7 +149,9 @@ def _store_field(e: Emitter, op: Op) -> None:
 
 def _store(e: Emitter, op: Op, place: str, value: Operand) -> None:
     """A number in the place of another one."""
-    if value.kind is Kind.FLOAT:
+    if not e.target.stores:
+        e.leave_unless("false", op)
+    elif value.kind is Kind.FLOAT:
         _store_float(e, op, place, value)
     elif value.kind is Kind.INT:
         _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_int')}(ptr {place}, {e.typed(value)})"))

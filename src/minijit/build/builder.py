@@ -217,7 +217,7 @@ class Builder:
         hand; else that of a sample, if there is one."""
         profile = self.request.profiles(self.code.code) if self.state.callers else self.request.profile
         found = () if profile is None else profile.classes_at(offset)
-        if not found and self.state.callers:
+        if not found and sample is ABSENT and self.state.callers:
             self.relies.unheard[id(self.code.code)] = self.code.code
         return found if found or sample is ABSENT else (type(sample),)
 

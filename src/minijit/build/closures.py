@@ -50,7 +50,9 @@ def cells_in(b: Builder, slot: int, code: Code) -> list[Slot]:
     """Those of a function with this code that the entry has found in a slot."""
     if not captured(code):
         return []
-    closure = b.op("load_field", b.entry_object(slot), CLOSURE, reason=ExitReason.UNBOUND)
+    function = b.entry_object(slot)
+    b.effect("guard_type", function, Const(FunctionType), reason=ExitReason.KIND)
+    closure = b.op("load_field", function, CLOSURE, reason=ExitReason.UNBOUND)
     return [_cell(b.op("tuple_item", closure, Const(k))) for k in range(captured(code))]
 
 
@@ -75,7 +77,7 @@ def _load_deref(b: Builder, i: Instruction) -> None:
         b.effect("guard_true", b.op("is_same", found, Const(content)), reason=ExitReason.KIND)
         b.state.push(Const(content))
     else:
-        references.load_field(b, i, _cell(cell), CONTENT)
+        references.load_field(b, i, _cell(cell), CONTENT, content)
 
 
 @handles("STORE_DEREF")
@@ -90,8 +92,12 @@ def _cell_in(b: Builder, i: Instruction) -> Operand | None:
     slot = b.state.locals[i.arg]
     if isinstance(slot, Reference):
         return slot.value
-    is_in_frame = isinstance(slot, Entry) and b.request.root.point is EntryPoint.LOOP and not b.state.callers
-    return b.entry_object(slot.slot) if is_in_frame and isinstance(slot, Entry) else None
+    if not isinstance(slot, Entry) or b.request.root.point is not EntryPoint.LOOP or b.state.callers:
+        return None
+    cell = b.entry_object(slot.slot)
+    # It is one: this says so to whoever looks at the region alone.
+    b.effect("guard_type", cell, Const(CellType), reason=ExitReason.KIND)
+    return cell
 
 
 def _content(cell: Operand) -> object:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from minijit.build.numbers import Scalar, scalar, to_int
+from minijit.build.request import ABSENT
 from minijit.build.state import Pending
 from minijit.events import ExitReason
 from minijit.ir.kinds import ClassKind, Kind
@@ -223,10 +224,17 @@ def field(b: Builder, owner: Reference, kind: ClassKind, name: str) -> Const | N
     return b.relies.field(kind, name)
 
 
-def load_field(b: Builder, i: Instruction, owner: Reference, field: Const) -> None:
-    """Pushes an attribute of an instance."""
+def load_field(b: Builder, i: Instruction, owner: Reference, field: Const, sample: object = ABSENT) -> None:
+    """Pushes an attribute of an instance; `sample` is what it is now, if that is known."""
     place = owner.value, field
-    _load(b, i, "store_field", place, partial(b.op, "load_field", *place, reason=ExitReason.UNBOUND))
+
+    def load() -> Value:
+        found = b.op("load_field", *place, reason=ExitReason.UNBOUND)
+        if sample is not ABSENT:
+            b.samples[found] = sample
+        return found
+
+    _load(b, i, "store_field", place, load)
 
 
 def store_field(b: Builder, i: Instruction, owner: Reference, field: Const, value: Slot) -> bool:

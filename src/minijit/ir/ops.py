@@ -359,11 +359,16 @@ def instance_value(instance: object, field: Field) -> object:
     own = getattr(instance, "__dict__", {}) if field.is_value else {}
     if field.is_value:
         return own.get(field.name, UNBOUND)
-    return getattr(instance, field.name, UNBOUND)
+    try:
+        return getattr(instance, field.name, UNBOUND)
+    except ValueError:  # of an empty cell
+        return UNBOUND
 
 
 op("entry_object", "slot -> object", lambda held: held)
-op("free_variable", "const -> object", lambda _: types.CellType(), Effect.LOAD)
+FREE_VARIABLES = tuple(types.CellType(0.5) for _ in range(256))
+"""The evaluator's cells of the function around."""
+op("free_variable", "const -> object", lambda number: FREE_VARIABLES[number], Effect.LOAD)
 op("guard_type", "object const ->", lambda x, cls: _guard(type(x) is cls), GUARD)
 op("guard_values", "object ->", lambda _: None, GUARD)
 op("guard_number", "object ->", lambda x: _guard(type(x) in (int, float, bool)), Effect.READ)

@@ -21,7 +21,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
@@ -30,7 +30,7 @@ from minijit.backend.snapshots import RAW_WORDS, leave_points, raw_words
 from minijit.events import described, say
 from minijit.ir.check import InvalidRegion
 from minijit.ir.eval import Outcome, OutOfFuel, evaluate
-from minijit.ir.ops import TABLE
+from minijit.ir.ops import TABLE, Effect, Leaves
 from minijit.ir.text import print_region
 from minijit.opt import pipeline
 from minijit.oracle.compare import CAREFUL, NanSign, TooWide, exact_outcome, keeps
@@ -154,8 +154,15 @@ def _texts(before: Stage, after: Stage) -> str:
 
 @cache
 def _machine(level: int) -> Machine:
-    """One a process: it costs as much as some regions."""
-    return Machine(level)
+    """One a process: it costs as much as some regions. Lists of the program's are not to be written."""
+    return Machine(level, stores=False)
+
+
+def _leaves(*_: object) -> object:
+    raise Leaves
+
+
+NO_STORES = {name: replace(row, meaning=_leaves) for name, row in TABLE.items() if row.effect is Effect.STORE}
 
 
 @dataclass(slots=True)
@@ -222,7 +229,7 @@ class Trial:
             objects=self.vector.objects,
             fuel=fuel,
             should_leave=lambda _exit: next(polls) == leave_at,
-            table=table,
+            table={**table, **NO_STORES},
         )
 
 

@@ -30,7 +30,7 @@ from minijit.backend.snapshots import (
 from minijit.cpython import abi, raw
 from minijit.ir.eval import InstanceState, Left, ListState, Outcome, RangeState, Returned
 from minijit.ir.kinds import Kind
-from minijit.ir.ops import UNBOUND
+from minijit.ir.ops import FREE_VARIABLES, UNBOUND
 from minijit.ir.region import (
     Const,
     Entry,
@@ -103,9 +103,11 @@ def of_any(tag: int, bits: int) -> object:
 
 @dataclass(slots=True)
 class Machine:
-    """An engine with stubs that remember. Regions compiled by it share its buffers."""
+    """An engine with stubs that remember. Regions compiled by it share its buffers. Without `stores`, regions leave
+    where they would store something."""
 
     level: int = 2
+    stores: bool = True
     engine: Engine = field(init=False)
     target: Target = field(init=False)
     _raw: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * RAW_WORDS))
@@ -127,6 +129,7 @@ class Machine:
             symbol=raw.symbol,
             stack=0,
             sees_others=False,
+            stores=self.stores,
         )
 
     def _stub_text(self) -> str:
@@ -181,7 +184,11 @@ class Compiled:
         """Runs the machine code. `objects` are what the entry slots hold, as arguments or in a frame."""
         words = _memory(list(map(to_word, inputs)))
         slots = _memory([0 if held is UNBOUND else id(held) for held in objects])
-        address = self.function(slots.address - abi.FRAME.localsplus, slots.address, 0, words.address)
+        # As much of a function as regions look at: its cells.
+        function = _memory([0] * (abi.FUNCTION.func_closure // 8) + [id(FREE_VARIABLES)])
+        is_call = self.region.point is EntryPoint.CALL
+        first = function.address if is_call else slots.address - abi.FRAME.localsplus
+        address = self.function(first, slots.address, 0, words.address)
         record = self.machine.take_record()
         if record:
             return _Reader(self.machine.target.raw, objects).outcome(self.region, record - 1)
