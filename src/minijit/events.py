@@ -42,6 +42,7 @@ class ExitReason(Reason):
     DOMAIN = ("a math function had no ordinary result: the interpreter raises, or decides",)
     NOT_AN_INT = ("a float has no 64-bit int for it (nan, inf, or too large)",)
     KIND = ("a value had another type than the recording saw", "keep one type a variable")
+    UNSEEN = ("no recording saw what is loaded there",)
     GLOBAL = ("a global that changes often held something else than a number of the recorded type",)
     BOUNDS = ("an index was out of range: the interpreter raises",)
     ALIASED = ("an object was met under two names, of which one stands for its attributes",)

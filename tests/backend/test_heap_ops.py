@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from functools import partial
+from types import CellType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from minijit.cpython import instances
 from minijit.ir.eval import Left, Returned, evaluate
 from minijit.ir.kinds import const_kind
+from minijit.ir.ops import FREE_VARIABLES
 from minijit.ir.text import parse_region
 from minijit.oracle.compare import exact
 from minijit.oracle.machine import Machine
@@ -212,3 +214,24 @@ def test_stores_keep_counts(machine: Machine) -> None:
             compiled.run((k / 2,), (held, 1.0))
         assert sys.getallocatedblocks() - before < 500
     assert (sys.getrefcount(shared), sys.getrefcount(big)) == counts
+
+
+def test_free_variable(machine: Machine) -> None:
+    """A cell of the function that is called."""
+    for number in (0, 3, 200):
+        region = parse_region(
+            f"region heap call()\nb0():\n  v0: object = free_variable {number}\n  return reference(v0, @cls)\n",
+            resolve=lambda _: CellType,
+        )
+        with machine.compile(region) as compiled:
+            found = compiled.run(())
+            assert isinstance(found, Returned)
+            assert found.value is FREE_VARIABLES[number]
+            assert evaluate(region, ()) == found
+
+
+def test_a_store_that_must_not_fail(machine: Machine) -> None:
+    held: list[object] = [1.5, 2**40]
+    with machine.compile(region_of("store_item v0, 1, v1, True | e1\n  return 1", "int")) as compiled:
+        assert compiled.run((2**50,), (held, 2**50)) == Returned(1)
+    assert held == [1.5, 2**50]

@@ -114,6 +114,7 @@ SPECIAL = {
     **dict.fromkeys(("unbox_int", "unbox_float", "unbox_bool"), "test_unbox"),
     **dict.fromkeys(("store_item", "store_field"), "test_stores"),
     "load_field": "test_load_field",
+    "free_variable": "test_free_variable",
     "guard_values": "test_guard_values",
 }
 """Ops that are no function of scalars, and their tests in `test_special_ops` and `test_heap_ops`."""

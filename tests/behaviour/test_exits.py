@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -461,6 +462,47 @@ scale = 10
             assert taken[reason], (reason, minijit.explain(twins.function), minijit.explain(g))
 
 
+@isolated
+def test_what_is_met_in_the_heap() -> None:
+    """ALIASED, BOUNDS, UNSEEN: an index that is none, one object under two names, a type that nobody has seen."""
+    source = """
+class Point:
+    def __init__(self, x):
+        self.x = x
+    def give(self, other):
+        self.x = self.x - 1
+        other.x = other.x + 1
+        return self.x
+def first(xs):
+    return xs[0]
+def f(xs, ps, i, n):
+    s = xs[i]
+    for k in range(n):
+        s += ps[0].give(ps[1])
+        if k == 7:
+            s += first(xs)
+    return s
+xs = [1, 2, 3]
+p, q = Point(5), Point(7)
+"""
+    with enabled():
+        sides = [compiled_from(source), compiled_from(source)]
+        minijit.jit(policy=Patient(LOW))(sides[1])
+        taken: Counter[ExitReason] = Counter()
+        for ps, i, n in (("pq", 1, 5), ("pq", 1, 9), ("pp", 1, 5), ("pq", 7, 5), ("pq", -1, 9), ("pp", 0, 9)):
+            for _ in range(40):
+                found = []
+                for side in sides:
+                    scope = side.__globals__
+                    given = [scope[name] for name in ps]
+                    # The variables of a traceback are objects of one side.
+                    found.append((outcome(side, scope["xs"], given, i, n)[:4], scope["p"].x, scope["q"].x))
+                assert found[0] == found[1], (ps, i, n, found)
+            taken += exits_taken(sides[1])
+        for reason in (R.ALIASED, R.BOUNDS, R.UNSEEN):
+            assert taken[reason], (reason, minijit.explain(sides[1]))
+
+
 UNREACHABLE: set[ExitReason] = set()
 ELSEWHERE = {
     R.UNTAKEN,
@@ -475,6 +517,9 @@ ELSEWHERE = {
     R.CALLEE,
     R.CALLEE_LEFT,
     R.KIND,
+    R.ALIASED,
+    R.BOUNDS,
+    R.UNSEEN,
 }
 """Reasons with a test of their own, above or in a file of their own."""
 

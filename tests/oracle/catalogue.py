@@ -186,8 +186,8 @@ _ROWS = (
         "entry-without-ranges",
         "an entry lets ints in that are larger than the region was made for",
         "backend.inputs",
-        "            check(_within(e, value, INPUT_RANGES[kind]))\n            _define",
-        "            _define",
+        "            check(_within(e, value, INPUT_RANGES[kind]))\n            e.define",
+        "            e.define",
     ),
     # Exits.
     Mutant(
@@ -209,8 +209,8 @@ _ROWS = (
         "iterator-not-written-back",
         "a loop that is left on the stack has its iterator as it was entered",
         "backend.snapshots",
-        "return (Make.HOME, self.placement.slot(slot.home), start, length)",
-        "return (Make.ENTRY, self.placement.slot(slot.home))",
+        "return (Make.HOME, self.placement.slot(home), self.positions[start], self.positions[length])",
+        "return (Make.ENTRY, self.placement.slot(home))",
     ),
     Mutant(
         "name-not-written-back",

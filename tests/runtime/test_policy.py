@@ -89,6 +89,11 @@ BRIDGED = RootStats(bridges=CONFIG.bridges)
         (BRIDGED, ExitReason.UNTAKEN, FAST, GiveUp(GiveUpReason.EXITS)),
         (SPENT, ExitReason.UNTAKEN, SLOW, Resume(600)),
         (SPENT, ExitReason.UNTAKEN, FAST, GiveUp(GiveUpReason.EXITS)),
+        # Another class, or one that nobody has seen: recorded, if that has not been done since.
+        *((RootStats(), reason, FAST, Bridge()) for reason in (ExitReason.KIND, ExitReason.UNSEEN)),
+        (BRIDGED, ExitReason.KIND, SLOW, Resume(600)),
+        (RootStats(), ExitReason.KIND, SLOW | {"is_new": False}, Resume(600)),
+        (RootStats(), ExitReason.UNSEEN, FAST | {"is_new": False}, GiveUp(GiveUpReason.EXITS)),
         # A global of another type now: compiled for that.
         (RootStats(), ExitReason.GLOBAL, FAST, Recompile()),
         (BRIDGED, ExitReason.GLOBAL, SLOW, Recompile()),
@@ -99,7 +104,7 @@ BRIDGED = RootStats(bridges=CONFIG.bridges)
         *(
             (RootStats(), reason, SLOW, Resume(600))
             for reason in ExitReason
-            if reason.name not in ("UNTAKEN", "GLOBAL", "CALLEE")
+            if reason.name not in ("UNTAKEN", "GLOBAL", "CALLEE", "KIND", "UNSEEN")
         ),
         (RootStats(), ExitReason.OVERFLOW, FAST, GiveUp(GiveUpReason.EXITS)),
         (RootStats(), ExitReason.UNSUPPORTED, FAST, GiveUp(GiveUpReason.EXITS)),

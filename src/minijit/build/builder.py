@@ -281,9 +281,9 @@ class Builder:
         """Whether a handler would get what is raised at an offset, but not what is raised where the loop is entered."""
         return self._inside is not None and self.code.is_handled(offset)
 
-    def effect(self, name: str, *args: Operand, reason: ExitReason) -> None:
+    def effect(self, name: str, *args: Operand, reason: ExitReason, detail: str = "") -> None:
         """Appends an op that has no result."""
-        self._draft.block.ops.append(Op(name, args, None, self.exit(reason)))
+        self._draft.block.ops.append(Op(name, args, None, self.exit(reason, detail)))
 
     def end(self, end: Terminator) -> None:
         """Ends the block."""

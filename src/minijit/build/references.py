@@ -35,20 +35,25 @@ def push_loaded(b: Builder, i: Instruction, value: Value, place: tuple[object, .
     """Pushes what an instruction has loaded, from a place that the state is to remember, and goes on in a version for
     each class that it was seen to be of."""
     classes = [cls for cls in b.observed(i.next, b.sample(value)) if can_be_known(b, cls)]
-    if not classes or (len(classes) > 1 and b.is_full):
-        b.unsupported(i.name)
+    if not classes:
+        b.unsupported(i.name, ExitReason.UNSEEN)
+        return
+    if len(classes) > 1 and b.is_full:
+        b.unsupported(i.name, ExitReason.TOO_MANY_BLOCKS)
         return
     *others, last = classes
     before, rest = b.state, None
+    # An exit says what was known, so that one that has learnt something since is another one.
+    known = " or ".join(sorted(cls.__name__ for cls in classes))
     for cls in others:
         yes, rest = b.split(b.op("is_of", value, Const(cls)))
         b.resume(yes)
         state = before.copy()
-        _push(state, _of(b, value, cls, is_sure=True), place)
+        _push(state, _of(b, value, cls, known, is_sure=True), place)
         b.later(yes, i.next, state)
         b.resume(rest)
     b.state = before
-    _push(b.state, _of(b, value, last), place)
+    _push(b.state, _of(b, value, last, known), place)
     if rest is not None:
         b.later(rest, i.next, b.state)
 
@@ -64,17 +69,17 @@ def can_be_known(b: Builder, cls: type) -> bool:
     return not _flags(cls) & _HEAP_TYPE or b.relies.on_class(cls) is not None
 
 
-def _of(b: Builder, value: Value, cls: type, *, is_sure: bool = False) -> Slot:
-    """An object as one of a class, which it is or may be."""
+def _of(b: Builder, value: Value, cls: type, known: str, *, is_sure: bool = False) -> Slot:
+    """An object as one of a class, which it is or may be; `known` are all that it may be."""
     if cls in _UNBOXED:
-        return b.op(_UNBOXED[cls], value, reason=ExitReason.KIND)
+        return b.op(_UNBOXED[cls], value, reason=ExitReason.KIND, detail=known)
     if cls is type(None):
         if is_sure:
             return Const(None)
-        b.effect("guard_true", b.op("is_same", value, Const(None)), reason=ExitReason.KIND)
+        b.effect("guard_true", b.op("is_same", value, Const(None)), reason=ExitReason.KIND, detail=known)
         return Const(None)
     if not is_sure:
-        b.effect("guard_type", value, Const(cls), reason=ExitReason.KIND)
+        b.effect("guard_type", value, Const(cls), reason=ExitReason.KIND, detail=known)
     _guard_other(b, value, cls)
     return Reference(value, Const(cls))
 

@@ -207,8 +207,8 @@ def _require_call_entry(function: FunctionType) -> None:
 
     if not can_enter_by_call(decode(function.__code__)):
         raise TypeError(
-            f"{function.__qualname__} cannot be compiled from its start: it has *args, **kwargs, a closure or too many "
-            "parameters"
+            f"{function.__qualname__} cannot be compiled from its start: it has *args, **kwargs, too many parameters, "
+            "or variables of functions within it"
         )
 
 

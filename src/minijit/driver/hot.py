@@ -21,7 +21,7 @@ from minijit.driver.entries import (
     with_few_objects,
     without_classes,
 )
-from minijit.events import ExitHot, GiveUpReason
+from minijit.events import ExitHot, ExitReason, GiveUpReason
 from minijit.runtime.policy import Bridge, ExitStats, GiveUp, MissStats, Recompile, Record, Resume, Wait
 
 if TYPE_CHECKING:
@@ -228,8 +228,9 @@ class HotPlaces:
                 installed.records.heat(index, installed.records.count(index) + times)
             case Bridge():
                 if self.recordings.is_free(state.code):
-                    start = installed.exits[index].offset
-                    self.recordings.begin(state, installed.kinds, start, None, replaces=installed)
+                    way = installed.exits[index]
+                    learns = way.reason in (ExitReason.KIND, ExitReason.UNSEEN)
+                    self.recordings.begin(state, installed.kinds, way.offset, None, replaces=installed, learns=learns)
             case Recompile():
                 self.decisions.compile(state, installed.kinds, replaces=installed)
             case GiveUp(reason):

@@ -47,9 +47,11 @@ class Recordings:
         start: int,
         frame: int | None,
         replaces: Installed | None = None,
+        *,
+        learns: bool = False,
     ) -> None:
         """Records from the instruction at `start`, in a frame or in the first that gets there; then compiles the root
-        for these kinds, in place of a region it has."""
+        for these kinds, in place of a region it has. `learns`: of other classes at known places."""
         code, config = state.code, self.registry.config
         code.recording = Recording(
             code=code.code,
@@ -61,6 +63,7 @@ class Recordings:
             rounds=config.trace_rounds,
             thread=_thread.get_ident(),
             frame=frame,
+            learns=learns,
         )
         code.recorded, code.replaces = state, replaces
         if replaces is not None:

@@ -8,7 +8,8 @@ A recording ends
 
 - from a function's start: at the return;
 - from a loop header: after `rounds` times round the loop without anything new, or when the loop is left;
-- from an exit (a bridge): at the first offset that an earlier recording has seen, at a back edge, or at the return.
+- from an exit (a bridge): at the first offset that an earlier recording has seen, at a back edge, or at the return;
+  one that is to learn of other classes at known places goes on past these.
 
 Other frames of the same code report their steps as well: a recursive function's, those of other threads, and all that
 come after a recorded frame that ended by an exception. What they saw counts, since a profile is that of a code object
@@ -63,6 +64,7 @@ class Recording:
     rounds: int
     thread: int
     frame: int | None
+    learns: bool = False
     steps: list[Step] = field(default_factory=list)
     known: frozenset[int] = field(init=False)
     quiet_rounds: int = 0
@@ -71,7 +73,7 @@ class Recording:
     patience: int = 1
 
     def __post_init__(self) -> None:
-        self.known = frozenset(self.profile.seen) if self.is_bridge else frozenset()
+        self.known = frozenset(self.profile.seen) if self.is_bridge and not self.learns else frozenset()
 
     @property
     def is_bridge(self) -> bool:

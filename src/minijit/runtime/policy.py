@@ -151,7 +151,9 @@ class Policy:
     def after_exit(self, exit: ExitStats) -> Resume | Bridge | Recompile | GiveUp:
         """An exit is hot."""
         spent = self._exhausted(exit.root) is not None
-        is_news = exit.reason in (ExitReason.UNTAKEN, ExitReason.KIND)
+        # A place that was recorded already, and where nothing new was seen, has nothing to tell.
+        learns = exit.reason in (ExitReason.KIND, ExitReason.UNSEEN) and exit.is_new
+        is_news = exit.reason is ExitReason.UNTAKEN or learns
         if is_news and exit.root.bridges < self.config.bridges and not spent:
             return Bridge()
         if exit.reason in (ExitReason.GLOBAL, ExitReason.CALLEE) and not spent:
