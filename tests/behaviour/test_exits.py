@@ -473,14 +473,18 @@ class Point:
         self.x = self.x - 1
         other.x = other.x + 1
         return self.x
-def first(xs):
-    return xs[0]
+def make(a):
+    def g(n):
+        s = 0
+        for k in range(n):
+            s += k
+        return s + a
+    return g
+g = make(2.5)
 def f(xs, ps, i, n):
     s = xs[i]
     for k in range(n):
         s += ps[0].give(ps[1])
-        if k == 7:
-            s += first(xs)
     return s
 xs = [1, 2, 3]
 p, q = Point(5), Point(7)
@@ -489,7 +493,7 @@ p, q = Point(5), Point(7)
         sides = [compiled_from(source), compiled_from(source)]
         minijit.jit(policy=Patient(LOW))(sides[1])
         taken: Counter[ExitReason] = Counter()
-        for ps, i, n in (("pq", 1, 5), ("pq", 1, 9), ("pp", 1, 5), ("pq", 7, 5), ("pq", -1, 9), ("pp", 0, 9)):
+        for ps, i, n in (("pq", 1, 9), ("pq", 1, 5), ("pp", 1, 5), ("pq", 7, 5), ("pq", -1, 9), ("pp", 0, 9)):
             for _ in range(40):
                 found = []
                 for side in sides:
@@ -499,6 +503,10 @@ p, q = Point(5), Point(7)
                     found.append((outcome(side, scope["xs"], given, i, n)[:4], scope["p"].x, scope["q"].x))
                 assert found[0] == found[1], (ps, i, n, found)
             taken += exits_taken(sides[1])
+        g = sides[1].__globals__["g"]
+        assert minijit.compile(g, int)
+        assert [g(k) for k in range(30)] == [k * (k - 1) // 2 + 2.5 for k in range(30)]
+        taken += exits_taken(g)
         for reason in (R.ALIASED, R.BOUNDS, R.UNSEEN):
             assert taken[reason], (reason, minijit.explain(sides[1]))
 

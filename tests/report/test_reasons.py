@@ -376,7 +376,7 @@ def f(*a):
 for a in range(40): f(a)
 print(explain(f))
 """,
-        "given up: the function has *args, **kwargs, a closure or too many parameters, or can be suspended",
+        "given up: the function has *args, **kwargs, too many parameters or variables of functions within it, or it suspends",
     ),
 }
 
