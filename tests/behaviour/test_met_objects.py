@@ -52,6 +52,12 @@ LISTS = {
     "index by items": "for i in range(n):\n  s += xs[order[i % len(order)]]",
     "a list in the globals": "for i in range(n):\n  s += TABLE[i % 4]; TABLE[0] += 1",
     "nothing": "for x in xs:\n  pass",
+    "pairs": "for x, y in pairs:\n  s += x * y",
+    "nested pairs": "for (x, y), z in nested:\n  s += x * y - z[0]; z[0] = s * 0.5",
+    "pairs that do not fit": "for x, y in odd:\n  s += x * y",
+    "two items": "for i in range(len(xs) - 1):\n  a, b = xs[i:i + 2] if n < 0 else m[i % 3][:2] if i > 90 else (xs[i], 2); s += a * b",
+    "three rows": "for i in range(n):\n  a, b, c = m; s += a[0] + b[0] + c[0]; a[0] = b[0] + 1",
+    "unpacked over what is read": "for i in range(n):\n  xs[1], y, z = xs; s += y + z; xs[0], xs[1], z = xs",
     "an end that moves": "for i, _ in enumerate(xs):\n  s += i\n for x in xs:\n  s += x\n  if len(xs) < 5: xs.append(1)",
 }
 FILLINGS = {
@@ -66,15 +72,16 @@ FILLINGS = {
     "shared": "[A, A, A, A]",
 }
 PRELUDE = "A = 1.25 * 2\nTABLE = [1, 2, 3, 4]\n"
-CALL = "f(xs, ys, m, t, flags, order, n)"
+CALL = "f(xs, ys, m, t, flags, order, n, pairs, nested, odd)"
 
 
 def a_program(body: str) -> Sides:
-    return Sides(f"{PRELUDE}def f(xs, ys, m, t, flags, order, n):\n s = 0\n {body}\n return s\n")
+    return Sides(f"{PRELUDE}def f(xs, ys, m, t, flags, order, n, pairs, nested, odd):\n s = 0\n {body}\n return s\n")
 
 
 def fill(found: Sides, filling: str) -> None:
     found.do(f"xs, ys = {filling}, {filling}; m = [{filling}, [2.5, 1], {filling}]; t = tuple({filling}); n = 40")
+    found.do("pairs = [(x, 2) for x in xs] * 5; nested = [((x, 0.5), [x]) for x in xs] * 5; odd = [*pairs, (1, 2, 3)]")
     found.do("flags = [True] * 30; order = [2, 0, 1]; ys.reverse(); same = list(xs); TABLE[:] = [1, 2, 3, 4]")
 
 
@@ -91,7 +98,7 @@ def test_lists(body: str, filling: str) -> None:
 
 def test_the_lists_are_compiled() -> None:
     """What the tests above look at has machine code, and leaves it by its end."""
-    slow = {"an end that moves", "nothing"}
+    slow = {"an end that moves", "nothing", "two items", "unpacked over what is read"}
     for name, body in LISTS.items():
         found = a_program(body)
         for _ in range(30):

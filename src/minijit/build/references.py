@@ -162,6 +162,40 @@ def load_item(b: Builder, i: Instruction, slot: Slot, index: Slot) -> bool:
     return True
 
 
+def unpacked(b: Builder, i: Instruction, slot: Slot) -> tuple[Slot, ...] | None:
+    """The items of a list or tuple that has as many as an instruction takes; None if it is none, or if nobody has seen
+    what they are. Of each that is the class seen last, where it was on top of the stack."""
+    found, count = reference(slot), length(b, slot)
+    if found is None or count is None:
+        return None
+    b.effect("guard_true", b.op("int_eq", count, Const(i.arg)), reason=ExitReason.BOUNDS)
+    items: list[Slot] = []
+    for number, offset in enumerate(_tops(b, i)):
+        place = found.value, Const(number)
+        stored = _pending(b, "store_item", place) if is_of(slot, list) else None
+        value = b.op("list_item" if is_of(slot, list) else "tuple_item", *place)
+        classes = [cls for cls in b.observed(offset, b.sample(value)) if can_be_known(b, cls)]
+        if stored is None and not classes:
+            return None
+        items.append(_of(b, value, classes[-1], classes[-1].__name__) if stored is None else stored)
+    return tuple(items)
+
+
+def _tops(b: Builder, i: Instruction) -> list[int]:
+    """Where each item that an instruction unpacks is on top of the stack for the first time: behind those before it."""
+    code = b.code
+    wanted = code.depths[i.offset] - 1 + i.arg
+    found: list[int] = []
+    for offset, instruction in code.instructions.items():
+        if offset < i.next:
+            continue
+        if len(found) < i.arg and code.depths.get(offset) == wanted - len(found):
+            found.append(offset)
+        if instruction.target is not None or len(found) == i.arg:
+            break
+    return found
+
+
 def _load(b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], load: Callable[[], Value]) -> None:
     """Pushes what stands in a place of the heap: what was loaded from there, or is to be stored there by an op of this
     name, if there is such."""

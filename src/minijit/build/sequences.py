@@ -107,7 +107,10 @@ def depth(slot: Slot) -> int:
 
 @handles("UNPACK_SEQUENCE")
 def _unpack_sequence(b: Builder, i: Instruction) -> None:
-    items = tuple_items(b.state.pop())
+    container = b.state.pop()
+    items = tuple_items(container)
+    if items is None:
+        items = references.unpacked(b, i, container)
     if items is None or len(items) != i.arg:
         b.unsupported(i.name)
         return

@@ -87,7 +87,8 @@ class HotPlaces:
             self.decisions.give_up(state, GiveUpReason.UNSUITABLE)
             return
         kinds = _wide_enough(state, kinds)
-        is_known = state.root.offset in code.profile.seen
+        # More of it than its header.
+        is_known = len(code.profile.seen & code.code.loops[state.root.offset].body) > 1
         if self.recordings.is_free(code):
             self._consider(state, kinds, frame, is_known=is_known and not state.counters["aborts"])
         elif is_known and state is not code.recorded:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from minijit.cpython import frames
 from minijit.cpython.scout import DISABLE
-from minijit.driver.decisions import ask_again
+from minijit.driver.decisions import SOON, ask_again
 from minijit.driver.dumps import show
 from minijit.driver.hearsay import AGAIN, top
 from minijit.events import AbortReason, Recorded
@@ -137,6 +137,10 @@ class Recordings:
             state,
             Recorded(function=state.name, offset=state.root.offset, steps=len(trace.steps), bridge=recording.is_bridge),
         )
+        if recording.missed_loop:
+            # It began in the loop's last round.
+            self.decisions.wait(state, SOON)
+            return
         self.decisions.compile(state, recording.entry_kinds, replaces=replaces)
 
     def _drop(self, code: CodeState, reason: AbortReason) -> None:

@@ -128,6 +128,12 @@ class Recording:
     def _is_header(self, offset: int) -> bool:
         return offset == self.root.offset and self.root.point is EntryPoint.LOOP
 
+    @property
+    def missed_loop(self) -> bool:
+        """Whether nothing of the loop that is the root has been seen but its header."""
+        loop = self.code.loops.get(self.root.offset) if self.root.point is EntryPoint.LOOP else None
+        return loop is not None and len(self.profile.seen & loop.body) <= 1
+
     def trace(self) -> Trace:
         """What was recorded."""
         return Trace(self.root, self.start, self.entry_kinds, tuple(self.steps))
