@@ -373,7 +373,10 @@ class Builder:
             case VirtualInstance(cls):
                 return self.relies.classes[id(cls.value)]
             case Reference(_, Const(cls)):
-                return self.relies.on_instance(cls) if isinstance(cls, type) else None
+                met = self.relies.on_instance(cls) if isinstance(cls, type) else None
+                # Nobody looks whether they share more names when a body is entered.
+                is_unchecked = self.request.root.point is EntryPoint.BODY and met is not None and met.shared >= 0
+                return None if is_unchecked else met
             case _:
                 return None
 

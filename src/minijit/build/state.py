@@ -185,6 +185,8 @@ def _renewed(slot: Slot, changed: dict[int, Slot], identity: Callable[[], int]) 
     return changed[slot.identity]
 
 
+SOME = Const(object)
+"""In a reference: nothing is known of the class, and nothing is read before it is overwritten."""
 ANY = Kind.ANY
 """In a shape: a scalar, None or nothing, of a kind that is known at run time only."""
 
@@ -212,8 +214,17 @@ def shape_of(state: State, widens: Callable[[int], bool]) -> Shape:
     seen: dict[int, tuple[Slot, Same]] = {}
     own = len(state.locals)
     for index, slot in enumerate(state.slots()):
-        parts.append(ANY if index < own and widens(index) and can_be_any(slot) else _shape(slot, seen))
+        if index < own and widens(index):
+            slot = _forgotten(slot)
+            parts.append(ANY if can_be_any(slot) else _shape(slot, seen))
+        else:
+            parts.append(_shape(slot, seen))
     return tuple(parts)
+
+
+def _forgotten(slot: Slot) -> Slot:
+    """A slot whose class nobody asks for any more."""
+    return Reference(slot.value, SOME) if isinstance(slot, Reference) and isinstance(slot.value, Value) else slot
 
 
 def _shape(slot: Slot, seen: dict[int, tuple[Slot, Same]]) -> object:
@@ -274,8 +285,9 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
             return slot
         case RangeIterator(_, _, _, home):
             return RangeIterator(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), home)
-        case Reference(value, cls):
-            return Reference(_fixed(value) or fresh(Kind.OBJECT), cls)
+        case Reference(value):
+            assert isinstance(shape, tuple)
+            return Reference(_fixed(value) or fresh(Kind.OBJECT), shape[1])
         case ListIterator(items, _, home):
             return ListIterator(_fixed(items) or fresh(Kind.OBJECT), fresh(Kind.INT), home)
         case _:

@@ -69,7 +69,8 @@ class Hearsay:
             if id(code) not in self.heard:
                 self.heard[id(code)] = Heard(decode(code), Profile() if own is None else own.profile)
             heard = self.heard[id(code)]
-            if heard.times < times and not (own is not None and own.recording is not None):
+            is_recorded = own is not None and own.recording is not None
+            if heard.times < times and not is_recorded and not hooks.is_watched(code):
                 heard.times += 1
                 found = True
                 # Once more from the start.
