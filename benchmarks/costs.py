@@ -43,7 +43,7 @@ BENCHMARKS = """
     richards richards_super sqlalchemy_declarative sqlalchemy_imperative sqlglot_v2 sqlite_synth sympy telco tomli_loads
     tornado_http typing_runtime_protocols unpack_sequence xml_etree
 """.split()
-ARGUMENTS = {"async_tree": ["none"], "pickle": ["pickle"]}
+ARGUMENTS = {"async_tree": ["none"], "pickle": ["pickle"], "sqlglot_v2": ["transpile"]}
 """Of the benchmarks that want some."""
 KERNELS = Path(kernels.__file__)
 
