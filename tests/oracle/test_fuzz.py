@@ -13,7 +13,9 @@ FUZZ = Path(__file__).with_name("fuzz.py")
 
 
 def test_a_miscompilation_is_found_reduced_and_blamed(run_python: RunPython, tmp_path: Path) -> None:
-    done = run_python(FUZZ, 200, "--most", 1, "--jobs", 1, "--out", tmp_path, "--mutant", "mul-overflow")
+    # Not by the mode `check`, which finds it in the process of the program.
+    stress = ("--stress", "exits:7")
+    done = run_python(FUZZ, 200, "--most", 1, "--jobs", 1, "--out", tmp_path, "--mutant", "mul-overflow", *stress)
     assert done.returncode == 1, done.stdout + done.stderr
     (path,) = tmp_path.glob("seed-*.py")
     assert len(path.read_text().splitlines()) <= 15, path.read_text()
