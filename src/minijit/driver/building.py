@@ -7,6 +7,7 @@ cannot be compiled is found out by that, before LLVM is loaded and anything reco
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minijit.build.builder import Builder
@@ -34,44 +35,45 @@ if TYPE_CHECKING:
     from minijit.runtime.assume import Key
 
 
-def build_root(
-    code: Code,
-    root: Root,
-    profile: Profile,
-    kinds: Kinds,
-    config: Config,
-    volatile: frozenset[Key],
-    namespaces: tuple[dict[str, object], dict[str, object]],
-    *,
-    compile_unseen: bool,
-    inlines: Callable[[FunctionType], bool],
-    body: Callable[[FunctionType, Kinds], Callee | None],
-    profiles: Callable[[CodeType], Profile | None] = lambda _code: None,
-    look: Callable[[str, tuple[object, ...]], object] = lambda _name, _arguments: ABSENT,
-) -> Build:
-    """What the builder makes of a root for these entry kinds.
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a build is told of everything but the root.
 
-    `namespaces` are the globals and builtins that its frames have; `inlines` tells which functions may be inlined, and
-    `body` gives those that are called; `profiles` says what was seen of the first, `look` what stands in the heap where
-    nothing was.
+    `namespaces` are the globals and builtins that the root's frames have, and `volatile` the globals that change often.
+    `inlines` tells which functions may be inlined, `profiles` what was seen of these, and `body` gives those that are
+    called; `look` says what stands in the heap where nothing was seen.
     """
+
+    namespaces: tuple[dict[str, object], dict[str, object]]
+    inlines: Callable[[FunctionType], bool]
+    body: Callable[[FunctionType, Kinds], Callee | None]
+    volatile: frozenset[Key] = frozenset()
+    profiles: Callable[[CodeType], Profile | None] = lambda _code: None
+    look: Callable[[str, tuple[object, ...]], object] = lambda _name, _arguments: ABSENT
+
+
+def build_root(
+    code: Code, root: Root, profile: Profile, kinds: Kinds, config: Config, world: World, *, compile_unseen: bool
+) -> Build:
+    """What the builder makes of a root for these entry kinds."""
     is_loop = root.point is EntryPoint.LOOP
-    own = frozenset() if is_loop else frozenset((id(namespaces[0]), name) for name in code.written_names)
+    own = frozenset() if is_loop else frozenset((id(world.namespaces[0]), name) for name in code.written_names)
+    names = code.loop_names(root.offset) if is_loop else ()
     request = Request(
-        scope=Scope(code, *namespaces, code.loop_names(root.offset) if is_loop else (), held_fields(kinds)),
+        scope=Scope(code, *world.namespaces, names, held_fields(kinds)),
         profile=profile,
         root=root,
         entry_kinds=kinds,
         compile_unseen=compile_unseen,
         max_blocks=config.region_blocks,
         max_versions=config.block_versions,
-        volatile=volatile | own,
-        inlines=inlines,
+        volatile=world.volatile | own,
+        inlines=world.inlines,
         max_inlined=config.inlined_instructions,
-        body=body,
+        body=world.body,
         classes=CLASSES,
-        profiles=profiles,
-        look=look,
+        profiles=world.profiles,
+        look=world.look,
     )
     return Builder(request, HANDLERS).build()
 
@@ -93,24 +95,17 @@ def gets_anywhere(frame: Frame, code: CodeType, header: int | None, config: Conf
         return False
     names = () if header is None else decoded.loop_names(header)
     present = Present(frame, decoded.locals_count, (*names, *held_fields(kinds)))
-    return any(
-        is_worthwhile(
-            build_root(
-                decoded,
-                root,
-                Profile(set(decoded.instructions), dict.fromkeys(decoded.instructions, guess)),
-                kinds,
-                config,
-                frozenset(),
-                frame.namespaces(),
-                compile_unseen=True,
-                inlines=lambda _: True,
-                body=lambda function, _: Callee(function.__qualname__, 0),
-                look=present.look,
-            ).region
-        )
-        for guess in ("float", "int")
+    world = World(
+        frame.namespaces(),
+        inlines=lambda _: True,
+        body=lambda function, _: Callee(function.__qualname__, 0),
+        look=present.look,
     )
+    for guess in ("float", "int"):
+        profile = Profile(set(decoded.instructions), dict.fromkeys(decoded.instructions, guess))
+        if is_worthwhile(build_root(decoded, root, profile, kinds, config, world, compile_unseen=True).region):
+            return True
+    return False
 
 
 def is_worthwhile(region: Region) -> bool:

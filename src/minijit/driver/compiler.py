@@ -22,15 +22,13 @@ from minijit.opt.pipeline import optimise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType, FunctionType
 
     from minijit.build.request import Build
     from minijit.config import Config
+    from minijit.driver.building import World
     from minijit.driver.natives import Natives
     from minijit.driver.state import Installed, Reach, RootState
     from minijit.ir.region import Callee, Region
-    from minijit.ir.trace import Profile
-    from minijit.runtime.assume import Key
 
 
 SNAPSHOT_SLOTS = 10_000
@@ -65,38 +63,22 @@ def compile_root(
     kinds: Kinds,
     natives: Natives,
     config: Config,
-    volatile: frozenset[Key],
-    namespaces: tuple[dict[str, object], dict[str, object]],
+    world: World,
     *,
     compile_unseen: bool,
-    inlines: Callable[[FunctionType], bool],
-    body: Callable[[FunctionType, Kinds], Callee | None],
     reach: Callable[[tuple[Callee, ...]], Reach],
-    profiles: Callable[[CodeType], Profile | None],
     number: int,
 ) -> Success | Failure:
     """Compiles a root for these entry kinds.
 
-    `namespaces` are the globals and builtins that its frames have; `inlines` tells which functions may be inlined, of
-    which `profiles` says what was seen, and `body` gives those that are called, `reach` what these need; `number` is
-    that of the compilation. Nothing is in service afterwards.
+    `reach` tells what bodies need that are called; `number` is that of the compilation. Nothing is in service
+    afterwards.
     """
     started = time.perf_counter()
 
     def built(kinds: Kinds) -> Build:
-        return build_root(
-            state.code.code,
-            state.root,
-            state.code.profile,
-            kinds,
-            config,
-            volatile,
-            namespaces,
-            compile_unseen=compile_unseen,
-            inlines=inlines,
-            body=body,
-            profiles=profiles,
-        )
+        code = state.code
+        return build_root(code.code, state.root, code.profile, kinds, config, world, compile_unseen=compile_unseen)
 
     build = built(kinds)
     if build.aliased:
@@ -116,7 +98,7 @@ def compile_root(
     region = _optimised(region, state, config, number)
     build_seconds = time.perf_counter() - started
     started += build_seconds
-    installed = natives.install(state, kinds, build, region, namespaces, reach(build.callees), _dumper(config))
+    installed = natives.install(state, kinds, build, region, world.namespaces, reach(build.callees), _dumper(config))
     made = time.perf_counter() - started
     return Success(installed, build, build_seconds, made)
 

@@ -18,6 +18,7 @@ from minijit.cpython import hooks
 from minijit.cpython.perf import write_perf_map_entry
 from minijit.driver import compiler
 from minijit.driver.attributes import is_current
+from minijit.driver.building import World
 from minijit.driver.natives import Natives, RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState, Installed, Reach, RootState, body_state, exits_of
 from minijit.events import Aborted, AbortReason, Compiled, Event, Hub, Killed, KillReason
@@ -88,7 +89,13 @@ class Service:
         if self.config.limits is not None and self.begun > self.config.limits.regions:
             return Failure(AbortReason.LIMIT, f"region {self.begun}, {_place(state)}")
         started, before = time.perf_counter(), self.compile_seconds
-        volatile = self.assumptions.volatile()
+        world = World(
+            namespaces,
+            inlines=self._may_inline,
+            body=partial(self._callee, state),
+            volatile=self.assumptions.volatile(),
+            profiles=self.hearsay.profile,
+        )
         state.is_under_way = True
         try:
             with self.natives.guard.compiling(state):
@@ -97,13 +104,9 @@ class Service:
                     kinds,
                     self.natives,
                     self.config,
-                    volatile,
-                    namespaces,
+                    world,
                     compile_unseen=compile_unseen,
-                    inlines=self._may_inline,
-                    body=partial(self._callee, state),
                     reach=self._reach_of,
-                    profiles=self.hearsay.profile,
                     number=self.begun,
                 )
         except RegionTooLarge:
