@@ -307,7 +307,7 @@ print(explain(f))
 @jit
 def f(xs):
     for x in xs: pass
-for _ in range(900): f([1] * 10)
+for _ in range(900): f(set(range(10)))
 print(explain(f))
 """,
         "given up: attempts to compile it keep failing",
