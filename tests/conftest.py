@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -68,3 +68,12 @@ def run_python(tmp_path: Path) -> RunPython:
         return done
 
     return run
+
+
+@pytest.fixture
+def switched_on() -> Iterator[None]:
+    """minijit is enabled for a test, and disabled behind it."""
+    from twin import enabled
+
+    with enabled():
+        yield

@@ -10,7 +10,6 @@ import gc
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING
 
 import pytest
 from isolated import isolated
@@ -20,14 +19,7 @@ from twin import enabled
 import minijit
 from minijit.events import ExitReason, KillReason
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _minijit() -> Iterator[None]:
-    with enabled():
-        yield
+pytestmark = pytest.mark.usefixtures("switched_on")
 
 
 POINTS = """

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import types
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from isolated import isolated
@@ -21,14 +21,7 @@ from twin import LOW, Patient, Twins, compiled_from, enabled, outcome, watched
 import minijit
 from minijit.events import ExitReason, KillReason
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _minijit() -> Iterator[None]:
-    with enabled():
-        yield
+pytestmark = pytest.mark.usefixtures("switched_on")
 
 
 FIB = """

@@ -12,23 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sides import Sides
-from twin import enabled
 
 import minijit
 from minijit.build import closures
 from minijit.cpython import abi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import RunPython
 
 
-@pytest.fixture(autouse=True)
-def _minijit() -> Iterator[None]:
-    with enabled():
-        yield
+pytestmark = pytest.mark.usefixtures("switched_on")
 
 
 def test_where_cells_are() -> None:

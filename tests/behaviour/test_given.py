@@ -12,12 +12,12 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from twin import LOW, Patient, Twins, compiled_from, enabled, watched
+from twin import LOW, Patient, Twins, compiled_from, watched
 
 import minijit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 SUM = """
 def f(g, n):
@@ -28,10 +28,7 @@ def f(g, n):
 """
 
 
-@pytest.fixture(autouse=True)
-def _minijit() -> Iterator[None]:
-    with enabled():
-        yield
+pytestmark = pytest.mark.usefixtures("switched_on")
 
 
 def twins(source: str = SUM) -> Twins:

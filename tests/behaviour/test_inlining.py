@@ -12,20 +12,17 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from twin import LOW, Patient, Twins, compiled_from, enabled, watched
+from twin import LOW, Patient, Twins, compiled_from, watched
 
 import minijit
 from minijit.build import inline
 from minijit.events import KillReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
-@pytest.fixture(autouse=True)
-def _minijit() -> Iterator[None]:
-    with enabled():
-        yield
+pytestmark = pytest.mark.usefixtures("switched_on")
 
 
 def twins(source: str) -> Twins:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
-from typing import TYPE_CHECKING
 
 import pytest
 from isolated import isolated
@@ -19,14 +18,7 @@ from twin import LOW, enabled
 import minijit
 from minijit.events import Event, Killed, KillReason
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _minijit() -> Iterator[None]:
-    with enabled():
-        yield
+pytestmark = pytest.mark.usefixtures("switched_on")
 
 
 VECTORS = """

@@ -9,22 +9,13 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
 from sides import Sides
-from twin import enabled
 
 import minijit
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _minijit() -> Iterator[None]:
-    with enabled():
-        yield
+pytestmark = pytest.mark.usefixtures("switched_on")
 
 
 LISTS = {
