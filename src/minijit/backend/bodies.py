@@ -100,12 +100,11 @@ def _unpack_too(e: Emitter, answer: Value, following: Op, onward: str) -> str:
         return onward
     assert following.result is not None
     e.lowered.add(following.result)
-    e.used_exits[following.exit] = None
     rest = e.fresh_label()
     is_wanted = e.let(f"icmp eq i64 {e.tag(answer)}, {TAGS[kind]}")
     e.line(f"br i1 {is_wanted}, label %{onward}, label %{rest}, !prof !0")
     e.start(rest)
-    return f"x{following.exit}"
+    return e.exit(following.exit)
 
 
 def one_word(e: Emitter, answer: Value) -> str:

@@ -32,8 +32,8 @@ class Target:
     region. `eval_breaker` is the interpreter's flag; `symbol` finds C functions by name; `helpers` has the addresses of
     `prelude.HELPERS`. `stack` are words about the C stack (`bodies.STACK_WORDS`). `sees_others`: an object that others
     hold does not end when a variable is overwritten (the evaluator does not know of others); without `stores` a region
-    leaves where it would store something. Under stress, every guard
-    counts down the word at `countdown`; one that makes it zero leaves, and the count begins again at `every`.
+    leaves where it would store something. Under stress, every guard counts down the word at `countdown`; one that makes
+    it zero leaves, and the count begins again at `every`.
     """
 
     raw: int
@@ -147,21 +147,24 @@ class Emitter:
 
     # Control
 
+    def exit(self, number: int) -> str:
+        """The LLVM block of an exit, which is written if anything asks for it."""
+        self.used_exits[number] = None
+        return f"x{number}"
+
     def leave_unless(self, condition: str, op: Op) -> None:
         """Goes on if the condition (an i1) holds, else leaves through the op's exit."""
         assert op.exit is not None
-        self.used_exits[op.exit] = None
         if self.target.every:
             condition = self._unless_forced(condition)
         label = self.fresh_label()
-        self.line(f"br i1 {condition}, label %{label}, label %x{op.exit}, !prof !0")
+        self.line(f"br i1 {condition}, label %{label}, label %{self.exit(op.exit)}, !prof !0")
         self.start(label)
 
     def leave(self, op: Op) -> None:
         """Leaves through the op's exit."""
         assert op.exit is not None
-        self.used_exits[op.exit] = None
-        self.line(f"br label %x{op.exit}")
+        self.line(f"br label %{self.exit(op.exit)}")
 
     def _unless_forced(self, condition: str) -> str:
         """The condition of a guard that fails, although it holds, when the countdown is at its end."""

@@ -103,8 +103,7 @@ def _block_body(emitter: Emitter, block: Block, number: int) -> None:
         case Return(value):
             _return(emitter, value, number)
         case Leave(exit):
-            emitter.used_exits[exit] = None
-            emitter.line(f"br label %x{exit}")
+            emitter.line(f"br label %{emitter.exit(exit)}")
         case _:
             assert_never(block.end)
 

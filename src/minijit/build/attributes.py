@@ -79,8 +79,9 @@ def _own(b: Builder, owner: Slot, kind: ClassKind, name: str, i: Instruction) ->
             return None if own is None else partial(b.state.push, own)
         case Entry(slot):
             index = b.request.scope.field(slot, name)
-            is_there = index is not None and b.state.own(index) is not Hole.UNBOUND
-            return partial(load_own, b, i, index, name) if is_there and index is not None else None
+            if index is None or b.state.own(index) is Hole.UNBOUND:
+                return None
+            return partial(load_own, b, i, index, name)
         case _:
             return None
 

@@ -20,7 +20,7 @@ from minijit.ir.region import Const, Entry, EntryPoint, Hole, Reference
 if TYPE_CHECKING:
     from minijit.build.builder import Builder
     from minijit.ir.bytecode import Code, Instruction
-    from minijit.ir.region import Operand, Slot, Value
+    from minijit.ir.region import Operand, Slot
 
 HANDLERS = Handlers()
 handles = HANDLERS.handles
@@ -117,11 +117,11 @@ def _load_super_attr(b: Builder, i: Instruction) -> None:
     owner, cls, kind_of_call = b.state.pop(), b.state.pop(), b.state.pop()
     name, is_called = b.code.code.co_names[i.arg >> 2], bool(i.arg & 1)
     kind = b.class_of(owner)
-    known = isinstance(kind_of_call, Const) and kind_of_call.value is super and isinstance(cls, Const)
     found: Const | None = None
-    if known and kind is not None and isinstance(cls, Const) and isinstance(cls.value, type):
+    is_super = kind_of_call == Const(super)
+    if is_super and kind is not None and isinstance(cls, Const) and isinstance(cls.value, type):
         found = b.request.classes.behind(kind, cls.value, name)
-    value: Value | object = None if found is None else found.value
+    value = None if found is None else found.value
     if is_called and (isinstance(value, FunctionType) or value is object.__init__):
         b.state.push(Const(value))
         b.state.push(owner)

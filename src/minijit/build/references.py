@@ -157,9 +157,14 @@ def load_item(b: Builder, i: Instruction, slot: Slot, index: Slot) -> bool:
     place = item_place(b, slot, index)
     if place is None:
         return False
-    load = partial(b.op, "list_item" if is_of(slot, list) else "tuple_item", *place)
-    _load(b, i, "store_item" if is_of(slot, list) else "", place, load)
+    load, store = _item_ops(slot)
+    _load(b, i, store, place, partial(b.op, load, *place))
     return True
+
+
+def _item_ops(slot: Slot) -> tuple[str, str]:
+    """The ops that load an item of a list or tuple, and that store one; of a tuple nothing does."""
+    return ("list_item", "store_item") if is_of(slot, list) else ("tuple_item", "")
 
 
 def unpacked(b: Builder, i: Instruction, slot: Slot) -> tuple[Slot, ...] | None:
@@ -169,11 +174,12 @@ def unpacked(b: Builder, i: Instruction, slot: Slot) -> tuple[Slot, ...] | None:
     if found is None or count is None:
         return None
     b.effect("guard_true", b.op("int_eq", count, Const(i.arg)), reason=ExitReason.BOUNDS)
+    load, store = _item_ops(slot)
     items: list[Slot] = []
     for number, offset in enumerate(_tops(b, i)):
         place = found.value, Const(number)
-        stored = _pending(b, "store_item", place) if is_of(slot, list) else None
-        value = b.op("list_item" if is_of(slot, list) else "tuple_item", *place)
+        stored = _pending(b, store, place) if store else None
+        value = b.op(load, *place)
         classes = [cls for cls in b.observed(offset, b.sample(value)) if can_be_known(b, cls)]
         if stored is None and not classes:
             return None
