@@ -72,7 +72,7 @@ class AbortReason(Reason):
 
     TOO_LONG = ("the recording reached its step budget", "split the function")
     TOO_LARGE = ("it has too many variables for so many places where it may be left", "split the function")
-    LEFT = ("the recorded frame ended by an exception",)
+    LEFT = ("the recorded frame ended by an exception, or the loop after one round, each time",)
     NOTHING = (
         "machine code would get neither round the loop nor to a return",
         "move the numeric part into a function or an inner loop of its own",

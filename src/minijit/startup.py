@@ -18,7 +18,7 @@ import time
 
 from minijit.cpython import cache_files, scout
 
-_FORMAT = 3
+_FORMAT = 4
 """Of the sampler's file."""
 LONG = 0.4
 """Seconds of processor time, next to which a fraction of one is not much."""
@@ -117,7 +117,11 @@ def _found(code: CodeType, header: int | None) -> object:
     # there are any, and their handlers are run here: so they are no longer blocked than needed.
     blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS)
     try:
-        if scout.is_importing():
+        if scout.is_importing() or not scout.has_room():
+            return None
+        from minijit.cpython import stack_sizes
+
+        if stack_sizes.is_little():
             return None
         if header is None and not scout.has_numbers(code, 4):
             return scout.DISABLE

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import sys
+import weakref
 from functools import partial
+from io import StringIO
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from minijit.cpython import instances
 from minijit.ir.eval import Left, Returned, evaluate
 from minijit.ir.kinds import const_kind
 from minijit.ir.ops import FREE_VARIABLES
+from minijit.ir.region import Const
 from minijit.ir.text import parse_region
 from minijit.oracle.compare import exact
 from minijit.oracle.machine import Machine
@@ -235,3 +238,104 @@ def test_a_store_that_must_not_fail(machine: Machine) -> None:
     with machine.compile(region_of("store_item v0, 1, v1, True | e1\n  return 1", "int")) as compiled:
         assert compiled.run((2**50,), (held, 2**50)) == Returned(1)
     assert held == [1.5, 2**50]
+
+
+OBJECTS: list[Any] = [None, "x", object(), [1], (1, 2.5), 2**70, Number, Closed(1)]
+
+
+@pytest.mark.parametrize("old", [*NUMBERS, *OBJECTS], ids=name_of)
+@pytest.mark.parametrize("new", OBJECTS, ids=name_of)
+def test_stores_of_objects(machine: Machine, old: Any, new: Any) -> None:
+    before = sys.getrefcount(old), sys.getrefcount(new)
+    stored = "v1: object = entry_object 0\n  v2: object = list_item v1, 2\n  "
+    region = region_of(f"{stored}store_item v0, 1, v2 | e1\n  append_item v0, v2 | e1\n  return entry0")
+    agree(machine, region, lambda: ["a", old, new])
+    for cls in (Open, Closed):
+        cls(1)
+        region = region_of("store_field v0, @x, @new | e1\n  return entry0", x=field_of(cls, "x"), new=new)
+        agree(machine, region, lambda cls=cls: cls(old))  # type: ignore[misc]
+    assert (sys.getrefcount(old), sys.getrefcount(new)) == before
+
+
+@pytest.mark.parametrize("new", NUMBERS, ids=name_of)
+def test_append(machine: Machine, new: Any) -> None:
+    region = region_of("append_item v0, v1 | e1\n  return entry0", type(new).__name__)
+    for size in range(12):
+        agree(machine, region, lambda size=size: ["x"] * size, new)  # type: ignore[misc]
+
+
+def test_append_sees_the_list_as_it_is(machine: Machine) -> None:
+    """Where a list has grown, its length and its items are where they are now."""
+    grown = "  append_item v0, v1 | e1\n" * 40
+    region = region_of(f"v2: int = list_length v0\n{grown}  v3: int = list_length v0\n  return v3", "int")
+    assert agree(machine, region, lambda: [1], 5) == Returned(41)
+
+
+class Ended:
+    def __del__(self) -> None:
+        pass
+
+
+class Derived(Open):
+    pass
+
+
+class Listed(list[object]):
+    pass
+
+
+@pytest.mark.parametrize("machine", [2], indirect=True)
+def test_guard_may_end(machine: Machine) -> None:
+    """The evaluator does not look: nothing ends of what tests hold. Machine code does."""
+    region = region_of("v1: object = list_item v0, 0\n  guard_may_end v1 | e0\n  return 1")
+    shared, thing = Ended(), Open(1)
+    noticed = weakref.ref(thing)
+    made = Open(Derived(1)), Closed([Listed([1])])
+    quiet = [1, None, "x", (1, (2.5, [3])), [[1], [2]], *made, shared, Ended]
+    loud = [Open(Ended()), [Ended()], (1, (2, [Ended()])), Listed([Ended()]), Closed(Derived(Ended()))]
+    chain: object = None
+    for _ in range(40):
+        chain = Closed(chain)
+    with machine.compile(region) as compiled:
+        for thing_held in (*quiet, thing):
+            held = [thing_held]
+            assert compiled.run((), (held,)) == Returned(1)
+        for maker in (Ended, lambda: (n for n in ()), lambda: {1: 2}, StringIO):
+            held = [maker()]
+            assert isinstance(compiled.run((), (held,)), Left)
+        held = [chain]
+        del chain
+        assert isinstance(compiled.run((), (held,)), Left), "too deep to be looked through"
+        held, quiet, made = [thing], [], ()  # type: ignore[assignment]
+        del thing, thing_held
+        assert isinstance(compiled.run((), (held,)), Left), "somebody is told of its end"
+        assert noticed() is held[0]
+        while loud:
+            held = [loud.pop()]
+            assert isinstance(compiled.run((), (held,)), Left)
+
+
+def test_new_objects(machine: Machine) -> None:
+    """What is made is what the interpreter would have made, and is let go when the region is left."""
+    part = object()
+    before = sys.getrefcount(part)
+    for cls in (Open, Closed):
+        cls(1)
+        fields = Const((field_of(cls, "x"), field_of(cls, "first")))
+        for number in NUMBERS:
+            text = "v2: object = new_instance @cls, @fields, v1, v0 | e1\n  return reference(v2, @cls)"
+            region = region_of(text, type(number).__name__, cls=cls, fields=fields.value)
+            with machine.compile(region) as compiled:
+                for run in (compiled.run, lambda given, held, region=region: evaluate(region, given, objects=held)):
+                    found = run((number,), (part, number))
+                    assert isinstance(found, Returned)
+                    assert type(found.value) is cls
+                    assert exact(found.value.x) == exact(number)
+                    assert found.value.first is part
+                    assert vars(found.value) == {"x": number, "first": part} if cls is Open else True
+                    count = sys.getrefcount(found.value)
+                    assert count == 2
+            del found
+    region = region_of("v2: object = new_tuple v1, v0, 0.5, True | e1\n  return reference(v2, @cls)", "int", cls=tuple)
+    assert agree(machine, region, lambda: part, 7) == Returned((7, part, 0.5, True))
+    assert sys.getrefcount(part) == before

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from isolated import isolated
+from sides import Sides
 from twin import LOW, Twins, check, compiled_from, enabled, plain_twin
 
 import minijit
@@ -458,3 +459,83 @@ def test_constants_that_meet_large_constants() -> None:
                 [(5,)],
                 times=3,
             )
+
+
+# Which of two things are one: programs of classes, both ways
+
+SAME_OR_NOT = {
+    "one index from two sums of constants": (
+        (
+            "N = 500\ndef bump(xs):\n xs[N + 500] = xs[N + 500] + 1\n xs[N + 500] = xs[N + 500] + 1\n return xs[N + 500]\n"
+            "def f(xs, k):\n t = 0\n for i in range(k):\n  t += bump(xs)\n return t, xs[1000]\n"
+        ),
+        "f([0] * 1001, 200)",
+    ),
+    "an object and a global": (
+        (
+            "class V:\n def __init__(self): self.v = 0\nH, G = V(), V()\n"
+            "def f(x, k):\n n = 0\n for i in range(k):\n  x.v += 1\n  if x is H: n += 1\n  elif x is not G: n += 5\n return n\n"
+        ),
+        "(f(H, 100), f(G, 100), f(V(), 100))",
+    ),
+    "the end of a chain": (
+        (
+            "class Node:\n def __init__(self, v, next): self.v, self.next = v, next\n"
+            "NIL = Node(0, None)\nNIL.next = NIL\nn = NIL\nfor i in range(200): n = Node(i, n)\n"
+            "def f(n):\n t = k = 0\n while n is not NIL and k < 1000:\n  t += n.v; n = n.next; k += 1\n return t, k\n"
+        ),
+        "f(n)",
+    ),
+    "items and a global": (
+        (
+            "class V:\n def __init__(self): self.v = 0\nH = V()\nxs = [V(), H, V()] * 30\n"
+            "def f(xs):\n n = 0\n for y in xs:\n  y.v += 1\n  if y is H: n += 1\n return n\n"
+        ),
+        "f(xs)",
+    ),
+    "an item and an argument without attributes": (
+        (
+            "class E:\n __slots__ = ()\n def m(self): return 1\nx, z = E(), E()\n"
+            "def f(x, xs):\n n = c = 0\n for y in xs:\n  c += x.m()\n  if y is x: n += 1\n return n, c\n"
+        ),
+        "(f(x, [x] * 100), f(z, [x] * 100))",
+    ),
+    "a slot of another class": (
+        (
+            "class B: __slots__ = ('a', 'b')\n"
+            "class C:\n __slots__ = ('n', 'm')\n def __init__(self): self.n = 7; self.m = 8\n"
+            "C.p = B.__dict__['b']\n"
+            "def f(cs, k):\n t = 0\n for i in range(k):\n  t += i * 3\n  try: cs[0].p = i\n  except TypeError: t += 1\n"
+            " for c in cs:\n  try: t += c.p\n  except TypeError: t += 1\n return t, cs[0].n, cs[0].m\n"
+        ),
+        "f([C()], 100)",
+    ),
+    "a slot with two names": (
+        (
+            "class A:\n __slots__ = ('x',)\n def __init__(self): self.x = 0\nA.y = A.x\n"
+            "def g(v):\n a = A(); a.x = v; a.y = v + 1\n return a.x + a.y\n"
+            "def f(a, n):\n t = 0\n for i in range(n):\n  a.x += 1; a.y += 2; t += g(i)\n return a.x, a.y, t\n"
+        ),
+        "f(A(), 100)",
+    ),
+    "an operator that gives NotImplemented": (
+        (
+            "class B:\n def __init__(self, r): self.r = r; self.n = 0\n"
+            " def __add__(self, o):\n  self.n += 1\n  return self.r[0]\n"
+            "def f(xs, k):\n ok = bad = 0\n for i in range(k):\n  for a in xs:\n"
+            "   try: a + i; ok += 1\n   except TypeError: bad += 1\n return ok, bad\n"
+        ),
+        "f([B([NotImplemented])], 100)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SAME_OR_NOT)
+def test_what_is_the_same(what: str) -> None:
+    source, call = SAME_OR_NOT[what]
+    minijit.enable()
+    try:
+        found = Sides(source)
+        found.times(30, call)
+    finally:
+        minijit.disable()

@@ -104,6 +104,20 @@ def test_code_that_comes_again_and_again_is_not_compiled_for_ever(run_python: Ru
     assert 0 < int(done.stdout) <= 2 * 24 + 2, done.stderr
 
 
+def test_loops_of_one_round_are_not_recorded_for_ever(run_python: RunPython) -> None:
+    """Such a recording begins where the loop ends; beginning anew took more time than the whole program."""
+    program = """
+import io, logging, minijit
+log = logging.getLogger("one handler")
+log.propagate = False
+log.addHandler(logging.StreamHandler(io.StringIO()))
+for _ in range(5000): log.warning("said")
+print(minijit.stats().recordings)
+"""
+    done = run_python(program, env=ON | {"MINIJIT_THRESHOLD": "50"})
+    assert 0 < int(done.stdout) < 100, done.stderr
+
+
 def test_strings_are_nothing_to_load_minijit_for(run_python: RunPython) -> None:
     program = """
 import sys
@@ -117,3 +131,59 @@ print("minijit.driver" in sys.modules)
     for cache in "01":
         done = run_python(program, env=ON | {"MINIJIT_THRESHOLD": "200", "MINIJIT_CACHE": cache})
         assert done.stdout == "False\nTrue\n", done.stderr
+
+
+LIMITS = """
+import sys
+def depth(n): return 0 if n == 0 else 1 + depth(n - 1)
+def f(n):
+    t = 0
+    for i in range(n): t += i * 3 % 7
+    return t
+def deep(d, n): return f(n) if d == 0 else deep(d - 1, n)
+def last(function, *arguments):
+    try:
+        return function(*arguments)
+    except RecursionError as error:
+        trace = error.__traceback__
+        while trace.tb_next: trace = trace.tb_next
+        return trace.tb_frame.f_code.co_qualname
+sys.setrecursionlimit({limit})
+print({{last(depth, {limit} - 3) for _ in range(300)}}, last(depth, {limit}))
+print([last(deep, d, 60000) for d in range({limit} - 3, {limit} - 20, -1)])
+"""
+
+
+@pytest.mark.parametrize("limit", [60, 300])
+def test_hot_at_the_recursion_limit(run_python: RunPython, limit: int) -> None:
+    """With the file of machine code in place, which a first process makes, no frame of ours takes one of the program's
+    last."""
+    program = LIMITS.format(limit=limit)
+    run_python("import time\nwhile time.process_time() < 0.5: sorted(range(10**5))", env=ON)
+    plain = run_python(program)
+    done = run_python(program, env=ON)
+    assert (done.stdout, done.stderr) == (plain.stdout, plain.stderr)
+
+
+def test_hot_in_a_thread_with_little_stack(run_python: RunPython) -> None:
+    """It takes more to load minijit; the thread goes on without, and a later one finds it."""
+    program = """
+import sys, threading
+def f(n):
+    t = 0
+    for i in range(n): t += i * 3 % 7
+    return t
+def runs(size):
+    threading.stack_size(size)
+    thread = threading.Thread(target=lambda: print(f(300000)))
+    thread.start()
+    thread.join()
+for size in (32768, 65536): runs(size)
+print("minijit.driver" in sys.modules)
+runs(0)
+print("minijit.driver" in sys.modules)
+for size in (32768, 65536, 0): runs(size)
+"""
+    done = run_python(program, env=ON)
+    figure = "899997"
+    assert done.stdout.splitlines() == [figure, figure, "False", figure, "True", figure, figure, figure], done.stderr

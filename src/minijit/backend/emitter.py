@@ -73,6 +73,7 @@ class Emitter:
     late: Mapping[Value, Op] = field(default_factory=dict)  # ops that are left to the exits
     following: Op | None = None  # the op behind the one that is being lowered
     lowered: set[Value] = field(default_factory=set)  # results of ops that were lowered with the one before
+    lists_grow: bool = False  # whether an op makes a list longer
     copies: int = 2**32  # numbers for the results of their copies, beyond those of all values
 
     # Text

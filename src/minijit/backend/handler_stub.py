@@ -36,7 +36,7 @@ def handler_text(symbol: Callable[[str], int]) -> str:
     def function(name: str) -> str:
         return f"inttoptr (i64 {symbol(name)} to ptr)"
 
-    return f"""{_hold_back(function)}{_lift_limit()}{_collect_nothing(function)}
+    return f"""{_hold_back(function)}{lift_limit()}{_collect_nothing(function)}
 define internal ptr @call_handler(ptr %handler, ptr %arguments, i64 %count) noinline {{
 entry:
   ; It may be replaced while it runs.
@@ -108,7 +108,7 @@ define void @release(ptr %capsule) {{
 """
 
 
-def _lift_limit() -> str:
+def lift_limit() -> str:
     """Lets a thread go deeper for a while: the program may have no frames left."""
     return f"""
 define internal void @lift_limit(ptr %thread, i32 %by) alwaysinline {{

@@ -68,6 +68,7 @@ tell:
   call void @ask(i64 {Call.EXIT:d}, i64 %record_word, i64 0, ptr %hot_at_place)
   br label %run
 run:
+  call void @let_go()
   %near = call i1 @is_near(ptr %thread)
   %result = call ptr @run_frame(ptr %thread, ptr %frame_memory, i32 0, i1 %near)
   ret ptr %result
@@ -186,6 +187,7 @@ release:
   ; This may run any code, which may take the region out of service: the record is not touched any more.
   call void @drop(ptr %objects, i64 %boxes)
   call void @drop(ptr %olds, i64 %most)
+  call void @let_go()
   ret i64 %how
 }}
 """
@@ -205,7 +207,8 @@ define ptr @leave_loop(ptr %frame, ptr %thread, i64 %record_word, ptr %unused) {
 def _leave_return() -> str:
     load = load_record()
     return f"""
-; Makes the objects of a record and returns that of its last slot.
+; Makes the objects of a record and returns that of its last slot. A body, whose callers are not left by this, has no
+; %function here.
 define ptr @leave_return(ptr %function, ptr %arguments, i64 %record_word, ptr %unused) {{
 entry:
   %record = inttoptr i64 %record_word to ptr
@@ -223,6 +226,12 @@ give:
   %object = call ptr @slot_object(i64 %box, ptr %objects)
   %written = call i1 @write_places(ptr null, ptr %places, i64 %stores, ptr %objects)
   call void @drop(ptr %objects, i64 %boxes)
+  %is_body = icmp eq ptr %function, null
+  br i1 %is_body, label %done, label %left
+left:
+  call void @let_go()
+  br label %done
+done:
   ret ptr %object
 }}
 """

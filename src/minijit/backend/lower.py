@@ -43,6 +43,7 @@ from minijit.ir.region import (
     Value,
     edges,
     exit_values,
+    has_op,
     slot_operands,
 )
 from minijit.ir.substitute import map_exit, map_op
@@ -66,6 +67,7 @@ def lower(region: Region, target: Target, records: Sequence[int], prologue: Call
     """
     emitter = Emitter(region, target, records)
     emitter.late = late_ops(region)
+    emitter.lists_grow = has_op(region, ("append_item",))
     emitter.return_records = {b: len(region.exits) + k for k, b in enumerate(stub_returns(region))}
     emitter.start("entry")
     prologue(emitter)

@@ -1,7 +1,7 @@
 """What ops on objects become that a region has by their addresses: lists, tuples, instances.
 
-What cannot change as long as a region runs is marked as such (`FIXED`): types of objects, and how long lists are and
-where they have their items, since no op makes them longer or shorter. So LLVM takes these loads out of loops.
+What cannot change as long as a region runs is marked as such (`FIXED`): types of objects; and how long lists are and
+where they have their items, if no op of the region makes lists longer. So LLVM takes these loads out of loops.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.backend.emitter import pointer
-from minijit.backend.lower_objects import held, load, unbox, values
+from minijit.backend.lower_objects import boxed, held, load, unbox, values
 from minijit.backend.lower_table import Rows
 from minijit.cpython import abi
 from minijit.ir.kinds import Field, Kind
@@ -23,8 +23,8 @@ ROWS = Rows()
 lowers = ROWS.lowers
 
 FIXED = ", !invariant.load !2"
-STORED = 3
-"""Operands of a store that may leave."""
+STORED = {"store_item": 3, "store_field": 3, "append_item": 2}
+"""How many operands a store has that may leave."""
 
 
 def _fixed(e: Emitter, base: str, offset: int, llvm_type: str = "ptr") -> str:
@@ -84,6 +84,11 @@ def _guard_number(e: Emitter, op: Op) -> None:
     e.leave_unless(e.let(f"or i1 {e.let(f'or i1 {kinds[0]}, {kinds[1]}')}, {kinds[2]}"), op)
 
 
+@lowers("guard_may_end")
+def _guard_may_end(e: Emitter, op: Op) -> None:
+    e.leave_unless(e.let(f"call i1 {e.helper('may_end')}(ptr {e.use(op.args[0])})"), op)
+
+
 @lowers("is_same")
 def _is_same(e: Emitter, op: Op) -> None:
     e.define(op, f"icmp eq ptr {e.use(op.args[0])}, {e.use(op.args[1])}")
@@ -92,12 +97,18 @@ def _is_same(e: Emitter, op: Op) -> None:
 @lowers("list_length")
 @lowers("tuple_length")
 def _length(e: Emitter, op: Op) -> None:
-    e.define(op, f"add i64 {_fixed(e, e.use(op.args[0]), abi.VAR_OBJECT.ob_size, 'i64')}, 0")
+    mark = _list_mark(e) if op.name == "list_length" else FIXED
+    e.define(op, f"add i64 {load(e, e.use(op.args[0]), abi.VAR_OBJECT.ob_size, 'i64', mark)}, 0")
+
+
+def _list_mark(e: Emitter) -> str:
+    return "" if e.lists_grow else FIXED
 
 
 def _list_place(e: Emitter, items: Operand, index: Operand) -> str:
     """Where a list has an item."""
-    return e.let(f"getelementptr ptr, ptr {_fixed(e, e.use(items), abi.LIST.ob_item)}, i64 {e.use(index)}")
+    first = load(e, e.use(items), abi.LIST.ob_item, mark=_list_mark(e))
+    return e.let(f"getelementptr ptr, ptr {first}, i64 {e.use(index)}")
 
 
 @lowers("list_item")
@@ -148,9 +159,11 @@ def _store_field(e: Emitter, op: Op) -> None:
 
 
 def _store(e: Emitter, op: Op, place: str, value: Operand) -> None:
-    """A number in the place of another one."""
+    """A value in the place of another one."""
     if not e.target.stores:
         e.leave_unless("false", op)
+    elif value.kind in (None, Kind.OBJECT):
+        _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_object')}(ptr {place}, ptr {e.use(value)})"))
     elif value.kind is Kind.FLOAT:
         _store_float(e, op, place, value)
     elif value.kind is Kind.INT:
@@ -183,7 +196,7 @@ def _leave_if_full(e: Emitter, op: Op, done: str) -> None:
     well, full = e.fresh_label(), e.fresh_label()
     e.line(f"br i1 {done}, label %{well}, label %{full}, !prof !0")
     e.start(full)
-    is_too_late = len(op.args) > STORED
+    is_too_late = len(op.args) > STORED[op.name]
     if is_too_late:
         e.line(f"call void {e.c_function('abort')}()")
         e.line("unreachable")
@@ -191,3 +204,73 @@ def _leave_if_full(e: Emitter, op: Op, done: str) -> None:
         e.line(f"call void {e.c_function('PyErr_Clear')}()")
         e.leave(op)
     e.start(well)
+
+
+@lowers("append_item")
+def _append_item(e: Emitter, op: Op) -> None:
+    items, value, *_ = op.args
+    if not e.target.stores:
+        e.leave_unless("false", op)
+        return
+    box, is_new = _object(e, value)
+    done = e.let(f"call i1 {e.helper('append_object')}(ptr {e.use(items)}, ptr {box})")
+    if is_new:
+        e.line(f"call void {e.c_function('Py_DecRef')}(ptr {box})")
+    _leave_if_full(e, op, done)
+
+
+def _object(e: Emitter, value: Operand) -> tuple[str, bool]:
+    """A value as an object, NULL with an exception set where there is no memory; and whether that is a reference of our
+    own."""
+    if isinstance(value, Const):
+        return pointer(id(value.value)), False
+    return (e.use(value), False) if value.kind is Kind.OBJECT else (boxed(e, value), True)
+
+
+# Objects that are made. They are kept, so that they can be left behind as they are.
+
+
+@lowers("new_tuple")
+def _new_tuple(e: Emitter, op: Op) -> None:
+    made = _made(e, op, f"call ptr {e.helper('new_tuple')}(i64 {len(op.args)})")
+    for position, item in enumerate(op.args):
+        _fill(e, op, e.let(f"getelementptr i8, ptr {made}, i64 {abi.TUPLE.ob_item + 8 * position}"), item)
+
+
+@lowers("new_instance")
+def _new_instance(e: Emitter, op: Op) -> None:
+    """As the stub `make_instance` does it at exits."""
+    cls, fields, *parts = op.args
+    found = _constant(fields)
+    assert isinstance(found, tuple)
+    made = _made(e, op, f"call ptr {e.helper('new_object')}(ptr {e.use(cls)})")
+    base = values(e, made) if any(field.is_value for field in found) else ""
+    for field, part in zip(found, parts, strict=True):
+        _fill(e, op, e.let(f"getelementptr i8, ptr {base if field.is_value else made}, i64 {field.offset}"), part)
+    # Before its values an instance has the order in which it got them, backwards, and how many they are.
+    order = [field.offset // 8 for field in found if field.is_value]
+    for back, byte in enumerate((len(order), *order) if order else ()):
+        e.line(f"store i8 {byte}, ptr {e.let(f'getelementptr i8, ptr {base}, i64 {-2 - back}')}")
+
+
+def _made(e: Emitter, op: Op, call: str) -> str:
+    """A new object, or the region is left."""
+    made = e.let(call)
+    e.leave_unless(e.let(f"icmp ne ptr {made}, null"), op)
+    _define_object(e, op, made)
+    return made
+
+
+def _fill(e: Emitter, op: Op, place: str, value: Operand) -> None:
+    """Gives a new object what it holds there."""
+    object, is_new = _object(e, value)
+    if not is_new:
+        e.incref(object)
+    elif value.kind is not Kind.BOOL:
+        well, full = e.fresh_label(), e.fresh_label()
+        e.line(f"br i1 {e.let(f'icmp ne ptr {object}, null')}, label %{well}, label %{full}, !prof !0")
+        e.start(full)
+        e.line(f"call void {e.c_function('PyErr_Clear')}()")
+        e.leave(op)
+        e.start(well)
+    e.line(f"store ptr {object}, ptr {place}")

@@ -254,7 +254,7 @@ def _call_pure(e: Emitter, op: Op) -> None:
     function, *arguments = op.args
     assert isinstance(function, Const)
     assert op.result is not None
-    boxes = [_boxed(e, argument) for argument in arguments]
+    boxes = [boxed(e, argument) for argument in arguments]
     for position, box in enumerate(boxes):
         e.line(f"store ptr {box}, ptr {pointer(e.target.raw + 8 * position)}")
     array = pointer(e.target.raw)
@@ -269,7 +269,7 @@ def _call_pure(e: Emitter, op: Op) -> None:
     e.define(op, f"extractvalue {pair_type} {pair}, 0")
 
 
-def _boxed(e: Emitter, operand: Operand) -> str:
+def boxed(e: Emitter, operand: Operand) -> str:
     """A new reference to the operand as an object."""
     if isinstance(operand, Const):
         address = pointer(id(operand.value))

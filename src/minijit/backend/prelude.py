@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minijit.backend import heap_helpers
 from minijit.cpython import abi
 from minijit.ir.ops import QUIET_ITEMS, QUIET_TYPES
 
@@ -26,18 +27,17 @@ HELPERS = (
     "take_int",
     "take_float",
     "take_bool",
-    "put_float",
-    "put_int",
-    "put_object",
+    *heap_helpers.HELPERS,
 )
 """The helpers' names."""
 
 
-def helper_text(symbol: Callable[[str], int]) -> str:
-    """The text of the helpers, for the module of the stubs, which uses them too. `symbol` finds C functions."""
+def helper_text(symbol: Callable[[str], int], kept: int) -> str:
+    """The text of the helpers, for the module of the stubs, which uses them too. `symbol` finds C functions; `kept` is
+    the address of the buffer for objects that regions keep."""
     clear, decref = symbol("PyErr_Clear"), symbol("Py_DecRef")
     takes = "".join(_take(*row, clear, decref) for row in _TAKES)
-    return PRELUDE + _INCREF + _UNBOX_INT + _HELPERS + _IS_QUIET + takes + _puts(symbol)
+    return PRELUDE + _INCREF + _UNBOX_INT + _HELPERS + _IS_QUIET + takes + heap_helpers.heap_text(symbol, kept)
 
 
 _FLOAT_VALUE = f"""
@@ -78,63 +78,6 @@ take:{value}
 other:
   call void inttoptr (i64 {decref} to ptr)(ptr %object)
   ret {pair} zeroinitializer
-}}
-"""
-
-
-def _puts(symbol: Callable[[str], int]) -> str:
-    """Functions that give a place of an object another value: where a number stands, or None. They give false, with an
-    exception set, where there is no memory for that. A float that nobody else holds is overwritten."""
-    decref, float_from, long_from = (symbol(n) for n in ("Py_DecRef", "PyFloat_FromDouble", "PyLong_FromLongLong"))
-    return f"""
-define internal i1 @put_new(ptr %place, ptr %new) nounwind {{
-  %failed = icmp eq ptr %new, null
-  br i1 %failed, label %no, label %put
-no:
-  ret i1 false
-put:
-  %old = load ptr, ptr %place
-  store ptr %new, ptr %place
-  call void inttoptr (i64 {decref} to ptr)(ptr %old)
-  ret i1 true
-}}
-
-; Of NULL an exception is set already.
-define i1 @put_object(ptr %place, ptr %object) nounwind {{
-  %missing = icmp eq ptr %object, null
-  br i1 %missing, label %no, label %put
-no:
-  ret i1 false
-put:
-  call void @incref(ptr %object)
-  %done = call i1 @put_new(ptr %place, ptr %object)
-  ret i1 %done
-}}
-
-define i1 @put_int(ptr %place, i64 %value) nounwind {{
-  %new = call ptr inttoptr (i64 {long_from} to ptr)(i64 %value)
-  %done = call i1 @put_new(ptr %place, ptr %new)
-  ret i1 %done
-}}
-
-define i1 @put_float(ptr %place, double %value) nounwind {{
-  %old = load ptr, ptr %place
-  %type_place = getelementptr i8, ptr %old, i64 {abi.OBJECT.ob_type}
-  %type = load i64, ptr %type_place
-  %is_float = icmp eq i64 %type, {id(float)}
-  %count_place = getelementptr i8, ptr %old, i64 {abi.OBJECT.ob_refcnt}
-  %count = load i64, ptr %count_place
-  %is_own = icmp eq i64 %count, 1
-  %reused = and i1 %is_float, %is_own
-  br i1 %reused, label %same, label %other
-same:
-  %value_place = getelementptr i8, ptr %old, i64 {abi.FLOAT.ob_fval}
-  store double %value, ptr %value_place
-  ret i1 true
-other:
-  %new = call ptr inttoptr (i64 {float_from} to ptr)(double %value)
-  %done = call i1 @put_new(ptr %place, ptr %new)
-  ret i1 %done
 }}
 """
 

@@ -9,6 +9,7 @@ fixed one, a loop with as many events in a round would show the same one for eve
 
 from __future__ import annotations
 
+from minijit.backend.handler_stub import HEADROOM, lift_limit
 from minijit.backend.stub_tools import word
 from minijit.cpython import abi, bare
 from minijit.cpython.sampler import WORDS
@@ -103,7 +104,7 @@ done:
 
 def sampler_text() -> str:
     """Two builtin functions (METH_FASTCALL) that refer to nothing but their arguments."""
-    return DUE + RESTORE + "".join(map(_function, ("on_start", "on_jump")))
+    return DUE + RESTORE + lift_limit() + "".join(map(_function, ("on_start", "on_jump")))
 
 
 def _function(name: str) -> str:
@@ -124,7 +125,13 @@ tell:
   %tables_place = getelementptr i8, ptr %words, i64 {word(WORDS, "tables")}
   %tables = load ptr, ptr %tables_place
   %code = load ptr, ptr %arguments
+  ; The program may have no frames left.
+  %thread_place = getelementptr i8, ptr %words, i64 {word(WORDS, "thread")}
+  %get_thread = load ptr, ptr %thread_place
+  %thread = call ptr %get_thread()
+  call void @lift_limit(ptr %thread, i32 {HEADROOM})
   %answer = call ptr %vectorcall(ptr %handler, ptr %arguments, i64 %count, ptr null)
+  call void @lift_limit(ptr %thread, i32 {-HEADROOM})
   %own_type_place = getelementptr i8, ptr %code, i64 {abi.OBJECT.ob_type}
   %own_type = load ptr, ptr %own_type_place
   %is_code = icmp eq ptr %own_type, %code_type

@@ -51,6 +51,7 @@ from minijit.ir.region import (
     VirtualRange,
     VirtualTuple,
     edges,
+    has_op,
     slot_operands,
 )
 
@@ -111,9 +112,15 @@ def return_exit(value: Slot) -> Exit:
     return Exit(ExitReason.LEFT_LOOP, FrameState(0, (), (value,)))
 
 
+KEEPING = ("guard_may_end", "new_instance", "new_tuple")
+"""Ops of regions that may keep objects: to let these go may run any code, which no region must wait for."""
+
+
 def plain_return(region: Region, value: Slot) -> Slot | None:
     """The value to return if machine code can do so without the stub, as the cheapest slot that gives the same
     object."""
+    if has_op(region, KEEPING):
+        return None
     entry = _entries(region).get(value) if isinstance(value, Value) else None
     if entry is not None:
         return entry

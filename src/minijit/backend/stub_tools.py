@@ -39,6 +39,7 @@ class StubAddresses:
     functions: int
     bound: int
     raw: int
+    kept: int  # the buffer for what regions keep
     near: int  # a word: see `is_near`
     monitoring_version: int
     eval_breaker: int

@@ -64,7 +64,7 @@ STUBS = (*HELPERS, *_ENTRIES, *_WAYS_OUT, "raise_self", "release")
 def stub_text(at: StubAddresses) -> str:
     """The LLVM text of all stubs."""
     parts = (
-        helper_text(at.symbol),
+        helper_text(at.symbol, at.kept),
         LOOKUP_IR,
         common_text(at),
         event_text(at),

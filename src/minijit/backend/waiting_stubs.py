@@ -52,6 +52,7 @@ ask:
   call void @ask(i64 {Call.EXIT:d}, i64 %record_word, i64 0, ptr %hot_at_place)
   br label %start
 start:
+  call void @let_go()
   %count = load i64, ptr %waiting_at
   %given = load ptr, ptr %result_at
   %is_given = icmp ne ptr %given, null

@@ -44,6 +44,10 @@ def _load_attr(b: Builder, i: Instruction) -> None:
     if kind is not None:
         _load_from_instance(b, owner, kind, name, i)
         return
+    if references.is_of(owner, list) and name == "append" and i.arg & 1:
+        b.state.push(Const(list.append))
+        b.state.push(owner)
+        return
     found = None
     if isinstance(owner, Const) and type(owner.value) is ModuleType:
         found = b.relies.on_attribute(owner.value, name)
@@ -160,7 +164,8 @@ def _store_attr(b: Builder, i: Instruction) -> None:
         b.unsupported(f"{i.name} {name}")
         return
     if isinstance(b.state.own(index), Entry | Hole):
-        # An object, whose end somebody may notice, or nothing.
+        # An object, whose end somebody may notice, or nothing. By its address there is a way.
+        b.relies.aliased.add(kind.address)
         b.unsupported(f"{i.name} {name}", ExitReason.OVERWRITTEN)
         return
     b.state.set_own(index, value)

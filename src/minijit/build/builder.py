@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from minijit.build import closures, numbers
+from minijit.build import closures, numbers, references
 from minijit.build.draft import Draft
 from minijit.build.reliance import Reliance
-from minijit.build.request import ABSENT, Build
+from minijit.build.request import Build
 from minijit.build.state import Caller, State, Wanted
 from minijit.build.versions import Versions
 from minijit.events import ExitReason
-from minijit.ir.kinds import RANGE_STEPS, ClassKind, EntryKind, FunctionKind, Kind, SlotKind
+from minijit.ir.kinds import ABSENT, RANGE_STEPS, ClassKind, EntryKind, FunctionKind, Kind, SlotKind
 from minijit.ir.ops import PYTHON_TYPES
 from minijit.ir.region import (
     Branch,
@@ -78,6 +78,7 @@ class Builder:
         self._before: FrameState | None = None
         self._statement_exits: dict[tuple[ExitReason, str], int] = {}
         self._entry_objects: dict[int, Value] = {}
+        self._indices: dict[object, Const] = {}
         loop = request.scope.code.loops.get(request.root.offset)
         self._inside = loop.body if loop is not None and request.root.point is EntryPoint.LOOP else None
 
@@ -273,6 +274,10 @@ class Builder:
             self.samples[value] = self.request.look("entry_object", (slot,))
         return self._entry_objects[slot]
 
+    def index(self, number: Const) -> Const:
+        """The same constant for equal numbers: an index is a place, which two constants would be two of."""
+        return self._indices.setdefault(number.value, number)
+
     def is_object(self, entry: Entry) -> bool:
         """Whether a slot's entry has not looked at what is there."""
         return self._slot_kinds[entry.slot] is EntryKind.OBJECT
@@ -300,6 +305,11 @@ class Builder:
             self.state = state
             sides.append(self.edge(offset, conditional=True))
         self.end(Branch(condition, *sides))
+
+    @property
+    def is_overwriting(self) -> bool:
+        """Whether a number is stored over something else in the statement at hand, as was found out before."""
+        return self._before is not None and self._before.offset in self.request.profile.overwritten
 
     @property
     def is_full(self) -> bool:
@@ -405,9 +415,9 @@ class Builder:
         if around:
             state.statement, state.pending = self.state.statement, self.state.pending
         else:
-            for count, (op, place, stored) in enumerate(self.state.pending):
-                # Behind the first, the call cannot be done again.
-                self.effect(op, *place, stored, *[Const(True)] * bool(count), reason=ExitReason.ROOM)
+            state.pending = self.state.pending
+            self.state = state
+            references.carry_out(self)
         self.later(self._draft.at, caller.next, state)
 
     def _given(self, value: Slot, wanted: Wanted) -> list[Slot] | None:
@@ -437,6 +447,8 @@ class Builder:
         """Whether it is not NotImplemented."""
         if isinstance(value, Const):
             return value.value is not NotImplemented
+        if isinstance(value, Reference):
+            return value.cls.value is not type(NotImplemented)
         return not isinstance(value, Entry) or self.class_of(value) is not None
 
     # ---- blocks and versions

@@ -240,6 +240,10 @@ def _call(b: Builder, i: Instruction) -> None:
     if isinstance(method, Const) and type(method.value) is FunctionType:
         call_function(b, method.value, [receiver, *arguments], keywords, i)
         return
+    if method == Const(list.append):
+        if keywords or len(arguments) != 1 or not references.append(b, i, receiver, arguments[0]):
+            b.unsupported(f"{i.name} append")
+        return
     if method is Hole.NULL and operators.is_instance(b, receiver):
         operators.call_special(b, receiver, "__call__", arguments, i, keywords)
         return

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from minijit.build import references
 from minijit.build.handlers import Handlers
-from minijit.build.request import ABSENT
 from minijit.events import ExitReason
-from minijit.ir.kinds import Field
+from minijit.ir.kinds import ABSENT, Field
 from minijit.ir.region import Const, Entry, EntryPoint, Hole, Reference
 
 if TYPE_CHECKING:

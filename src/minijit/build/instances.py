@@ -61,7 +61,7 @@ def store(b: Builder, owner: VirtualInstance, kind: ClassKind, name: str, value:
     attributes = [Attribute(each, value if each == field else old) for each, old in owner.attributes]
     if field not in known:
         attributes.append(Attribute(field, value))
-    b.state.change(owner, VirtualInstance(owner.cls, tuple(attributes), b.identity()), b.identity)
+    b.state.change({owner.identity: VirtualInstance(owner.cls, tuple(attributes), b.identity())}, b.identity)
     return True
 
 
@@ -89,8 +89,13 @@ def is_same(b: Builder, left: Slot, right: Slot) -> Value | Const | None:
             return Const(True) if left == right else Const(False) if both else None
         case (Reference() as one, Entry() as other) | (Entry() as other, Reference() as one):
             # What is met by address is none of those whose attributes are variables.
-            is_variables = b.class_of(other) is not None
+            kind = b.class_of(other)
+            is_variables = kind is not None and bool(kind.fields)
             return Const(False) if is_variables else b.op("is_same", one.value, b.entry_object(other.slot))
+        case (Reference(one), Const(kind=None) as constant) | (Const(kind=None) as constant, Reference(one)):
+            return b.op("is_same", one, constant)
+        case (Entry(number), Const(kind=None) as constant) | (Const(kind=None) as constant, Entry(number)):
+            return b.op("is_same", b.entry_object(number), constant)
         case _:
             is_one = b.class_of(left) is not None or b.class_of(right) is not None
             return Const(False) if is_one else None

@@ -1,8 +1,9 @@
 """Objects that a region has by their addresses: what they are, and what they hold.
 
 What is loaded from the heap is what recordings have seen there: numbers become machine values, anything else a
-`Reference`, whose class is guarded at once. So no reference is a number, and a store of a number over a number, which
-is the only one there is, ends nothing that a region still has; and what is no number stays where it is.
+`Reference`, whose class is guarded at once. So no reference is a number, and a store over a number ends nothing that a
+region still has. What else is overwritten is kept as long as the region runs (see `backend.heap_helpers`), if nobody
+can notice that; and what is made to be stored is kept as well. So a region counts no references.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from minijit.build.numbers import Scalar, scalar, to_int
-from minijit.build.request import ABSENT
+from minijit.build.numbers import scalar, to_int
 from minijit.build.state import Pending
 from minijit.events import ExitReason
-from minijit.ir.kinds import ClassKind, Kind
-from minijit.ir.region import Const, Entry, EntryPoint, Reference
+from minijit.ir.kinds import ABSENT, ClassKind, Kind, may_end
+from minijit.ir.region import Const, Entry, EntryPoint, Reference, Value, VirtualInstance, VirtualTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +23,9 @@ if TYPE_CHECKING:
     from minijit.build.builder import Builder
     from minijit.build.state import State
     from minijit.ir.bytecode import Instruction
-    from minijit.ir.region import Operand, Slot, Value
+    from minijit.ir.region import Composite, Operand, Slot
 
 _UNBOXED = {int: "unbox_int", float: "unbox_float", bool: "unbox_bool"}
-_HEAP_TYPE = 1 << 9
-"""Of `__flags__`: a class that was made by a program, and may end."""
-_flags = type.__dict__["__flags__"].__get__
 
 
 def push_loaded(b: Builder, i: Instruction, value: Value, place: tuple[object, ...] = ()) -> None:
@@ -66,7 +63,7 @@ def _push(state: State, found: Slot, place: tuple[object, ...]) -> None:
 
 def can_be_known(b: Builder, cls: type) -> bool:
     """Whether an object may be looked at whose class is this: a class that may end is watched."""
-    return not _flags(cls) & _HEAP_TYPE or b.relies.on_class(cls) is not None
+    return not may_end(cls) or b.relies.on_class(cls) is not None
 
 
 def _of(b: Builder, value: Value, cls: type, known: str, *, is_sure: bool = False) -> Slot:
@@ -108,7 +105,7 @@ def known_entry(b: Builder, i: Instruction, slot: Slot) -> bool:
 
 
 def _is_of_use(b: Builder, cls: type) -> bool:
-    return cls in (list, tuple, type(None)) or bool(_flags(cls) & _HEAP_TYPE and b.relies.on_instance(cls))
+    return cls in (list, tuple, type(None)) or (may_end(cls) and b.relies.on_instance(cls) is not None)
 
 
 def reference(slot: Slot) -> Reference | None:
@@ -127,11 +124,21 @@ def is_of(slot: Slot, cls: type) -> bool:
 def length(b: Builder, slot: Slot) -> Value | Const | None:
     """How many items a list or a tuple has; None if it is none."""
     found = reference(slot)
-    if found is None or found.cls.value not in (list, tuple):
+    if found is None or found.cls.value not in (list, tuple) or not _is_as_long(b, found):
         return None
     if isinstance(slot, Const) and isinstance(slot.value, tuple):
         return Const(len(slot.value))
     return b.op("list_length" if found.cls.value is list else "tuple_length", found.value)
+
+
+def _is_as_long(b: Builder, items: Reference) -> bool:
+    """Whether nothing is to be appended to a list; leaves if it is one of those to which something is."""
+    for op, place, _ in b.state.pending:
+        if op == "append_item" and items.cls.value is list:
+            if place[0] == items.value:
+                return False
+            b.effect("guard_false", b.op("is_same", *place, items.value), reason=ExitReason.ALIASED)
+    return True
 
 
 def item_place(b: Builder, slot: Slot, index: Slot) -> tuple[Operand, Operand] | None:
@@ -142,7 +149,7 @@ def item_place(b: Builder, slot: Slot, index: Slot) -> tuple[Operand, Operand] |
         return None
     place: Operand = to_int(b, number)
     if isinstance(place, Const):
-        place = b.op("int_add_wrap", place, count) if place.value < 0 else place  # type: ignore[operator]
+        place = b.op("int_add_wrap", place, count) if place.value < 0 else b.index(place)  # type: ignore[operator]
     else:
         is_from_end = b.op("int_lt", place, Const(0))
         place = b.op("int_select", is_from_end, b.op("int_add_wrap", place, count), place)
@@ -177,7 +184,7 @@ def unpacked(b: Builder, i: Instruction, slot: Slot) -> tuple[Slot, ...] | None:
     load, store = _item_ops(slot)
     items: list[Slot] = []
     for number, offset in enumerate(_tops(b, i)):
-        place = found.value, Const(number)
+        place = found.value, b.index(Const(number))
         stored = _pending(b, store, place) if store else None
         value = b.op(load, *place)
         classes = [cls for cls in b.observed(offset, b.sample(value)) if can_be_known(b, cls)]
@@ -212,7 +219,7 @@ def _load(b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], lo
         b.state.push(known)
 
 
-def _pending(b: Builder, store: str, place: tuple[Operand, ...]) -> Operand | None:
+def _pending(b: Builder, store: str, place: tuple[Operand, ...]) -> Slot | None:
     """What is to be stored in a place; None if that is another place than all that are."""
     for op, other, value in reversed(b.state.pending):
         if op != store:
@@ -238,28 +245,117 @@ def _guard_elsewhere(b: Builder, place: tuple[Operand, ...], other: tuple[Operan
     b.effect("guard_false", same, reason=ExitReason.ALIASED)
 
 
+MOST_PENDING = 32
+"""So many stores may wait for inlined calls to return."""
+
+
 def _store(
-    b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], value: Scalar, load: Callable[[], Value]
-) -> None:
-    """Puts a number in a place where there is one already: at once, or when the calls that are inlined have returned,
-    since they may be done again until then."""
-    if _pending(b, store, place) is None:
-        b.effect("guard_number", load(), reason=ExitReason.OVERWRITTEN)
-    if b.state.callers:
-        b.state.pending = (*b.state.pending, Pending(store, place, value))
-        return
-    b.effect(store, *place, value, reason=ExitReason.ROOM)
-    b.begin_statement(i.next)
+    b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], value: Slot, load: Callable[[], Value] | None
+) -> bool:
+    """Puts a value in a place: at once, or when the calls that are inlined have returned, since they may be done again
+    until then. Where there is a value already, `load` gives it. Whether that is compiled."""
+    is_kept = b.request.root.point is not EntryPoint.BODY
+    if not _can_be_stored(b, value) or len(b.state.pending) >= MOST_PENDING or not (is_kept or scalar(value)):
+        return False
+    if load is not None:
+        old = load() if _pending(b, store, place) is None else None
+        sample = ABSENT if old is None else b.sample(old)
+        is_of_number = sample is ABSENT or type(sample) in _UNBOXED
+        # Over numbers it is found out at less cost; and what else is known of the heap still holds then.
+        if scalar(value) is not None and is_of_number and not (is_kept and b.is_overwriting):
+            if old is not None:
+                b.effect("guard_number", old, reason=ExitReason.OVERWRITTEN, detail="no number")
+        else:
+            if old is not None:
+                b.effect("guard_may_end", old, reason=ExitReason.OVERWRITTEN)
+            _note_stored(b.state, (store, *place), value)
+    b.state.pending = (*b.state.pending, Pending(store, place, value))
+    if not b.state.callers:
+        carry_out(b)
+        b.begin_statement(i.next)
+    return True
+
+
+def _note_stored(state: State, key: tuple[object, ...], value: Slot) -> None:
+    """Forgets what was loaded from a place, and from all that may be the same."""
+    state.loaded = {other: slot for other, slot in state.loaded.items() if not _may_be_same(other, key)}
+    if isinstance(value, Reference) or value == Const(None):
+        state.loaded = {**state.loaded, key: value}
+
+
+def _may_be_same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    """Whether two places may be one, each with its op, an object, and a field or an index."""
+    is_elsewhere = isinstance(one[-1], Const) and isinstance(other[-1], Const) and one[-1] != other[-1]
+    return one[0] == other[0] and not is_elsewhere
+
+
+def _can_be_stored(b: Builder, slot: Slot) -> bool:
+    match slot:
+        case Value(_, kind):
+            return kind is not Kind.ANY
+        case Const() | Reference():
+            return True
+        case Entry():
+            return b.request.root.point is not EntryPoint.BODY
+        case VirtualTuple() | VirtualInstance():
+            return all(_can_be_stored(b, part) for part in slot.parts)
+        case _:
+            return False
+
+
+def carry_out(b: Builder) -> None:
+    """Does the stores that are pending, in the region's own frame. What they store is made first: the region can be
+    left only as long as nothing is stored."""
+    made: dict[int, Slot] = {}
+    stores = [(op, place, _made(b, value, made)) for op, place, value in b.state.pending]
+    b.state.change(made, b.identity)
+    b.state.pending = ()
+    for count, (op, place, value) in enumerate(stores):
+        b.effect(op, *place, value, *[Const(True)] * bool(count), reason=ExitReason.ROOM)
+
+
+def _made(b: Builder, slot: Slot, made: dict[int, Slot]) -> Operand:
+    """What can be stored as an operand; virtual objects are made, and noted by their identity."""
+    match slot:
+        case Value() | Const():
+            return slot
+        case Reference(value):
+            return value
+        case Entry(number):
+            return b.entry_object(number)
+        case VirtualTuple() | VirtualInstance():
+            known = made.get(slot.identity)
+            if known is None:
+                parts = [_made(b, part, made) for part in slot.parts]
+                made[slot.identity] = known = _make(b, slot, parts)
+            assert isinstance(known, Reference)
+            return known.value
+        case _:
+            raise AssertionError(slot)
+
+
+def _make(b: Builder, slot: Composite, parts: list[Operand]) -> Reference:
+    if isinstance(slot, VirtualTuple):
+        return Reference(b.op("new_tuple", *parts, reason=ExitReason.ROOM), Const(tuple))
+    fields = Const(tuple(field for field, _ in slot.attributes))
+    return Reference(b.op("new_instance", slot.cls, fields, *parts, reason=ExitReason.ROOM), slot.cls)
 
 
 def store_item(b: Builder, i: Instruction, slot: Slot, index: Slot, value: Slot) -> bool:
-    """Puts a number in the place of another in a list; whether it is that."""
-    number = scalar(value)
-    place = item_place(b, slot, index) if is_of(slot, list) and number is not None else None
-    if place is None or number is None:
+    """Puts a value in the place of another in a list; whether it is that."""
+    place = item_place(b, slot, index) if is_of(slot, list) else None
+    if place is None:
         return False
-    _store(b, i, "store_item", place, number, partial(b.op, "list_item", *place))
-    return True
+    return _store(b, i, "store_item", place, value, partial(b.op, "list_item", *place))
+
+
+def append(b: Builder, i: Instruction, slot: Slot, value: Slot) -> bool:
+    """Gives a list one item more; whether it is a list."""
+    found = reference(slot)
+    if found is None or not is_of(slot, list):
+        return False
+    b.state.push(Const(None))
+    return _store(b, i, "append_item", (found.value,), value, None)
 
 
 def field(b: Builder, owner: Reference, kind: ClassKind, name: str) -> Const | None:
@@ -283,10 +379,6 @@ def load_field(b: Builder, i: Instruction, owner: Reference, field: Const, sampl
 
 
 def store_field(b: Builder, i: Instruction, owner: Reference, field: Const, value: Slot) -> bool:
-    """Gives an attribute that is a number another one; whether it is that."""
-    number = scalar(value)
-    if number is None:
-        return False
+    """Gives an attribute that has a value another one; whether that is compiled."""
     place = owner.value, field
-    _store(b, i, "store_field", place, number, partial(b.op, "load_field", *place, reason=ExitReason.UNBOUND))
-    return True
+    return _store(b, i, "store_field", place, value, partial(b.op, "load_field", *place, reason=ExitReason.UNBOUND))

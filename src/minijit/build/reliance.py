@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from minijit.build.request import ABSENT, Assumption, Classes, Given, Inlined, Scope, is_plain_namespace, namespaces_of
+from minijit.build.request import Assumption, Classes, Given, Inlined, Scope, is_plain_namespace, namespaces_of
 from minijit.ir.bytecode import decode
-from minijit.ir.kinds import ClassKind, FunctionKind
+from minijit.ir.kinds import ABSENT, ClassKind, FunctionKind
 from minijit.ir.region import Const
 
 if TYPE_CHECKING:

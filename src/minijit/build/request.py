@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from minijit.ir.kinds import ClassKind, EntryKind
+from minijit.ir.kinds import ABSENT, ClassKind, EntryKind
 from minijit.ir.region import Const
 
 if TYPE_CHECKING:
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from minijit.ir.kinds import Field, FunctionKind, HeldField, Kinds
     from minijit.ir.region import Callee, Region
     from minijit.ir.trace import Profile, Root
-
-
-ABSENT = object()
-"""What is found where nothing is."""
 
 
 def has_plain_keys(namespace: dict[str, object]) -> bool:

@@ -68,11 +68,11 @@ class Caller:
 
 
 class Pending(NamedTuple):
-    """A store in an inlined call: the op, where it stores, and what. It is done when the region's own frame goes on."""
+    """A store: the op, where it stores, and what. Those of inlined calls wait until the region's own frame goes on."""
 
     op: str
     place: tuple[Operand, ...]
-    value: Operand
+    value: Slot
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class State:
     In an inlined call, `callers` are the frames around it, the region's own first, and `statement` is how that was at
     the beginning of its statement, or behind the call before this one in it: there the interpreter goes on wherever the
     call is left. So what the call stores is `pending` until it has returned. `loaded` are objects that are no numbers,
-    by the op and the place that they were loaded from: there they stay, as long as the region runs.
+    by the op and the place that they were loaded from: there they stay, until something is stored there.
     """
 
     scope: Scope
@@ -126,9 +126,7 @@ class State:
         callers = tuple(replace(c, locals=tuple(take(c.locals)), stack=tuple(take(c.stack))) for c in self.callers)
         old = self.statement
         new = old and FrameState(old.offset, tuple(take(old.locals)), tuple(take(old.stack)))
-        pending = tuple(
-            Pending(each.op, tuple(map(_operand, take(each.place))), _operand(next(rest))) for each in self.pending
-        )
+        pending = tuple(Pending(each.op, tuple(map(_operand, take(each.place))), next(rest)) for each in self.pending)
         return State(self.scope, *own, callers, new, pending)
 
     def own(self, index: int) -> Slot:
@@ -144,10 +142,10 @@ class State:
         locals = (*first.locals[:index], slot, *first.locals[index + 1 :])
         self.callers = (replace(first, locals=locals), *rest)
 
-    def change(self, old: VirtualInstance, new: VirtualInstance, identity: Callable[[], int]) -> None:
-        """A virtual instance becomes another, wherever the frames have it. What has it as a part becomes another, too,
-        with a new `identity`. At the beginning of the statement it was as it was."""
-        changed: dict[int, Slot] = {old.identity: new}
+    def change(self, changes: Mapping[int, Slot], identity: Callable[[], int]) -> None:
+        """Virtual objects, by identity, become others, wherever the frames have them. What has them as parts becomes
+        another, too, with a new `identity`. At the beginning of the statement they were as they were."""
+        changed = dict(changes)
 
         def renewed(slots: Iterable[Slot]) -> list[Slot]:
             return [_renewed(slot, changed, identity) for slot in slots]
@@ -156,6 +154,7 @@ class State:
         self.callers = tuple(
             replace(c, locals=tuple(renewed(c.locals)), stack=tuple(renewed(c.stack))) for c in self.callers
         )
+        self.pending = tuple(each._replace(value=_renewed(each.value, changed, identity)) for each in self.pending)
 
     def push(self, slot: Slot) -> None:
         self.stack.append(slot)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import fields
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from minijit.cpython import raw
@@ -108,6 +109,7 @@ def _instances(at: Layouts) -> Iterator[Row]:
     offsets = [raw.read_i64(id(each) + at.type.tp_weaklistoffset) for each in (_Open, _Closed, type)]
     wanted = [each.__weakrefoffset__ for each in (_Open, _Closed, type)]
     yield "where weak references are", "type.tp_weaklistoffset", offsets, wanted
+    yield from _ends(at)
     closed = _Closed()
     closed.first, closed.second = object(), object()  # type: ignore[attr-defined]
     members = [raw.word(id(vars(_Closed)[name]) + at.member_descriptor.d_member) or 0 for name in _Closed.__slots__]
@@ -118,6 +120,27 @@ def _instances(at: Layouts) -> Iterator[Row]:
     # `complex.real` may not be written.
     members += [raw.word(id(vars(complex)["real"]) + at.member_descriptor.d_member) or 0]
     yield "flags of slots", "member.flags", [_half(member + at.member.flags) for member in members], [0, 0, 1]
+
+
+def _ends(at: Layouts) -> Iterator[Row]:
+    """What tells whether the end of a class's instances may be noticed."""
+
+    class Noticed(_Open):
+        def __del__(self) -> None:
+            pass
+
+    finalizers = [raw.word(id(each) + at.type.tp_finalize) for each in (GeneratorType, _Open)]
+    yield "who is told of an end", "type.tp_finalize", finalizers, [raw.symbol("_PyGen_Finalize"), 0]
+    told = [bool(raw.word(id(each) + at.type.tp_del)) for each in (_Open, _Closed, Noticed, type)]
+    yield "who was told of it once", "type.tp_del", told, [False] * 4
+    flags = [raw.word(id(each) + at.type.tp_flags) for each in (_Open, type)]
+    yield "flags of a class", "type.tp_flags", flags, [each.__flags__ for each in (_Open, type)]
+    yield "what a class is derived from", "type.tp_base", raw.word(id(Noticed) + at.type.tp_base), id(_Open)
+    # All that a program makes has the same; and a tuple's items are visited, but never cleared.
+    for what, name in (("what ends instances", "tp_dealloc"), ("what visits what instances hold", "tp_traverse")):
+        words = [raw.word(id(each) + getattr(at.type, name)) or 0 for each in (_Open, _Closed, type, tuple)]
+        found = words[0] == words[1], len({*words}) == 3, all(2**20 < each < 2**48 for each in words)
+        yield what, f"type.{name}", found, (True, True, True)
 
 
 def _half(address: int) -> int:

@@ -16,19 +16,15 @@ from types import FunctionType, MemberDescriptorType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from minijit.cpython import abi, raw
-from minijit.ir.kinds import Field
+from minijit.ir.kinds import ABSENT, Field, may_end
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ABSENT = object()
-"""What is found where nothing is."""
-
 _DESCRIBING = ("__get__", "__set__", "__delete__")
 """What makes a descriptor."""
-_HEAP_TYPE, _MANAGED_DICT = 1 << 9, 1 << 4
-"""Of `__flags__`: a class that may change; one whose instances have a word for values, or a dict, before their
-header."""
+_MANAGED_DICT = 1 << 4
+"""Of `__flags__`: a class whose instances have a word for values, or a dict, before their header."""
 _ABSTRACT = 1 << 20
 """Of `__flags__`: a class of which nothing can be made."""
 _OBJECT = 16
@@ -84,7 +80,7 @@ def look_behind(cls: type, base: type, name: str) -> Any:
 
 def is_transparent(cls: type) -> bool:
     """Whether it is a class made by a program whose instances' attributes are read as `object` has them read."""
-    if not _flags(cls) & _HEAP_TYPE or (_dict_offset(cls) and not _has_names(cls)):
+    if not may_end(cls) or (_dict_offset(cls) and not _has_names(cls)):
         return False
     is_own = look_up(cls, "__getattribute__") is not object.__dict__["__getattribute__"]
     return not is_own and look_up(cls, "__getattr__") is ABSENT
@@ -93,7 +89,7 @@ def is_transparent(cls: type) -> bool:
 def is_made_plainly(cls: type) -> bool:
     """Whether a call of the class makes an instance as `object` makes it, for `__init__` to get; and nobody is told of
     the instance's end."""
-    if type(cls) is not type or not all(_flags(base) & _HEAP_TYPE for base in _mro(cls)[:-1]):
+    if type(cls) is not type or not all(map(may_end, _mro(cls)[:-1])):
         return False
     if _flags(cls) & _ABSTRACT or look_up(cls, "__del__") is not ABSENT:
         return False
@@ -141,7 +137,7 @@ def has_values(instance: object) -> bool:
 
 def _has_names(cls: type) -> bool:
     """Whether its instances have a word for values, or a dict, before their header."""
-    is_so = _flags(cls) & _HEAP_TYPE and _flags(cls) & _MANAGED_DICT
+    is_so = may_end(cls) and _flags(cls) & _MANAGED_DICT
     return bool(is_so and raw.read_u64(id(cls) + abi.TYPE.ht_cached_keys))
 
 
@@ -160,6 +156,9 @@ def field(cls: type, names: Names, name: str) -> Field | None:
     """Where instances of a transparent class have an attribute; None if it is no variable of theirs."""
     found = look_up(cls, name)
     if type(found) is MemberDescriptorType:
+        # That of another class would raise; of one under two names there would be two variables.
+        if not any(found.__objclass__ is base for base in _mro(cls)) or found.__name__ != name:
+            return None
         member = raw.read_u64(id(found) + abi.MEMBER_DESCRIPTOR.d_member)
         if raw.read_i32(member + abi.MEMBER.type) != _OBJECT or raw.read_i32(member + abi.MEMBER.flags):
             return None

@@ -213,10 +213,16 @@ class DictKeys:
 class Type:
     """PyHeapTypeObject, which begins with a PyTypeObject."""
 
+    tp_dealloc: int = 48
+    tp_flags: int = 168
+    tp_traverse: int = 184
     tp_weaklistoffset: int = 208
+    tp_base: int = 256
     tp_alloc: int = 304
     tp_new: int = 312
+    tp_del: int = 376
     tp_version_tag: int = 384
+    tp_finalize: int = 392
     ht_cached_keys: int = 880
 
 

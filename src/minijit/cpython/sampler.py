@@ -22,7 +22,7 @@ TYPE_CHECKING = False  # part of the start of every program under MINIJIT=1
 if TYPE_CHECKING:
     from minijit.cpython.scout import Scout
 
-WORDS = ("left", "random", "mask", "vectorcall", "none", "code_type", "tables", "on_start", "on_jump")
+WORDS = ("left", "random", "mask", "vectorcall", "none", "code_type", "tables", "thread", "on_start", "on_jump")
 """What the functions find in the bytes object that they get as their first argument."""
 PAGE = 4096
 _MASK = 63
@@ -57,6 +57,7 @@ class Sampler:
             id(None),
             id(type(_mapped.__code__)),
             code + tables,
+            bare.address_of("PyThreadState_Get"),
             *map(id, self._handlers),
         )
         # An object of its own, which nobody else will ever see: the functions count in it.

@@ -179,6 +179,20 @@ def has_numbers(code: CodeType, depth: int) -> bool:
     return any(type(value) in (int, float, bool) for value in frame.f_locals.values())
 
 
+ROOM = 300
+"""How many frames it may take to load minijit."""
+
+
+def has_room() -> bool:
+    """Whether the recursion limit leaves so many. (Machine code in front of the scout sees to it.)"""
+    if not isinstance(_at_work[0], Scout):
+        return True
+    depth, frame = 0, sys._getframe()
+    while frame.f_back is not None:
+        depth, frame = depth + 1, frame.f_back
+    return depth + ROOM < sys.getrecursionlimit()
+
+
 def is_importing() -> bool:
     """Whether a module that minijit needs may be loaded by half."""
     for name, module in list(sys.modules.items()):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from minijit.build.operators import special_names
 from minijit.build.request import Classes, is_plain_namespace
 from minijit.cpython import instances
-from minijit.ir.kinds import ClassKind, EntryKind
+from minijit.ir.kinds import ABSENT, ClassKind, EntryKind
 from minijit.ir.region import Const
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def class_kind(instance: object, names: Iterable[str], kind_of: Callable[[object
     fields, is_used = [], False
     for name in sorted(names):
         field = instances.field(cls, shared, name)
-        is_used |= instances.look_up(cls, name) is not instances.ABSENT
+        is_used |= instances.look_up(cls, name) is not ABSENT
         if field is not None:
             kind = kind_of(instances.value(instance, field))
             fields.append((field, kind if isinstance(kind, EntryKind) else EntryKind.OBJECT))
@@ -109,8 +109,8 @@ def _attribute(kind: ClassKind, name: str) -> Const | None:
     """What a class has under a name in the state in which the kind says that it is; None for nothing, or if it is in
     another one by now."""
     cls = kind.cls()
-    found = instances.ABSENT if cls is None else instances.look_up(cls, name)
-    return Const(found) if found is not instances.ABSENT and is_current(kind) else None
+    found = ABSENT if cls is None else instances.look_up(cls, name)
+    return Const(found) if found is not ABSENT and is_current(kind) else None
 
 
 def _is_made(kind: ClassKind) -> bool:
@@ -168,8 +168,8 @@ def _met(cls: type) -> ClassKind | None:
 def _behind(kind: ClassKind, cls: type, name: str) -> Const | None:
     """What `super(cls, instance)` has under a name."""
     own = kind.cls()
-    found = instances.ABSENT if own is None else instances.look_behind(own, cls, name)
-    return Const(found) if found is not instances.ABSENT and is_current(kind) else None
+    found = ABSENT if own is None else instances.look_behind(own, cls, name)
+    return Const(found) if found is not ABSENT and is_current(kind) else None
 
 
 CLASSES = Classes(_attribute, _field, _is_written, _bases, _quiet, _seen, _is_made, _met, _behind)

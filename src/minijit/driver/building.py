@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
-from minijit.build.request import ABSENT, Request, Scope
+from minijit.build.request import Request, Scope
 from minijit.driver.attributes import CLASSES
 from minijit.driver.entries import call_kinds, loop_kinds
 from minijit.driver.present import Present
 from minijit.events import ExitReason
 from minijit.ir.bytecode import decode
-from minijit.ir.kinds import held_fields
+from minijit.ir.kinds import ABSENT, held_fields
 from minijit.ir.region import Callee, EntryPoint, Leave, Return
 from minijit.ir.trace import Profile, Root
 

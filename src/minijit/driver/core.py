@@ -25,7 +25,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from minijit.backend.words import Call
-from minijit.cpython import frames, hooks, raw, sampler, signals
+from minijit.cpython import frames, hooks, raw, sampler, signals, stack_sizes
 from minijit.cpython.scout import DISABLE, Scout, is_importing
 from minijit.driver.broken import Broken
 from minijit.driver.decisions import Decisions, ask_again
@@ -319,7 +319,7 @@ class Driver:
         frame = frames.current(1) if kind in _IN_FRAMES else None
         if kind is Call.STALE:
             self.registry.monitoring.rearm(raw.borrow(a))
-        elif self.turn.take():
+        elif not stack_sizes.is_little() and self.turn.take():
             try:
                 self._answer_or_abandon(partial(self._answer, kind, a, b, frame))
             finally:

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, assert_never
 from minijit.backend.words import MAX_BOUND
 from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.cpython import frames, raw
-from minijit.cpython.instances import ABSENT, all_names
+from minijit.cpython.instances import all_names
 from minijit.driver.attributes import class_kind, class_of, names_used
 from minijit.ir import codeflags
 from minijit.ir.bytecode import decode
-from minijit.ir.kinds import GENERAL, INPUT_RANGES, RANGE_STEPS, ClassKind, EntryKind, FunctionKind, Kinds, SlotKind
+from minijit.ir.kinds import (
+    ABSENT,
+    GENERAL,
+    INPUT_RANGES,
+    RANGE_STEPS,
+    ClassKind,
+    EntryKind,
+    FunctionKind,
+    Kinds,
+    SlotKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -233,6 +233,9 @@ class HotPlaces:
                     learns = way.reason in (ExitReason.KIND, ExitReason.UNSEEN)
                     self.recordings.begin(state, installed.kinds, way.offset, None, replaces=installed, learns=learns)
             case Recompile():
+                way = installed.exits[index]
+                if way.reason is ExitReason.OVERWRITTEN:
+                    state.code.profile.overwritten.add(way.offset)
                 self.decisions.compile(state, installed.kinds, replaces=installed)
             case GiveUp(reason):
                 self.decisions.give_up(state, reason)

@@ -15,6 +15,7 @@ from minijit.backend.bodies import STACK_WORDS
 from minijit.backend.emitter import Target
 from minijit.backend.engine import Engine
 from minijit.backend.entry import CallEntry, Check, LoopEntry, RegionEntry, body_prologue, call_prologue, loop_prologue
+from minijit.backend.heap_helpers import KEPT_BYTES
 from minijit.backend.lower import lower
 from minijit.backend.snapshots import RAW_WORDS, Placement, leave_points, make_records, raw_words
 from minijit.backend.stub_tools import StubAddresses
@@ -90,6 +91,7 @@ class Machinery:
     target: dict[EntryPoint, Target] = field(init=False)
     _bound: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * MAX_BOUND))
     _raw: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * RAW_WORDS))
+    _kept: raw.Buffer = field(default_factory=lambda: raw.Buffer(KEPT_BYTES))
 
     def __post_init__(self) -> None:
         self.marks = Marks() if self.is_guarded else None
@@ -142,6 +144,7 @@ class Machinery:
             functions=self.functions.address,
             bound=self._bound.address,
             raw=self._raw.address,
+            kept=self._kept.address,
             near=self.handlers.place("near"),
             monitoring_version=self.interpreter.monitoring_version,
             eval_breaker=self.interpreter.eval_breaker,

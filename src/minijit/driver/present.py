@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minijit.build.request import ABSENT, is_plain_namespace
+from minijit.build.request import is_plain_namespace
 from minijit.cpython import abi, frames, instances, raw
-from minijit.ir.kinds import Field, HeldField
+from minijit.ir.kinds import ABSENT, Field, HeldField
 
 if TYPE_CHECKING:
     from minijit.cpython.frames import Frame
@@ -36,7 +36,7 @@ class Present:
             case (("list_item" | "tuple_item"), (items, *_)) if type(items) in (list, tuple):
                 return items[0] if items else ABSENT  # type: ignore[index]
             case "load_field", (thing, Field() as field) if thing is not ABSENT:
-                return _value(thing, field)
+                return instances.value(thing, field)
             case _:
                 return ABSENT
 
@@ -49,7 +49,7 @@ class Present:
         match self.outer[place]:
             case HeldField(holder, field):
                 thing = self._slot(holder)
-                return ABSENT if thing is ABSENT else _value(thing, field)
+                return ABSENT if thing is ABSENT else instances.value(thing, field)
             case name:
                 namespace, _ = self.frame.namespaces()
                 return namespace.get(name, ABSENT) if is_plain_namespace(namespace) else ABSENT
@@ -60,8 +60,3 @@ class Present:
         is_one = frames.type_name(id(iterator)) == "list_iterator"
         address = raw.read_u64(id(iterator) + abi.LIST_ITERATOR.list) if is_one else 0
         return raw.borrow(address) if address else ABSENT
-
-
-def _value(thing: object, field: Field) -> object:
-    found = instances.value(thing, field)
-    return ABSENT if found is instances.ABSENT else found

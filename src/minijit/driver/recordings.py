@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from minijit.driver.turn import Turn
     from minijit.ir.kinds import Kinds
 
+OFTEN = 4
+"""So many recordings of a loop may begin in its last round, and are begun again soon."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Recordings:
@@ -138,8 +141,12 @@ class Recordings:
             Recorded(function=state.name, offset=state.root.offset, steps=len(trace.steps), bridge=recording.is_bridge),
         )
         if recording.missed_loop:
-            # It began in the loop's last round.
-            self.decisions.wait(state, SOON)
+            # It began in the loop's last round, which may be the only one each time.
+            state.counters["missed"] += 1
+            if state.counters["missed"] <= OFTEN:
+                self.decisions.wait(state, SOON)
+            else:
+                self.decisions.abort(state, AbortReason.LEFT, recording.start)
             return
         self.decisions.compile(state, recording.entry_kinds, replaces=replaces)
 

@@ -249,14 +249,14 @@ def _snapshots(facts: _Facts) -> Found:
 def _operands(facts: _Facts) -> Found:
     for place, op, row in facts.ops():
         rest = len(op.args) - len(row.params)
-        if rest < 0 or (rest and not row.variadic):
+        if rest < 0 or (rest and not row.further):
             yield str(place), f"{op.name} takes {len(row.params)} operands, not {len(op.args)}"
             continue
         for kind, arg in zip(row.params, op.args, strict=False):
             if kind is not None and not _is_of(kind, arg):
                 yield str(place), f"{op.name} takes {kind.value}, not {_kind(arg)}"
         for arg in op.args[len(row.params) :]:
-            if arg.kind not in (Kind.INT, Kind.FLOAT, Kind.BOOL):
+            if not any(_is_of(kind, arg) for kind in row.further):
                 yield str(place), f"{op.name} takes numbers, not {_kind(arg)}"
 
 

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 SMALL = 2**61
+ABSENT = object()
+"""What is found where nothing is."""
+_HEAP_TYPE = 1 << 9
+_flags = type.__dict__["__flags__"].__get__
+
+
+def may_end(cls: type) -> bool:
+    """Whether a class was made by a program: it may change, and end."""
+    return bool(_flags(cls) & _HEAP_TYPE)
 
 
 class Kind(enum.Enum):

@@ -36,6 +36,7 @@ class Effect(enum.Enum):
     LOAD = "load"  # reads the heap: gives something else after a store; may be removed
     READ = "read"  # may leave; reads the heap, so not repeated freely across stores, calls and polls
     STORE = "store"  # writes the heap; leaves, before it does so, where there is no memory
+    MAKE = "make"  # gives another object each time; leaves where there is no memory
     POLL = "poll"  # may leave, at any time
 
     __hash__ = object.__hash__
@@ -62,7 +63,8 @@ UNBOUND = Unbound()
 @dataclass(frozen=True, slots=True)
 class Row:
     """One op. A kind in `params` is None for a constant; `result` None means that the op's own result value tells.
-    Where `slots` is set, the constants number slots of the entry, and the meaning gets what these held."""
+    `further` are the kinds of which any number of operands may follow. Where `slots` is set, the constants number slots
+    of the entry, and the meaning gets what these held."""
 
     name: str
     params: tuple[Kind | None, ...]
@@ -70,7 +72,7 @@ class Row:
     has_result: bool
     effect: Effect
     meaning: Callable[..., Any]
-    variadic: bool = False
+    further: tuple[Kind, ...] = ()
     slots: bool = False
 
 
@@ -86,20 +88,24 @@ _KINDS: dict[str, Kind | None] = {
     "slot": None,
 }
 
+_SCALARS = (Kind.INT, Kind.FLOAT, Kind.BOOL)
+_FURTHER = {"*": _SCALARS, "**": (*_SCALARS, Kind.OBJECT)}
+
 
 def op(name: str, signature: str, meaning: Callable[..., Any], effect: Effect = Effect.PURE) -> None:
     """Adds a row. The signature reads `int int -> int`; `const` is a constant, `slot` the number of a slot of the frame
-    that holds any object, `*` any number of scalars, `?` a result of the kind that the op says."""
+    that holds any object, `*` any number of scalars, `**` of scalars and objects, `?` a result of the kind that the op
+    says."""
     left, _, right = signature.partition("->")
     params, result = left.split(), right.strip()
     TABLE[name] = Row(
         name,
-        tuple(_KINDS[p] for p in params if p != "*"),
+        tuple(_KINDS[p] for p in params if p not in _FURTHER),
         None if result in ("", "?") else _KINDS[result],
         bool(result),
         effect,
         meaning,
-        variadic="*" in params,
+        further=next((_FURTHER[p] for p in params if p in _FURTHER), ()),
         slots="slot" in params,
     )
 
@@ -344,7 +350,7 @@ op("poll", "->", lambda: None, Effect.POLL)
 
 
 # Objects by their addresses. Who asks for an item has made sure that the index is within; who stores, that a number is
-# overwritten: so that no object ends while a region runs.
+# overwritten, or something that may end.
 
 
 def _load_field(instance: object, field: Field) -> object:
@@ -372,6 +378,8 @@ op("free_variable", "const -> object", lambda number: FREE_VARIABLES[number], Ef
 op("guard_type", "object const ->", lambda x, cls: _guard(type(x) is cls), GUARD)
 op("guard_values", "object ->", lambda _: None, GUARD)
 op("guard_number", "object ->", lambda x: _guard(type(x) in (int, float, bool)), Effect.READ)
+# Machine code leaves where somebody would notice the end of an object.
+op("guard_may_end", "object ->", lambda _: None, Effect.READ)
 op("is_of", "object const -> bool", lambda x, cls: type(x) is cls)
 op("is_same", "object object -> bool", operator.is_)
 op("list_length", "object -> int", len, Effect.LOAD)
@@ -381,9 +389,21 @@ op("tuple_item", "object int -> object", operator.getitem)
 op("load_field", "object const -> object", _load_field, Effect.READ)
 for _name, _type in (("int", int), ("float", float), ("bool", bool)):
     op(f"unbox_{_name}", f"object -> {_name}", lambda x, t=_type: _unboxed(x, t), Effect.READ)
-# The number comes last; or `True` behind it, where it is too late to leave.
-op("store_item", "object int * ->", lambda x, index, value, *_: operator.setitem(x, index, value), Effect.STORE)
-op("store_field", "object const * ->", lambda x, field, value, *_: setattr(x, field.name, value), Effect.STORE)
+# The value comes last; or `True` behind it, where it is too late to leave.
+op("store_item", "object int ** ->", lambda x, index, value, *_: operator.setitem(x, index, value), Effect.STORE)
+op("store_field", "object const ** ->", lambda x, field, value, *_: setattr(x, field.name, value), Effect.STORE)
+op("append_item", "object ** ->", lambda x, value, *_: x.append(value), Effect.STORE)
+
+
+def _new_instance(cls: type, fields: tuple[Field, ...], *values: object) -> object:
+    made: object = object.__new__(cls)
+    for field, value in zip(fields, values, strict=True):
+        object.__setattr__(made, field.name, value)
+    return made
+
+
+op("new_instance", "const const ** -> object", _new_instance, Effect.MAKE)
+op("new_tuple", "** -> object", lambda *items: items, Effect.MAKE)
 
 
 def _unboxed(value: object, kind: type) -> object:

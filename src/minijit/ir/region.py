@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 from minijit.ir.kinds import INPUT_FIELDS, const_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from minijit.events import ExitReason
     from minijit.ir.kinds import EntryKind, Field, Kind
@@ -309,6 +309,11 @@ def edges(end: Terminator) -> tuple[Edge, ...]:
             return ()
         case _:
             assert_never(end)
+
+
+def has_op(region: Region, names: Container[str]) -> bool:
+    """Whether a region has an op of one of these names."""
+    return any(op.name in names for block in region.blocks for op in block.ops)
 
 
 def slot_operands(slot: Slot) -> Iterator[Operand]:

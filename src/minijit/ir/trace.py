@@ -51,11 +51,13 @@ class Trace:
 @dataclass(slots=True)
 class Profile:
     """What recordings saw of one code object: the offsets that were executed, the type last seen on top of the stack,
-    and the classes seen there, the latest `MOST_CLASSES` of them."""
+    and the classes seen there, the latest `MOST_CLASSES` of them; and what exits have told: the statements that store
+    numbers over what are none."""
 
     seen: set[int] = field(default_factory=set)
     tops: dict[int, str] = field(default_factory=dict)
     classes: dict[int, tuple[weakref.ref[type], ...]] = field(default_factory=dict)
+    overwritten: set[int] = field(default_factory=set)
 
     def add(self, step: Step) -> bool:
         """Takes a step in; whether it was new."""

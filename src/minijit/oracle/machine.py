@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from minijit.backend.emitter import LLVM_TYPES, Target, name
 from minijit.backend.engine import Engine, function_at
+from minijit.backend.heap_helpers import KEPT_BYTES
 from minijit.backend.lower import lower
 from minijit.backend.prelude import HELPERS, helper_text
 from minijit.backend.snapshots import (
@@ -111,6 +112,7 @@ class Machine:
     engine: Engine = field(init=False)
     target: Target = field(init=False)
     _raw: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * RAW_WORDS))
+    _kept: raw.Buffer = field(default_factory=lambda: raw.Buffer(KEPT_BYTES))
     _words: raw.Buffer = field(default_factory=lambda: raw.Buffer(24))  # raw_cell, record, eval breaker
 
     def __post_init__(self) -> None:
@@ -139,7 +141,11 @@ define ptr @leave(ptr %a, ptr %b, i64 %record, ptr %d) {{
   ret ptr null
 }}
 """
-        return helper_text(raw.symbol) + leave
+        return helper_text(raw.symbol, self._kept.address) + leave
+
+    def let_go(self) -> None:
+        """Gives back what the last run has kept."""
+        function_at(self.target.helpers["let_go"])(0, 0, 0, 0)
 
     def set_breaker(self, value: int) -> None:
         """What the polls see."""
@@ -191,7 +197,9 @@ class Compiled:
         address = self.function(first, slots.address, 0, words.address)
         record = self.machine.take_record()
         if record:
-            return _Reader(self.machine.target.raw, objects).outcome(self.region, record - 1)
+            outcome = _Reader(self.machine.target.raw, objects).outcome(self.region, record - 1)
+            self.machine.let_go()
+            return outcome
         result = raw.borrow(address)
         raw.give_back(address)
         return Returned(result)

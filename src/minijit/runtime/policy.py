@@ -156,7 +156,8 @@ class Policy:
         is_news = exit.reason is ExitReason.UNTAKEN or learns
         if is_news and exit.root.bridges < self.config.bridges and not spent:
             return Bridge()
-        if exit.reason in (ExitReason.GLOBAL, ExitReason.CALLEE) and not spent:
+        is_otherwise = exit.reason is ExitReason.OVERWRITTEN and exit.is_new
+        if (is_otherwise or exit.reason in (ExitReason.GLOBAL, ExitReason.CALLEE)) and not spent:
             return Recompile()
         if exit.recent and exit.seconds / exit.recent < self.LEAST_SECONDS:
             return GiveUp(GiveUpReason.EXITS)

@@ -1,0 +1,351 @@
+"""Helpers by which regions change the heap: places get other values, objects are made.
+
+A region holds no reference to what it has by its address. So nothing that it may have still must end as long as it
+runs: what a store takes the last reference of is *kept*, in a buffer of the process, and let go when the region is left
+and its frame is whole (`let_go`). Numbers are not: no region has a number by its address.
+
+Objects are kept only if nobody can notice that they end late: `may_end` says so before the store. It looks through the
+object as the garbage collector does, as far as what it holds would end with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minijit.cpython import abi, raw
+from minijit.ir.ops import QUIET_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HELPERS = ("put_float", "put_int", "put_object", "may_end", "new_object", "new_tuple", "append_object", "let_go")
+"""The helpers' names."""
+MOST_KEPT = 1024
+"""How many objects may be kept; what would come close to it leaves the region."""
+SPARE = 64
+"""So many more are kept without asking: what one statement stores, at most."""
+KEPT_BYTES = 8 * (1 + MOST_KEPT)
+"""The buffer's size: how many there are, and the objects."""
+_DEPTH = 8
+"""How deep in each other objects may end at once."""
+_GC = 1 << 14
+"""Of `tp_flags`: the garbage collector asks the class what its instances hold."""
+
+
+class _Plain:
+    """Ends as instances of all classes do that a program makes."""
+
+
+def heap_text(symbol: Callable[[str], int], kept: int) -> str:
+    """The text of the helpers; `kept` is the buffer's address."""
+    return _keeping(symbol, kept) + _ends_quietly() + _puts(symbol) + _makes(symbol)
+
+
+def _keeping(symbol: Callable[[str], int], kept: int) -> str:
+    count, decref = f"inttoptr (i64 {kept} to ptr)", f"inttoptr (i64 {symbol('Py_DecRef')} to ptr)"
+    return f"""
+define internal void @keep(ptr %object) nounwind {{
+  %count = load i64, ptr {count}
+  %more = add i64 %count, 1
+  %place = getelementptr ptr, ptr {count}, i64 %more
+  store ptr %object, ptr %place
+  store i64 %more, ptr {count}
+  ret void
+}}
+
+; A reference more to an object, for a place that is to have it: that by which it was kept, if it was the last.
+define internal void @hand_over(ptr %object) nounwind {{
+entry:
+  %count = load i64, ptr {count}
+  %none = icmp eq i64 %count, 0
+  br i1 %none, label %more, label %some
+some:
+  %place = getelementptr ptr, ptr {count}, i64 %count
+  %last = load ptr, ptr %place
+  %is_last = icmp eq ptr %last, %object
+  br i1 %is_last, label %take, label %more
+take:
+  %less = sub i64 %count, 1
+  store i64 %less, ptr {count}
+  ret void
+more:
+  call void @incref(ptr %object)
+  ret void
+}}
+
+define internal i1 @has_room() nounwind alwaysinline {{
+  %count = load i64, ptr {count}
+  %room = icmp ult i64 %count, {MOST_KEPT - SPARE}
+  ret i1 %room
+}}
+
+; Gives back what is kept. This may run any code, which may enter regions that keep something, and let it go.
+define void @let_go() {{
+entry:
+  br label %next
+next:
+  %count = load i64, ptr {count}
+  %none = icmp eq i64 %count, 0
+  br i1 %none, label %done, label %one
+one:
+  %place = getelementptr ptr, ptr {count}, i64 %count
+  %object = load ptr, ptr %place
+  %less = sub i64 %count, 1
+  store i64 %less, ptr {count}
+  call void {decref}(ptr %object)
+  br label %next
+done:
+  ret void
+}}
+
+; Gives a reference back that a place had, if to any object: the last one to what is no number is kept.
+define internal void @give_back(ptr %object) nounwind {{
+entry:
+  %absent = icmp eq ptr %object, null
+  br i1 %absent, label %done, label %present
+present:
+  %count = load i64, ptr %object
+  %low = trunc i64 %count to i32
+  %immortal = icmp slt i32 %low, 0
+  br i1 %immortal, label %done, label %mortal
+mortal:
+  %shared = icmp ugt i64 %count, 1
+  br i1 %shared, label %fewer, label %last
+fewer:
+  %less = sub i64 %count, 1
+  store i64 %less, ptr %object
+  br label %done
+last:
+  %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
+  %type = load i64, ptr %type_place
+  switch i64 %type, label %other [ i64 {id(float)}, label %number i64 {id(int)}, label %number ]
+number:
+  call void {decref}(ptr %object)
+  br label %done
+other:
+  call void @keep(ptr %object)
+  br label %done
+done:
+  ret void
+}}
+"""
+
+
+def _ends_quietly() -> str:
+    plain = raw.read_u64(id(_Plain) + abi.TYPE.tp_dealloc)
+    bases = " ".join(f"i64 {id(base)}, label %visit" for base in (object, list, tuple))
+    return f"""
+; Whether a reference that a place has can be given back: nobody notices if the object ends then, nor if that is late;
+; and there is room to keep it.
+define i1 @may_end(ptr %object) nounwind {{
+  %quiet = call i1 @ends_quietly(ptr %object, i64 {_DEPTH})
+  %room = call i1 @has_room()
+  %both = and i1 %quiet, %room
+  ret i1 %both
+}}
+
+; Whether nobody notices when an object has one reference less.
+define internal i1 @ends_quietly(ptr %object, i64 %depth) nounwind {{
+entry:
+  %absent = icmp eq ptr %object, null
+  br i1 %absent, label %yes, label %present
+present:
+  %count = load i64, ptr %object
+  %held = icmp ugt i64 %count, 1
+  br i1 %held, label %yes, label %last
+last:
+  %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
+  %type_word = load i64, ptr %type_place
+  %type = inttoptr i64 %type_word to ptr
+  switch i64 %type_word, label %look [
+    i64 {id(tuple)}, label %visit
+    i64 {id(list)}, label %visit
+    {" ".join(f"i64 {id(quiet)}, label %yes" for quiet in QUIET_TYPES)}
+  ]
+look:
+  %dealloc_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_dealloc}
+  %dealloc = load i64, ptr %dealloc_place
+  %plain = icmp eq i64 %dealloc, {plain}
+  %finalize_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_finalize}
+  %finalize = load i64, ptr %finalize_place
+  %del_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_del}
+  %del = load i64, ptr %del_place
+  %told = or i64 %finalize, %del
+  %untold = icmp eq i64 %told, 0
+  %quiet = and i1 %plain, %untold
+  br i1 %quiet, label %weak, label %no
+weak:
+  ; A class without weak references has a zero there, and no object begins with one.
+  %weak_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_weaklistoffset}
+  %weak_offset = load i64, ptr %weak_place
+  %without = icmp eq i64 %weak_offset, 0
+  %first_place = getelementptr i8, ptr %object, i64 %weak_offset
+  %first = load ptr, ptr %first_place
+  %unreferred = icmp eq ptr %first, null
+  %alone = or i1 %without, %unreferred
+  br i1 %alone, label %base, label %no
+base:
+  ; What the class is derived from that no program has made.
+  %derived = phi ptr [ %type, %weak ], [ %under, %base ]
+  %base_place = getelementptr i8, ptr %derived, i64 {abi.TYPE.tp_base}
+  %under = load ptr, ptr %base_place
+  %under_dealloc_place = getelementptr i8, ptr %under, i64 {abi.TYPE.tp_dealloc}
+  %under_dealloc = load i64, ptr %under_dealloc_place
+  %goes_on = icmp eq i64 %under_dealloc, {plain}
+  br i1 %goes_on, label %base, label %solid
+solid:
+  %solid_word = ptrtoint ptr %under to i64
+  switch i64 %solid_word, label %no [ {bases} ]
+visit:
+  %visited = phi ptr [ %type, %last ], [ %type, %last ], {", ".join(["[ %type, %solid ]"] * 3)}
+  %flags_place = getelementptr i8, ptr %visited, i64 {abi.TYPE.tp_flags}
+  %flags = load i64, ptr %flags_place
+  %gc = and i64 %flags, {_GC}
+  %is_leaf = icmp eq i64 %gc, 0
+  br i1 %is_leaf, label %yes, label %deep
+deep:
+  %shallow = icmp eq i64 %depth, 0
+  br i1 %shallow, label %no, label %traverse
+traverse:
+  %traverse_place = getelementptr i8, ptr %visited, i64 {abi.TYPE.tp_traverse}
+  %traverse_function = load ptr, ptr %traverse_place
+  %below = sub i64 %depth, 1
+  %rest = inttoptr i64 %below to ptr
+  %noticed = call i32 %traverse_function(ptr %object, ptr @visit, ptr %rest)
+  %unnoticed = icmp eq i32 %noticed, 0
+  ret i1 %unnoticed
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}}
+
+define internal i32 @visit(ptr %object, ptr %depth) nounwind {{
+  %below = ptrtoint ptr %depth to i64
+  %quiet = call i1 @ends_quietly(ptr %object, i64 %below)
+  %noticed = select i1 %quiet, i32 0, i32 1
+  ret i32 %noticed
+}}
+"""
+
+
+def _puts(symbol: Callable[[str], int]) -> str:
+    """Functions that give a place of an object another value. They give false, with an exception set, where there is no
+    memory for that. A float that nobody else holds is overwritten."""
+    float_from, long_from = (symbol(n) for n in ("PyFloat_FromDouble", "PyLong_FromLongLong"))
+    return f"""
+define internal i1 @put_new(ptr %place, ptr %new) nounwind {{
+  %failed = icmp eq ptr %new, null
+  br i1 %failed, label %no, label %put
+no:
+  ret i1 false
+put:
+  %old = load ptr, ptr %place
+  store ptr %new, ptr %place
+  call void @give_back(ptr %old)
+  ret i1 true
+}}
+
+; Of NULL an exception is set already.
+define i1 @put_object(ptr %place, ptr %object) nounwind {{
+  %missing = icmp eq ptr %object, null
+  br i1 %missing, label %no, label %put
+no:
+  ret i1 false
+put:
+  call void @hand_over(ptr %object)
+  %done = call i1 @put_new(ptr %place, ptr %object)
+  ret i1 %done
+}}
+
+define i1 @put_int(ptr %place, i64 %value) nounwind {{
+  %new = call ptr inttoptr (i64 {long_from} to ptr)(i64 %value)
+  %done = call i1 @put_new(ptr %place, ptr %new)
+  ret i1 %done
+}}
+
+define i1 @put_float(ptr %place, double %value) nounwind {{
+entry:
+  %old = load ptr, ptr %place
+  %absent = icmp eq ptr %old, null
+  br i1 %absent, label %other, label %present
+present:
+  %type_place = getelementptr i8, ptr %old, i64 {abi.OBJECT.ob_type}
+  %type = load i64, ptr %type_place
+  %is_float = icmp eq i64 %type, {id(float)}
+  %count_place = getelementptr i8, ptr %old, i64 {abi.OBJECT.ob_refcnt}
+  %count = load i64, ptr %count_place
+  %is_own = icmp eq i64 %count, 1
+  %reused = and i1 %is_float, %is_own
+  br i1 %reused, label %same, label %other
+same:
+  %value_place = getelementptr i8, ptr %old, i64 {abi.FLOAT.ob_fval}
+  store double %value, ptr %value_place
+  ret i1 true
+other:
+  %new = call ptr inttoptr (i64 {float_from} to ptr)(double %value)
+  %done = call i1 @put_new(ptr %place, ptr %new)
+  ret i1 %done
+}}
+"""
+
+
+def _makes(symbol: Callable[[str], int]) -> str:
+    maker = f"inttoptr (i64 {raw.read_u64(id(object) + abi.TYPE.tp_new)} to ptr)"
+    append, clear, tuple_new, decref = (
+        f"inttoptr (i64 {symbol(name)} to ptr)"
+        for name in ("PyList_Append", "PyErr_Clear", "PyTuple_New", "Py_DecRef")
+    )
+    return f"""
+; An instance without attributes, which is kept; NULL, with no exception set, where there is no room.
+define ptr @new_object(ptr %class) nounwind {{
+entry:
+  %room = call i1 @has_room()
+  br i1 %room, label %make, label %no
+make:
+  %new = call ptr {maker}(ptr %class, ptr inttoptr (i64 {id(())} to ptr), ptr null)
+  %failed = icmp eq ptr %new, null
+  br i1 %failed, label %raised, label %made
+raised:
+  call void {clear}()
+  br label %no
+made:
+  call void @keep(ptr %new)
+  ret ptr %new
+no:
+  ret ptr null
+}}
+
+; The same of a tuple with so many items, none of which is there yet.
+define ptr @new_tuple(i64 %size) nounwind {{
+entry:
+  %room = call i1 @has_room()
+  br i1 %room, label %make, label %no
+make:
+  %new = call ptr {tuple_new}(i64 %size)
+  %failed = icmp eq ptr %new, null
+  br i1 %failed, label %raised, label %made
+raised:
+  call void {clear}()
+  br label %no
+made:
+  call void @keep(ptr %new)
+  ret ptr %new
+no:
+  ret ptr null
+}}
+
+; Gives a list one item more; false, with an exception set, where there is no memory.
+define i1 @append_object(ptr %list, ptr %object) nounwind {{
+  %how = call i32 {append}(ptr %list, ptr %object)
+  %done = icmp eq i32 %how, 0
+  br i1 %done, label %appended, label %no
+appended:
+  ; It has a reference more: of an object that was kept last, that is one too many.
+  call void @hand_over(ptr %object)
+  call void {decref}(ptr %object)
+  ret i1 true
+no:
+  ret i1 false
+}}
+"""
