@@ -203,7 +203,13 @@ def shares_of(programs: dict[str, tuple[list[str], list[str]]], rounds: int) -> 
     print(f"median share of {len(shares)}: {statistics.median(shares):.2f}, least: {min(shares):.2f}")
 
 
-DECORATED = "import sys, kernels, minijit; minijit.jit(kernels.named(sys.argv[1]).function); kernels.main()"
+DECORATED = """
+import sys, kernels, minijit
+kernel = kernels.named(sys.argv[1])
+for function in (kernel.function, *kernel.helpers):
+    minijit.jit(function)
+kernels.main()
+"""
 
 
 def main() -> None:

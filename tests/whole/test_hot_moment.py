@@ -111,10 +111,10 @@ import io, logging, minijit
 log = logging.getLogger("one handler")
 log.propagate = False
 log.addHandler(logging.StreamHandler(io.StringIO()))
-for _ in range(5000): log.warning("said")
+for _ in range(20000): log.warning("said")
 print(minijit.stats().recordings)
 """
-    done = run_python(program, env=ON | {"MINIJIT_THRESHOLD": "50"})
+    done = run_python(program, env=ON | {"MINIJIT_THRESHOLD": "5000"})
     assert 0 < int(done.stdout) < 100, done.stderr
 
 

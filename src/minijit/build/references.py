@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 _UNBOXED = {int: "unbox_int", float: "unbox_float", bool: "unbox_bool"}
 
 
-def push_loaded(b: Builder, i: Instruction, value: Value, place: tuple[object, ...] = ()) -> None:
+def push_loaded(
+    b: Builder, i: Instruction, value: Value, place: tuple[object, ...] = (), classes: tuple[type, ...] = ()
+) -> None:
     """Pushes what an instruction has loaded, from a place that the state is to remember, and goes on in a version for
-    each class that it was seen to be of."""
-    classes = [cls for cls in b.observed(i.next, b.sample(value)) if can_be_known(b, cls)]
+    each of the classes that it was seen to be of."""
+    classes = classes or b.observed(i.next, b.sample(value))
+    classes = tuple(cls for cls in classes if can_be_known(b, cls))
     if not classes:
         b.unsupported(i.name, ExitReason.UNSEEN)
         return
@@ -97,11 +100,17 @@ def known_entry(b: Builder, i: Instruction, slot: Slot) -> bool:
         return False
     if not b.is_object(slot):
         return False
-    classes = b.observed(i.next, b.request.look("entry_object", (slot.slot,)))
+    classes = b.observed(i.next, b.request.look("entry_object", (slot.slot,))) or _observed_elsewhere(b, i)
     if not classes or not all(_is_of_use(b, cls) for cls in classes):
         return False
-    push_loaded(b, i, b.entry_object(slot.slot))
+    push_loaded(b, i, b.entry_object(slot.slot), classes=classes)
     return True
+
+
+def _observed_elsewhere(b: Builder, i: Instruction) -> tuple[type, ...]:
+    """The classes that a variable's object was seen to be of where other instructions load it."""
+    alike = [each for each in b.code.instructions.values() if (each.name, each.arg) == (i.name, i.arg)]
+    return tuple(dict.fromkeys(cls for each in alike for cls in b.observed(each.next, ABSENT)))
 
 
 def _is_of_use(b: Builder, cls: type) -> bool:
