@@ -119,18 +119,16 @@ def _found(code: CodeType, header: int | None) -> object:
     try:
         if scout.is_importing() or not scout.has_room():
             return None
-        from minijit.cpython import stack_sizes
-
-        if stack_sizes.is_little():
-            return None
         if header is None and not scout.has_numbers(code, 4):
             return scout.DISABLE
         if not _is_main_interpreter():
             # Which is no matter for the program that has more of them: they are as they were.
             scout.recall()
             return scout.DISABLE
-        from minijit.cpython import signals
+        from minijit.cpython import signals, stack_sizes
 
+        if stack_sizes.is_little():
+            return None
         holds_back = signals.hold_back()
     except Exception as error:  # noqa: BLE001 - as below
         _say(f"{type(error).__name__}: {error}")

@@ -254,6 +254,7 @@ def test_stores_of_objects(machine: Machine, old: Any, new: Any) -> None:
         cls(1)
         region = region_of("store_field v0, @x, @new | e1\n  return entry0", x=field_of(cls, "x"), new=new)
         agree(machine, region, lambda cls=cls: cls(old))  # type: ignore[misc]
+    del region  # which has the constant
     assert (sys.getrefcount(old), sys.getrefcount(new)) == before
 
 
@@ -300,6 +301,13 @@ def test_guard_may_end(machine: Machine) -> None:
         for thing_held in (*quiet, thing):
             held = [thing_held]
             assert compiled.run((), (held,)) == Returned(1)
+        for cls in (Open, Closed):
+            replaced = region_of("guard_replaceable v0, @x | e0\n  return 1", x=field_of(cls, "x"))
+            empty = cls(1)
+            del empty.x
+            for thing_held, fits in ((empty, True), (cls(1), True), (cls(shared), True), (cls(Ended()), False)):
+                with machine.compile(replaced) as other:
+                    assert isinstance(other.run((), (thing_held,)), Returned) is fits
         for maker in (Ended, lambda: (n for n in ()), lambda: {1: 2}, StringIO):
             held = [maker()]
             assert isinstance(compiled.run((), (held,)), Left)

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import test_heap_ops
+import test_number_ops
 import test_special_ops
 
-from minijit.backend import bodies, lower_floats, lower_heap, lower_ints, lower_objects
+from minijit.backend import bodies, lower_floats, lower_heap, lower_ints, lower_numbers, lower_objects
 from minijit.backend.lower_ops import LOWER
 from minijit.backend.snapshots import TAGS
 from minijit.events import ExitReason
@@ -114,7 +115,12 @@ SPECIAL = {
     **dict.fromkeys(("unbox_int", "unbox_float", "unbox_bool"), "test_unbox"),
     **dict.fromkeys(("store_item", "store_field"), "test_stores"),
     "append_item": "test_append",
-    "guard_may_end": "test_guard_may_end",
+    **dict.fromkeys(("guard_may_end", "guard_replaceable"), "test_guard_may_end"),
+    **dict.fromkeys((f"number_{name}" for name in ("add", "sub", "mul", "truediv")), "test_arithmetic"),
+    **dict.fromkeys((f"number_{name}" for name in ("lt", "le", "eq", "ne", "gt", "ge")), "test_comparisons"),
+    **dict.fromkeys(("number_neg", "number_to_float", "number_to_bool"), "test_one_number"),
+    **dict.fromkeys((f"number_of_{kind}" for kind in ("int", "float", "bool")), "test_made_of_others"),
+    "unbox_number": "test_unboxed",
     **dict.fromkeys(("new_instance", "new_tuple"), "test_new_objects"),
     "load_field": "test_load_field",
     "free_variable": "test_free_variable",
@@ -225,7 +231,8 @@ def test_every_op_has_a_lowering() -> None:
 
 
 def test_every_op_has_one_home() -> None:
-    tables = (bodies.ROWS, lower_floats.ROWS, lower_heap.ROWS, lower_ints.ROWS, lower_objects.ROWS)
+    parts = (bodies, lower_floats, lower_heap, lower_ints, lower_numbers, lower_objects)
+    tables = [part.ROWS for part in parts]
     assert sum(map(len, tables)) == len(LOWER)
 
 
@@ -233,7 +240,8 @@ def test_every_op_has_a_directed_test() -> None:
     """Those that are functions of scalars have the tests below, and an expression to be compared with."""
     assert set(PLAIN) == set(PYTHON)
     assert set(SPECIAL) <= set(TABLE)
-    assert all(hasattr(test_special_ops, test) or hasattr(test_heap_ops, test) for test in SPECIAL.values())
+    homes = test_special_ops, test_heap_ops, test_number_ops
+    assert all(any(hasattr(home, test) for home in homes) for test in SPECIAL.values())
 
 
 FAMILIES = {
@@ -241,6 +249,8 @@ FAMILIES = {
     "float_{}": [*_COMPARE, "lt", "gt"],
     "int_float_{}": _COMPARE,
     "pack_{}": ("int", "float", "bool"),
+    "number_{}": (*_COMPARE, "lt", "gt", "ge", "le", "add", "sub", "mul"),
+    "number_of_{}": ("int", "float", "bool"),
     "is_{}": ("int", "float", "bool", "none"),
     "unpack_{}": ("int", "float", "bool"),
     "math_{}": (*LIBM_1, "log", "log2", "log10"),

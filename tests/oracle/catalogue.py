@@ -324,7 +324,7 @@ _ROWS = (
     Mutant(
         "shared-float-overwritten",
         "a float that an attribute has is overwritten though others hold it",
-        "backend.prelude",
+        "backend.heap_helpers",
         "  %is_own = icmp eq i64 %count, 1\n",
         "  %is_own = icmp ne i64 %count, 0\n",
     ),

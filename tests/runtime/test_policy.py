@@ -104,12 +104,20 @@ BRIDGED = RootStats(bridges=CONFIG.bridges)
         *(
             (RootStats(), reason, SLOW, Resume(600))
             for reason in ExitReason
-            if reason.name not in ("UNTAKEN", "GLOBAL", "CALLEE", "KIND", "UNSEEN")
+            if reason.name not in ("UNTAKEN", "GLOBAL", "CALLEE", "KIND", "UNSEEN", "OVERWRITTEN", "UNBOUND")
         ),
         (RootStats(), ExitReason.OVERFLOW, FAST, GiveUp(GiveUpReason.EXITS)),
         (RootStats(), ExitReason.UNSUPPORTED, FAST, GiveUp(GiveUpReason.EXITS)),
         (RootStats(), ExitReason.LEFT_LOOP, FAST, GiveUp(GiveUpReason.EXITS)),
-        (RootStats(), ExitReason.OVERFLOW, {"count": 1000, "recent": 100, "seconds": 100 * 5e-6}, Resume(10_000)),
+        (RootStats(), ExitReason.OVERFLOW, {"count": 500, "recent": 100, "seconds": 100 * 5e-6}, Resume(5000)),
+        # Where most runs end so, more patience is lost.
+        (RootStats(), ExitReason.OVERFLOW, {"count": 501, "recent": 100, "seconds": 9e-4}, GiveUp(GiveUpReason.EXITS)),
+        (RootStats(), ExitReason.OVERFLOW, {"count": 501, "recent": 100, "seconds": 11e-4}, Resume(5010)),
+        # Something else than a number is overwritten, or nothing: compiled for that, once.
+        (RootStats(), ExitReason.OVERWRITTEN, SLOW, Recompile()),
+        (RootStats(), ExitReason.UNBOUND, SLOW, Recompile()),
+        (RootStats(), ExitReason.OVERWRITTEN, SLOW | {"is_new": False}, Resume(600)),
+        (SPENT, ExitReason.UNBOUND, SLOW, Resume(600)),
         (RootStats(), ExitReason.OVERFLOW, {"count": 60, "recent": 0, "seconds": 0.0}, Resume(600)),
     ],
 )

@@ -153,7 +153,7 @@ def give_value(e: Emitter, value: Operand) -> None:
             give(e, e.let(f"bitcast {e.typed(value)} to i64"), TAGS["float"])
         case Kind.BOOL:
             give(e, e.let(f"zext {e.typed(value)} to i64"), TAGS["bool"])
-        case Kind.ANY:
+        case Kind.ANY | Kind.NUMBER:
             give(e, e.bits(value), e.tag(value))
         case None:
             give(e, "0", TAGS["none"])

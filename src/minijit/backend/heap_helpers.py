@@ -18,7 +18,10 @@ from minijit.ir.ops import QUIET_TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HELPERS = ("put_float", "put_int", "put_object", "may_end", "new_object", "new_tuple", "append_object", "let_go")
+HELPERS = (
+    *("put_float", "put_int", "put_object", "may_end"),
+    *("new_object", "new_tuple", "append_object", "note_value", "let_go"),
+)
 """The helpers' names."""
 MOST_KEPT = 1024
 """How many objects may be kept; what would come close to it leaves the region."""
@@ -293,8 +296,7 @@ other:
 def _makes(symbol: Callable[[str], int]) -> str:
     maker = f"inttoptr (i64 {raw.read_u64(id(object) + abi.TYPE.tp_new)} to ptr)"
     append, clear, tuple_new, decref = (
-        f"inttoptr (i64 {symbol(name)} to ptr)"
-        for name in ("PyList_Append", "PyErr_Clear", "PyTuple_New", "Py_DecRef")
+        f"inttoptr (i64 {symbol(name)} to ptr)" for name in ("PyList_Append", "PyErr_Clear", "PyTuple_New", "Py_DecRef")
     )
     return f"""
 ; An instance without attributes, which is kept; NULL, with no exception set, where there is no room.
@@ -333,6 +335,23 @@ made:
   ret ptr %new
 no:
   ret ptr null
+}}
+
+; Notes that an instance has got a value it had not: before its values it has the order in which it got them, backwards,
+; and how many they are.
+define void @note_value(ptr %object, i64 %number) nounwind {{
+  %tagged_place = getelementptr i8, ptr %object, i64 {abi.INSTANCE.values}
+  %tagged = load ptr, ptr %tagged_place
+  %size_place = getelementptr i8, ptr %tagged, i64 -1
+  %size = load i8, ptr %size_place
+  %more = add i8 %size, 1
+  %back8 = sub i8 0, %more
+  %back = sext i8 %back8 to i64
+  %order_place = getelementptr i8, ptr %size_place, i64 %back
+  %number8 = trunc i64 %number to i8
+  store i8 %number8, ptr %order_place
+  store i8 %more, ptr %size_place
+  ret void
 }}
 
 ; Gives a list one item more; false, with an exception set, where there is no memory.

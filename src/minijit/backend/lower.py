@@ -128,7 +128,7 @@ def _phis(emitter: Emitter, number: int) -> None:
     incoming = emitter.incoming.get(number, [])
     for position, param in enumerate(emitter.region.blocks[number].params):
         sources = [(label, args[position]) for label, args in incoming]
-        if param.kind is Kind.ANY:
+        if param.kind.is_tagged:
             for half, of in (("tag", emitter.tag), ("bits", emitter.bits)):
                 text = ", ".join(f"[ {of(value)}, %{label} ]" for label, value in sources)
                 emitter.line(f"{name(param)}.{half} = phi i64 {text}")
@@ -246,7 +246,8 @@ def store_raw(emitter: Emitter, exit: Exit) -> None:
         return
     base = emitter.let(f"load ptr, ptr {pointer(emitter.target.raw_cell)}")
     for position, operand in layout:
-        if operand.kind is Kind.ANY:
+        assert operand.kind is not None
+        if operand.kind.is_tagged:
             _store(emitter, base, position, f"i64 {emitter.tag(operand)}")
             _store(emitter, base, position + 1, f"i64 {emitter.bits(operand)}")
         elif operand.kind is Kind.BOOL:
@@ -314,7 +315,7 @@ def _can_be_put(emitter: Emitter, written: list[Slot]) -> bool:
 
 
 def _is_number(slot: Slot) -> bool:
-    return isinstance(slot, Value | Const) and slot.kind not in (None, Kind.ANY)
+    return isinstance(slot, Value | Const) and slot.kind is not None and not slot.kind.is_tagged
 
 
 def _is_argument(emitter: Emitter, slot: Slot) -> bool:
@@ -387,7 +388,7 @@ def _box(emitter: Emitter, value: Value) -> str:
             return emitter.let(f"call ptr {emitter.c_function('PyFloat_FromDouble')}({emitter.typed(value)})")
         case Kind.BOOL:
             return emitter.let(f"select i1 {emitter.use(value)}, ptr {pointer(id(True))}, ptr {pointer(id(False))}")
-        case Kind.ANY | Kind.OBJECT:
+        case Kind.ANY | Kind.NUMBER | Kind.OBJECT:
             raise AssertionError(value)
         case _:
             assert_never(value.kind)

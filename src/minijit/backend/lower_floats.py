@@ -146,7 +146,8 @@ def _any_float_power(e: Emitter, op: Op) -> str:
     """Ordinary operands and an ordinary result only; CPython negates the power of a negative base's magnitude."""
     base, exponent = (e.use(x) for x in op.args)
     zero = e.let(f"fcmp oeq double {base}, 0.0")
-    e.leave_unless(e.let(f"xor i1 {zero}, true"), op)
+    below = e.let(f"fcmp olt double {exponent}, 0.0")
+    e.leave_unless(e.let(f"xor i1 {e.let(f'and i1 {zero}, {below}')}, true"), op)
     e.leave_unless(_finite(e, base), op)
     e.leave_unless(_finite(e, exponent), op)
     negative = e.let(f"fcmp olt double {base}, 0.0")
@@ -159,7 +160,9 @@ def _any_float_power(e: Emitter, op: Op) -> str:
     half = e.let(f"fmul double {exponent}, 0.5")
     even = e.let(f"fcmp oeq double {e.let(f'call double @llvm.floor.f64(double {half})')}, {half}")
     odd = e.let(f"xor i1 {even}, true")
-    flips = e.let(f"and i1 {negative}, {odd}")
+    # Zeros have a sign, too.
+    signed = e.let(f"fcmp olt double {e.let(f'call double @llvm.copysign.f64(double 1.0, double {base})')}, 0.0")
+    flips = e.let(f"and i1 {e.let(f'and i1 {signed}, {integral}')}, {odd}")
     return e.let(f"select i1 {flips}, double {e.let(f'fneg double {power}')}, double {power}")
 
 

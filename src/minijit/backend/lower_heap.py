@@ -13,7 +13,7 @@ from minijit.backend.lower_objects import boxed, held, load, unbox, values
 from minijit.backend.lower_table import Rows
 from minijit.cpython import abi
 from minijit.ir.kinds import Field, Kind
-from minijit.ir.region import Const, EntryPoint
+from minijit.ir.region import Const, EntryPoint, has_op
 
 if TYPE_CHECKING:
     from minijit.backend.emitter import Emitter
@@ -89,6 +89,12 @@ def _guard_may_end(e: Emitter, op: Op) -> None:
     e.leave_unless(e.let(f"call i1 {e.helper('may_end')}(ptr {e.use(op.args[0])})"), op)
 
 
+@lowers("guard_replaceable")
+def _guard_replaceable(e: Emitter, op: Op) -> None:
+    old = e.let(f"load ptr, ptr {_field_place(e, *op.args)}")
+    e.leave_unless(e.let(f"call i1 {e.helper('may_end')}(ptr {old})"), op)
+
+
 @lowers("is_same")
 def _is_same(e: Emitter, op: Op) -> None:
     e.define(op, f"icmp eq ptr {e.use(op.args[0])}, {e.use(op.args[1])}")
@@ -155,7 +161,19 @@ def _store_item(e: Emitter, op: Op) -> None:
 @lowers("store_field")
 def _store_field(e: Emitter, op: Op) -> None:
     object, field, value, *_ = op.args
-    _store(e, op, _field_place(e, object, field), value)
+    place, found = _field_place(e, object, field), _constant(field)
+    assert isinstance(found, Field)
+    if not found.is_value or not has_op(e.region, ("guard_replaceable",)):
+        _store(e, op, place, value)
+        return
+    old = e.let(f"load ptr, ptr {place}")
+    _store(e, op, place, value)
+    first, done = e.fresh_label(), e.fresh_label()
+    e.line(f"br i1 {e.let(f'icmp eq ptr {old}, null')}, label %{first}, label %{done}")
+    e.start(first)
+    e.line(f"call void {e.helper('note_value')}(ptr {e.use(object)}, i64 {found.offset // 8})")
+    e.line(f"br label %{done}")
+    e.start(done)
 
 
 def _store(e: Emitter, op: Op, place: str, value: Operand) -> None:
@@ -164,6 +182,9 @@ def _store(e: Emitter, op: Op, place: str, value: Operand) -> None:
         e.leave_unless("false", op)
     elif value.kind in (None, Kind.OBJECT):
         _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_object')}(ptr {place}, ptr {e.use(value)})"))
+    elif value.kind is Kind.NUMBER:
+        halves = f"i64 {e.tag(value)}, i64 {e.bits(value)}"
+        _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_number')}(ptr {place}, {halves})"))
     elif value.kind is Kind.FLOAT:
         _store_float(e, op, place, value)
     elif value.kind is Kind.INT:
@@ -177,6 +198,9 @@ def _store(e: Emitter, op: Op, place: str, value: Operand) -> None:
 def _store_float(e: Emitter, op: Op, place: str, value: Operand) -> None:
     """A float that nobody else has is written over."""
     old = e.let(f"load ptr, ptr {place}")
+    if has_op(e.region, ("guard_replaceable",)):
+        _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_float')}(ptr {place}, {e.typed(value)})"))
+        return
     is_float = e.let(f"icmp eq ptr {_fixed(e, old, abi.OBJECT.ob_type)}, {pointer(id(float))}")
     is_own = e.let(f"icmp eq i64 {load(e, old, abi.OBJECT.ob_refcnt, 'i64')}, 1")
     same, other, done = e.fresh_label(), e.fresh_label(), e.fresh_label()

@@ -29,7 +29,8 @@ lowers = ROWS.lowers
 # Values of a kind known at run time only: a tag and 64 bits
 
 
-def _pack(e: Emitter, op: Op, tag: str, bits: str) -> None:
+def pack(e: Emitter, op: Op, tag: str, bits: str) -> None:
+    """The op's result is a tag beside 64 bits, which are the value of an instruction."""
     assert op.result is not None
     # Constants are named by an instruction too, so that every value has its two names.
     e.line(f"%v{op.result.number}.tag = add i64 {TAGS[tag]}, 0")
@@ -38,27 +39,27 @@ def _pack(e: Emitter, op: Op, tag: str, bits: str) -> None:
 
 @lowers("pack_int")
 def _pack_int(e: Emitter, op: Op) -> None:
-    _pack(e, op, "int", f"add i64 {e.use(op.args[0])}, 0")
+    pack(e, op, "int", f"add i64 {e.use(op.args[0])}, 0")
 
 
 @lowers("pack_float")
 def _pack_float(e: Emitter, op: Op) -> None:
-    _pack(e, op, "float", f"bitcast double {e.use(op.args[0])} to i64")
+    pack(e, op, "float", f"bitcast double {e.use(op.args[0])} to i64")
 
 
 @lowers("pack_bool")
 def _pack_bool(e: Emitter, op: Op) -> None:
-    _pack(e, op, "bool", f"zext i1 {e.use(op.args[0])} to i64")
+    pack(e, op, "bool", f"zext i1 {e.use(op.args[0])} to i64")
 
 
 @lowers("pack_none")
 def _pack_none(e: Emitter, op: Op) -> None:
-    _pack(e, op, "none", "add i64 0, 0")
+    pack(e, op, "none", "add i64 0, 0")
 
 
 @lowers("pack_unbound")
 def _pack_unbound(e: Emitter, op: Op) -> None:
-    _pack(e, op, "unbound", "add i64 0, 0")
+    pack(e, op, "unbound", "add i64 0, 0")
 
 
 def _is(kind: str) -> None:
@@ -189,6 +190,31 @@ def unbox(e: Emitter, kind: Kind, address: str, fail: Callable[[str], None], fix
             return _unbox_int(e, address, fail)
 
 
+def unbox_number(e: Emitter, address: str, fail: Callable[[str], None]) -> tuple[str, str]:
+    """The tag and the bits of an object that is a number; `fail` is told the conditions under which it is one."""
+    type_ = load(e, address, abi.OBJECT.ob_type, "i64")
+    is_float = e.let(f"icmp eq i64 {type_}, {id(float)}")
+    quick, general, whole, joined = (e.fresh_label() for _ in range(4))
+    e.line(f"br i1 {is_float}, label %{quick}, label %{general}")
+    e.start(general)
+    is_bool = e.let(f"icmp eq i64 {type_}, {id(bool)}")
+    is_int = e.let(f"icmp eq i64 {type_}, {id(int)}")
+    fail(e.let(f"or i1 {is_int}, {is_bool}"))
+    e.line(f"br label %{whole}")
+    e.start(whole)
+    # A bool is an int to look at, too.
+    bits = _unbox_int(e, address, fail)
+    tag = e.let(f"select i1 {is_bool}, i64 {TAGS['bool']}, i64 {TAGS['int']}")
+    before = e.label
+    e.line(f"br label %{joined}")
+    e.start(quick)
+    float_bits = e.let(f"load i64, ptr {e.let(f'getelementptr i8, ptr {address}, i64 {abi.FLOAT.ob_fval}')}")
+    e.line(f"br label %{joined}")
+    e.start(joined)
+    found = e.let(f"phi i64 [ {bits}, %{before} ], [ {float_bits}, %{quick} ]")
+    return e.let(f"phi i64 [ {tag}, %{before} ], [ {TAGS['float']}, %{quick} ]"), found
+
+
 def has_plain_keys(e: Emitter, namespace: str) -> str:
     """Whether all keys of a dict are plain strs."""
     keys = e.let(f"load ptr, ptr {e.let(f'getelementptr i8, ptr {namespace}, i64 {abi.DICT.ma_keys}')}")
@@ -283,5 +309,7 @@ def boxed(e: Emitter, operand: Operand) -> str:
         case Kind.BOOL:
             true, false = (pointer(id(x)) for x in (True, False))
             return e.let(f"select i1 {e.use(operand)}, ptr {true}, ptr {false}")
+        case Kind.NUMBER:
+            return e.let(f"call ptr {e.helper('box_number')}(i64 {e.tag(operand)}, i64 {e.bits(operand)})")
         case _:
             raise AssertionError(operand)

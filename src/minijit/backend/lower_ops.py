@@ -1,14 +1,14 @@
 """What each op becomes: the tables of all lowerings as one.
 
-A lowering is one small function an op, in the file of its subject: `lower_ints`, `lower_floats`, `lower_objects`,
-`lower_heap` or `bodies`. How it is written says `lower_table`.
+A lowering is one small function an op, in the file of its subject: `lower_ints`, `lower_floats`, `lower_numbers`,
+`lower_objects`, `lower_heap` or `bodies`. How it is written says `lower_table`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.backend import bodies, lower_floats, lower_heap, lower_ints, lower_objects
+from minijit.backend import bodies, lower_floats, lower_heap, lower_ints, lower_numbers, lower_objects
 
 if TYPE_CHECKING:
     from minijit.backend.lower_table import Lowering
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LOWER: dict[str, Lowering] = {
     **lower_ints.ROWS,
     **lower_floats.ROWS,
+    **lower_numbers.ROWS,
     **lower_objects.ROWS,
     **lower_heap.ROWS,
     **bodies.ROWS,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.backend import heap_helpers
+from minijit.backend import heap_helpers, number_helpers
 from minijit.cpython import abi
 from minijit.ir.ops import QUIET_ITEMS, QUIET_TYPES
 
@@ -28,6 +28,7 @@ HELPERS = (
     "take_float",
     "take_bool",
     *heap_helpers.HELPERS,
+    *number_helpers.HELPERS,
 )
 """The helpers' names."""
 
@@ -37,7 +38,16 @@ def helper_text(symbol: Callable[[str], int], kept: int) -> str:
     the address of the buffer for objects that regions keep."""
     clear, decref = symbol("PyErr_Clear"), symbol("Py_DecRef")
     takes = "".join(_take(*row, clear, decref) for row in _TAKES)
-    return PRELUDE + _INCREF + _UNBOX_INT + _HELPERS + _IS_QUIET + takes + heap_helpers.heap_text(symbol, kept)
+    return (
+        PRELUDE
+        + _INCREF
+        + _UNBOX_INT
+        + _HELPERS
+        + _IS_QUIET
+        + takes
+        + heap_helpers.heap_text(symbol, kept)
+        + number_helpers.number_text(symbol)
+    )
 
 
 _FLOAT_VALUE = f"""

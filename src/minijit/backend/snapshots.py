@@ -103,6 +103,7 @@ _MAKES = {
     Kind.FLOAT: Make.FLOAT,
     Kind.BOOL: Make.BOOL,
     Kind.ANY: Make.ANY,
+    Kind.NUMBER: Make.ANY,
     Kind.OBJECT: Make.OBJECT,
 }
 
@@ -112,7 +113,7 @@ def return_exit(value: Slot) -> Exit:
     return Exit(ExitReason.LEFT_LOOP, FrameState(0, (), (value,)))
 
 
-KEEPING = ("guard_may_end", "new_instance", "new_tuple")
+KEEPING = ("guard_may_end", "guard_replaceable", "new_instance", "new_tuple")
 """Ops of regions that may keep objects: to let these go may run any code, which no region must wait for."""
 
 
@@ -124,7 +125,7 @@ def plain_return(region: Region, value: Slot) -> Slot | None:
     entry = _entries(region).get(value) if isinstance(value, Value) else None
     if entry is not None:
         return entry
-    if isinstance(value, Const | Entry | Reference) or (isinstance(value, Value) and value.kind is not Kind.ANY):
+    if isinstance(value, Const | Entry | Reference) or (isinstance(value, Value) and not value.kind.is_tagged):
         return value
     return None
 
@@ -157,7 +158,7 @@ def raw_layout(exit: Exit) -> Iterator[tuple[int, Operand]]:
                 continue
             seen.add(operand)
             yield position, operand
-            position += 2 if operand.kind is Kind.ANY else 1
+            position += 2 if isinstance(operand, Value) and operand.kind.is_tagged else 1
 
 
 def raw_words(exits: Sequence[Exit]) -> int:

@@ -39,6 +39,8 @@ _PLAIN = (int, float, bool, type(None), str, bytes, tuple)
 
 @handles("LOAD_ATTR")
 def _load_attr(b: Builder, i: Instruction) -> None:
+    if references.meet(b, i):
+        return
     owner, name = b.state.pop(), b.code.name(i)
     kind = b.class_of(owner)
     if kind is not None:
@@ -108,6 +110,8 @@ def _load_from_class_of(b: Builder, owner: Slot, kind: ClassKind, name: str, i: 
         b.state.push(Const(kind.cls()))
     elif found is not None and type(value) in _PLAIN and not is_called:
         b.state.push(found)
+    elif found is not None and references.is_plain(b, value) and not is_called:
+        b.state.push(references.known_constant(b, found))
     elif name == "__class__" and (cls := class_of(b, owner)) is not None:
         if is_called:
             b.state.push(Hole.NULL)
@@ -127,18 +131,21 @@ def _load_from_class(b: Builder, cls: type, name: str, i: Instruction) -> None:
         return
     if type(value) is staticmethod:
         value = value.__func__
-    if found is None or hasattr(type, name) or type(value) not in (*_PLAIN, FunctionType, type):
+    is_known = type(value) in (*_PLAIN, FunctionType, type) or references.is_plain(b, value)
+    if found is None or hasattr(type, name) or not is_known:
         b.unsupported(f"{i.name} {name}")
         return
     if is_called:
         b.state.push(Hole.NULL)
-    b.state.push(Const(value))
+    b.state.push(references.known_constant(b, found if found.value is value else Const(value)))
 
 
 @handles("STORE_ATTR")
 def _store_attr(b: Builder, i: Instruction) -> None:
     """Of what the instance has already: a new attribute has its place among the others, which the order of stores
     decides."""
+    if references.meet(b, i):
+        return
     owner, value, name = b.state.pop(), b.state.pop(), b.code.name(i)
     kind = b.class_of(owner)
     # A `__setattr__` of the class's own goes before all else.

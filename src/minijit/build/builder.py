@@ -79,6 +79,7 @@ class Builder:
         self._statement_exits: dict[tuple[ExitReason, str], int] = {}
         self._entry_objects: dict[int, Value] = {}
         self._indices: dict[object, Const] = {}
+        self._walks: dict[tuple[object, ...], int] = {}
         loop = request.scope.code.loops.get(request.root.offset)
         self._inside = loop.body if loop is not None and request.root.point is EntryPoint.LOOP else None
 
@@ -222,6 +223,12 @@ class Builder:
             self.relies.unheard[id(self.code.code)] = self.code.code
         return found if found or sample is ABSENT else (type(sample),)
 
+    def is_often(self, i: Instruction, most: int) -> bool:
+        """Whether an instruction has gone on in versions so often."""
+        walk = self.state.path, i.offset
+        self._walks[walk] = self._walks.get(walk, 0) + 1
+        return self._walks[walk] > most
+
     def fresh(self, kind: Kind) -> Value:
         """A new machine value."""
         return self._draft.fresh(kind)
@@ -306,6 +313,12 @@ class Builder:
             sides.append(self.edge(offset, conditional=True))
         self.end(Branch(condition, *sides))
 
+    def is_repeated(self, offset: int) -> bool:
+        """Whether an offset of an inlined function, or a call of one that it is in, is in a loop of such a function."""
+        inner = [(self.code, offset), *((caller.scope.code, caller.next) for caller in self.state.callers[1:])]
+        loops = (loop for code, at in inner for loop in code.loops.values() if at in loop.body)
+        return bool(self.state.callers) and any(True for _ in loops)
+
     @property
     def is_overwriting(self) -> bool:
         """Whether a number is stored over something else in the statement at hand, as was found out before."""
@@ -326,6 +339,11 @@ class Builder:
     def resume(self, block: int) -> None:
         """Goes on in a block made by `split`, with the current state."""
         self._draft.at = block
+
+    @property
+    def here(self) -> int:
+        """The block at hand."""
+        return self._draft.at
 
     def later(self, block: int, offset: int, state: State) -> None:
         """A block made by `split` goes on at an offset; the present walk ends with this instruction."""

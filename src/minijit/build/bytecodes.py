@@ -71,6 +71,10 @@ def _binary_op(b: Builder, i: Instruction) -> None:
         operators.binary(b, left, right, i)
         return
     result = numbers.binary(b, numbers.OPERATORS[i.arg], left, right)
+    if result is None and (numbers.is_number(left) or numbers.is_number(right)):
+        b.state.stack += [left, right]
+        references.tell_apart(b, i, -2 if numbers.is_number(left) else -1)
+        return
     if result is None:
         b.unsupported(f"{i.name} {numbers.OPERATORS[i.arg]}")
         return
@@ -262,6 +266,11 @@ def _call(b: Builder, i: Instruction) -> None:
         construct(b, receiver.value, arguments, keywords, i)
         return
     result = None if keywords else call(b, receiver.value, arguments, b.observed_kind(i.next))
+    unknown = [place for place, slot in enumerate(arguments) if numbers.is_number(slot)]
+    if result is None and unknown and not keywords:
+        b.state.stack += [method, receiver, *arguments]
+        references.tell_apart(b, i, unknown[0] - len(arguments))
+        return
     if result is None:
         b.unsupported(f"{i.name} {getattr(receiver.value, '__qualname__', '')}")
         return

@@ -244,7 +244,7 @@ def _float_function(name: str, reason: ExitReason | None) -> Callable[[Builder, 
     """A function of one float."""
 
     def function(b: Builder, arguments: Sequence[Slot]) -> Slot | None:
-        operand = _one(arguments)
+        operand = numbers.number(arguments[0]) if len(arguments) == 1 else None
         return None if operand is None else b.op(name, to_float(b, operand), reason=reason)
 
     return function

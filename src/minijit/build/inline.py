@@ -4,10 +4,10 @@ Wherever an inlined function is left, the interpreter makes the call again, and 
 it: nothing that compiled code does has an effect before a region is left. So the interpreter makes the frames of the
 functions itself, and there is no other way in which they come about.
 
-Functions with loops are not inlined: a signal would have them done again from their beginning. Nor are those that call
-what cannot be inlined, such as themselves. Of these there is a *body*, a region of its own that takes and gives machine
-values (`EntryPoint.BODY`). If it is left, its caller waits at the call until the interpreter has finished it (see
-`backend.waiting_stubs`): a call is never done twice.
+Functions that call what cannot be inlined, such as themselves, are not inlined. Of these there is a *body*, a region of
+its own that takes and gives machine values (`EntryPoint.BODY`). If it is left, its caller waits at the call until the
+interpreter has finished it (see `backend.waiting_stubs`): such a call is never done twice. So it is with functions that
+have loops, if they take nothing but numbers: inlined, they are done again from their beginning when a signal comes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from minijit.build.closures import cells_in, cells_of
 from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.build.state import Wanted
 from minijit.events import ExitReason
-from minijit.ir.kinds import BODY_KINDS, EntryKind, Kind
+from minijit.ir.kinds import BODY_KINDS, EntryKind
 from minijit.ir.region import Const, FrameState, Hole, Operand, Slot, Value
 
 if TYPE_CHECKING:
@@ -47,12 +47,17 @@ def call_function(
     can be. What is `wanted` of it is on the stack at `next`, which is behind the instruction, unless it is given."""
     found = b.relies.as_it_is(function)
     slots = _slots(b, found, arguments, keywords)
-    if slots is not None and _can_be_inlined(b, found, _around(b)):
-        scope = b.relies.on_function(found)
-        cells = cells_of(b, function, scope.code)
-        _go_into(b, scope, slots, cells, i.next if next is None else next, wanted)
-    elif slots is None or wanted is not Wanted.RESULT or not _call_body(b, found, slots, i):
+    is_inlined = slots is not None and _can_be_inlined(b, found, _around(b))
+    if slots is not None and not is_inlined:
+        if wanted is Wanted.RESULT and _call_body(b, found, slots, i):
+            return
+        is_inlined = _can_be_inlined(b, found, _around(b), with_loops=True)
+    if slots is None or not is_inlined:
         b.unsupported(f"CALL {function.__qualname__}")
+        return
+    scope = b.relies.on_function(found)
+    cells = cells_of(b, function, scope.code)
+    _go_into(b, scope, slots, cells, i.next if next is None else next, wanted)
 
 
 def call_given(b: Builder, slot: int, arguments: list[Slot], keywords: tuple[str, ...], i: Instruction) -> None:
@@ -87,17 +92,17 @@ def _is_suitable(b: Builder, function: Inlined) -> bool:
     return are_plain and b.relies.decoded(function.code).is_plain and b.request.inlines(function.function)
 
 
-def _can_be_inlined(b: Builder, function: Inlined, around: list[CodeType]) -> bool:
+def _can_be_inlined(b: Builder, function: Inlined, around: list[CodeType], *, with_loops: bool = False) -> bool:
     """Whether a function may be inlined within these others, as well as all that it seems to call."""
     code = b.relies.decoded(function.code)
     if function.code in around or len(around) > DEEPEST:
         return False
-    if len(code.instructions) > b.request.max_inlined or code.loops:
+    if len(code.instructions) > b.request.max_inlined or (code.loops and not with_loops):
         return False
     within = [*around, function.code]
     for called in _seem_to_be_called(code, namespaces_of(function.function)[0]):
         inner = b.relies.as_it_is(called)
-        if _is_suitable(b, inner) and not _can_be_inlined(b, inner, within):
+        if _is_suitable(b, inner) and not _can_be_inlined(b, inner, within, with_loops=with_loops):
             return False
     return True
 
@@ -150,7 +155,7 @@ _TAKE_ANYTHING = ("RETURN_VALUE", "POP_TOP")
 
 
 def _is_machine_value(value: Value | Const) -> bool:
-    if value.kind is Kind.ANY:
+    if value.kind is not None and value.kind.is_tagged:
         return False
     return value.kind is not None or (isinstance(value, Const) and value.value is None)
 

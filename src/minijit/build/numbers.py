@@ -91,9 +91,27 @@ Scalar = Value | Const
 
 def scalar(slot: Slot) -> Scalar | None:
     """The slot as an operand of ops: a machine value or a constant that can be one."""
-    if isinstance(slot, Value | Const) and slot.kind is not None and slot.kind is not Kind.ANY:
+    if isinstance(slot, Value | Const) and slot.kind is not None and not slot.kind.is_tagged:
         return slot
     return None
+
+
+def is_number(slot: Slot) -> bool:
+    """Whether it is a number whose sort is known at run time only."""
+    return isinstance(slot, Value) and slot.kind is Kind.NUMBER
+
+
+def number(slot: Slot) -> Scalar | None:
+    """The slot as a number, of whatever sort."""
+    return slot if isinstance(slot, Value) and slot.kind is Kind.NUMBER else scalar(slot)
+
+
+def _as_number(b: Builder, operand: Scalar) -> Value:
+    """A number as one whose sort is known at run time only."""
+    if isinstance(operand, Value) and operand.kind is Kind.NUMBER:
+        return operand
+    assert operand.kind is not None
+    return b.op(f"number_of_{operand.kind.value}", operand)
 
 
 def fold(function: Callable[..., object], *args: Slot) -> Const | None:
@@ -119,11 +137,15 @@ def to_float(b: Builder, operand: Scalar) -> Operand:
     """A number as a float, rounded as CPython does it."""
     if operand.kind is Kind.FLOAT:
         return operand
+    if operand.kind is Kind.NUMBER:
+        return b.op("number_to_float", operand)
     return fold(float, operand) or b.op("int_to_float", to_int(b, operand))
 
 
 def binary(b: Builder, sign: str, left_slot: Slot, right_slot: Slot) -> Slot | None:
     """`left sign right`."""
+    if is_number(left_slot) or is_number(right_slot):
+        return _generic(b, sign, number(left_slot), number(right_slot))
     left, right = scalar(left_slot), scalar(right_slot)
     if left is None or right is None or sign not in _PYTHON:
         return None
@@ -138,6 +160,24 @@ def binary(b: Builder, sign: str, left_slot: Slot, right_slot: Slot) -> Slot | N
     if sign == "**":
         return _int_power(b, *ints)
     return _apply(b, _INT_OPS.get(sign), *ints)
+
+
+_GENERIC = {"+": "add", "-": "sub", "*": "mul"}
+
+
+def _generic(b: Builder, sign: str, left: Scalar | None, right: Scalar | None) -> Slot | None:
+    """The same where the sort of one is known at run time only: a float makes the other one a float."""
+    if left is None or right is None:
+        return None
+    if Kind.FLOAT in (left.kind, right.kind):
+        return _apply(b, _FLOAT_OPS.get(sign), to_float(b, left), to_float(b, right))
+    if sign == "/":
+        reason = ExitReason.ZERO_DIVISION
+        return b.op("number_truediv", _as_number(b, left), _as_number(b, right), reason=reason)
+    if sign not in _GENERIC:
+        return None
+    reason = ExitReason.OVERFLOW
+    return b.op(f"number_{_GENERIC[sign]}", _as_number(b, left), _as_number(b, right), reason=reason)
 
 
 def _apply(b: Builder, row: tuple[str, ExitReason | None] | None, left: Operand, right: Operand) -> Value | None:
@@ -168,6 +208,8 @@ def _int_power(b: Builder, base: Operand, exponent: Operand) -> Slot:
 
 def unary(b: Builder, sign: str, slot: Slot) -> Slot | None:
     """`-x`, `+x` or `~x`."""
+    if isinstance(slot, Value) and slot.kind is Kind.NUMBER and sign == "-":
+        return b.op("number_neg", slot, reason=ExitReason.OVERFLOW)
     operand = scalar(slot)
     if operand is None or (sign == "~" and operand.kind is Kind.FLOAT):
         return None
@@ -187,6 +229,10 @@ def unary(b: Builder, sign: str, slot: Slot) -> Slot | None:
 
 def compare(b: Builder, sign: str, left_slot: Slot, right_slot: Slot) -> Slot | None:
     """`left sign right` as a bool."""
+    if is_number(left_slot) or is_number(right_slot):
+        one, other = number(left_slot), number(right_slot)
+        if one is not None and other is not None:
+            return b.op(f"number_{COMPARE_NAMES[sign]}", _as_number(b, one), _as_number(b, other))
     left, right = scalar(left_slot), scalar(right_slot)
     if left is None or right is None:
         return _compare_none(sign, left_slot, right_slot) or _compare_large(b, sign, left_slot, right_slot)
@@ -218,7 +264,7 @@ def _as_float(operand: Scalar, other: Scalar) -> Scalar:
 def _compare_none(sign: str, left: Slot, right: Slot) -> Slot | None:
     """Whether a number equals None: it never does."""
     for one, other in ((left, right), (right, left)):
-        if isinstance(one, Const) and one.value is None and scalar(other) is not None and sign in ("==", "!="):
+        if isinstance(one, Const) and one.value is None and number(other) is not None and sign in ("==", "!="):
             return Const(sign == "!=")
     return None
 
@@ -257,7 +303,7 @@ def truth(b: Builder, slot: Slot) -> Value | Const | None:
         return Const(bool(slot.value))
     if isinstance(slot, VirtualTuple):
         return Const(bool(slot.items))
-    operand = scalar(slot)
+    operand = number(slot)
     if not isinstance(operand, Value):
         return None
     match operand.kind:
@@ -265,6 +311,8 @@ def truth(b: Builder, slot: Slot) -> Value | Const | None:
             return operand
         case Kind.INT:
             return b.op("int_to_bool", operand)
+        case Kind.NUMBER:
+            return b.op("number_to_bool", operand)
         case _:
             return b.op("float_to_bool", operand)
 

@@ -105,7 +105,7 @@ def _is_own(b: Builder, slot: Slot) -> bool:
 
 def _are_numbers(b: Builder, *slots: Slot) -> bool:
     """Whether each is an instance or a number, of which nobody else has to be asked for the result."""
-    return all(_is_own(b, slot) or numbers.scalar(slot) is not None for slot in slots)
+    return all(_is_own(b, slot) or numbers.number(slot) is not None for slot in slots)
 
 
 def _are_values(b: Builder, *slots: Slot) -> bool:

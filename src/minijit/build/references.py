@@ -11,8 +11,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from minijit.build.numbers import scalar, to_int
-from minijit.build.state import Pending
+from minijit.build.numbers import number, scalar, to_int
+from minijit.build.state import SOME, Pending
 from minijit.events import ExitReason
 from minijit.ir.kinds import ABSENT, ClassKind, Kind, may_end
 from minijit.ir.region import Const, Entry, EntryPoint, Reference, Value, VirtualInstance, VirtualTuple
@@ -26,13 +26,22 @@ if TYPE_CHECKING:
     from minijit.ir.region import Composite, Operand, Slot
 
 _UNBOXED = {int: "unbox_int", float: "unbox_float", bool: "unbox_bool"}
+OFTEN = 16
+"""So often an instruction goes on in a version for each class that it loads: those of straight code multiply."""
 
 
 def push_loaded(
-    b: Builder, i: Instruction, value: Value, place: tuple[object, ...] = (), classes: tuple[type, ...] = ()
+    b: Builder,
+    i: Instruction,
+    value: Value,
+    place: tuple[object, ...] = (),
+    classes: tuple[type, ...] = (),
+    goes_on: int | None = None,
 ) -> None:
     """Pushes what an instruction has loaded, from a place that the state is to remember, and goes on in a version for
-    each of the classes that it was seen to be of."""
+    each of the classes that it was seen to be of: behind the instruction, if not elsewhere. If there are several sorts
+    of numbers, it is left open which it is."""
+    next = i.next if goes_on is None else goes_on
     classes = classes or b.observed(i.next, b.sample(value))
     classes = tuple(cls for cls in classes if can_be_known(b, cls))
     if not classes:
@@ -41,21 +50,28 @@ def push_loaded(
     if len(classes) > 1 and b.is_full:
         b.unsupported(i.name, ExitReason.TOO_MANY_BLOCKS)
         return
-    *others, last = classes
-    before, rest = b.state, None
     # An exit says what was known, so that one that has learnt something since is another one.
     known = " or ".join(sorted(cls.__name__ for cls in classes))
+    if len(classes) > 1 and set(classes) <= set(_UNBOXED):
+        b.state.push(b.op("unbox_number", value, reason=ExitReason.KIND, detail=known))
+        return
+    if len(classes) > 1 and b.is_often(i, OFTEN):
+        classes = classes[-1:]
+    *others, last = classes
+    before, rest = b.state, None
     for cls in others:
         yes, rest = b.split(b.op("is_of", value, Const(cls)))
         b.resume(yes)
         state = before.copy()
         _push(state, _of(b, value, cls, known, is_sure=True), place)
-        b.later(yes, i.next, state)
+        b.later(yes, next, state)
         b.resume(rest)
     b.state = before
     _push(b.state, _of(b, value, last, known), place)
     if rest is not None:
-        b.later(rest, i.next, b.state)
+        b.later(rest, next, b.state)
+    elif goes_on is not None:
+        b.later(b.here, next, b.state)
 
 
 def _push(state: State, found: Slot, place: tuple[object, ...]) -> None:
@@ -69,7 +85,7 @@ def can_be_known(b: Builder, cls: type) -> bool:
     return not may_end(cls) or b.relies.on_class(cls) is not None
 
 
-def _of(b: Builder, value: Value, cls: type, known: str, *, is_sure: bool = False) -> Slot:
+def _of(b: Builder, value: Operand, cls: type, known: str, *, is_sure: bool = False) -> Slot:
     """An object as one of a class, which it is or may be; `known` are all that it may be."""
     if cls in _UNBOXED:
         return b.op(_UNBOXED[cls], value, reason=ExitReason.KIND, detail=known)
@@ -84,7 +100,7 @@ def _of(b: Builder, value: Value, cls: type, known: str, *, is_sure: bool = Fals
     return Reference(value, Const(cls))
 
 
-def _guard_other(b: Builder, value: Value, cls: type) -> None:
+def _guard_other(b: Builder, value: Operand, cls: type) -> None:
     """An object whose attributes are variables is known by nothing but them."""
     for slot, kind in enumerate(b.request.slot_kinds):
         if isinstance(kind, ClassKind) and kind.address == id(cls) and kind.fields:
@@ -94,8 +110,13 @@ def _guard_other(b: Builder, value: Value, cls: type) -> None:
 
 
 def known_entry(b: Builder, i: Instruction, slot: Slot) -> bool:
-    """Pushes an object that the entry has found, and of which nothing is known but what recordings have seen; whether
-    that says more of it."""
+    """Pushes an object of which nothing is known but what recordings have seen: one that the entry has found, or whose
+    class was forgotten. Whether that says more of it."""
+    if isinstance(slot, Reference) and slot.cls == SOME and isinstance(slot.value, Value):
+        classes = b.observed(i.next, b.sample(slot.value)) or _observed_elsewhere(b, i)
+        if classes:
+            push_loaded(b, i, slot.value, classes=classes)
+        return bool(classes)
     if not isinstance(slot, Entry) or b.class_of(slot) is not None or b.request.root.point is EntryPoint.BODY:
         return False
     if not b.is_object(slot):
@@ -111,6 +132,58 @@ def _observed_elsewhere(b: Builder, i: Instruction) -> tuple[type, ...]:
     """The classes that a variable's object was seen to be of where other instructions load it."""
     alike = [each for each in b.code.instructions.values() if (each.name, each.arg) == (i.name, i.arg)]
     return tuple(dict.fromkeys(cls for each in alike for cls in b.observed(each.next, ABSENT)))
+
+
+def known_constant(b: Builder, slot: Slot) -> Slot:
+    """A constant as an object by its address, if it is an instance of a class that is known; its class may change."""
+    if not isinstance(slot, Const) or slot.kind is not None or not _is_instance(b, slot.value):
+        return slot
+    return _of(b, slot, type(slot.value), type(slot.value).__name__)
+
+
+def _is_instance(b: Builder, value: object) -> bool:
+    cls = type(value)
+    return may_end(cls) and not isinstance(value, type) and b.relies.on_instance(cls) is not None
+
+
+def is_plain(b: Builder, value: object) -> bool:
+    """Whether an attribute of a class that has this value is just that: the value is an instance of a class that is
+    known, and no descriptor."""
+    kind = b.relies.on_instance(type(value)) if _is_instance(b, value) else None
+    names = ("__get__", "__set__", "__delete__")
+    return kind is not None and all(b.request.classes.attribute(kind, name) is None for name in names)
+
+
+def meet(b: Builder, i: Instruction) -> bool:
+    """Where the object on top of the stack is one that the entry has found, of which nothing is known: does the
+    instruction again, for each class that recordings have seen there. Whether it is so."""
+    slot = b.state.stack[-1]
+    if not isinstance(slot, Entry) or not b.is_object(slot) or b.request.root.point is EntryPoint.BODY:
+        return False
+    if b.class_of(slot) is not None:
+        return False
+    classes = b.observed(i.offset, b.request.look("entry_object", (slot.slot,)))
+    if not classes or not all(_is_of_use(b, cls) for cls in classes):
+        return False
+    b.state.pop()
+    push_loaded(b, i, b.entry_object(slot.slot), classes=classes, goes_on=i.offset)
+    return True
+
+
+def tell_apart(b: Builder, i: Instruction, place: int) -> None:
+    """Does the instruction again for a float and for an int, where a slot of the stack is a number of either sort."""
+    if b.is_full:
+        b.unsupported(i.name, ExitReason.TOO_MANY_BLOCKS)
+        return
+    value = b.state.stack[place]
+    assert isinstance(value, Value)
+    before = b.state
+    yes, no = b.split(b.op("is_float", value))
+    for block, name in ((yes, "float"), (no, "int")):
+        b.resume(block)
+        b.state = before.copy()
+        b.state.stack[place] = b.op(f"unpack_{name}", value, reason=ExitReason.KIND)
+        b.later(block, i.offset, b.state)
 
 
 def _is_of_use(b: Builder, cls: type) -> bool:
@@ -152,11 +225,11 @@ def _is_as_long(b: Builder, items: Reference) -> bool:
 
 def item_place(b: Builder, slot: Slot, index: Slot) -> tuple[Operand, Operand] | None:
     """A list or tuple, and where in it an index is, which is within; None if they are none."""
-    found, number = reference(slot), scalar(index)
+    found, position = reference(slot), scalar(index)
     count = length(b, slot)
-    if found is None or count is None or number is None or number.kind not in (Kind.INT, Kind.BOOL):
+    if found is None or count is None or position is None or position.kind not in (Kind.INT, Kind.BOOL):
         return None
-    place: Operand = to_int(b, number)
+    place: Operand = to_int(b, position)
     if isinstance(place, Const):
         place = b.op("int_add_wrap", place, count) if place.value < 0 else b.index(place)  # type: ignore[operator]
     else:
@@ -185,21 +258,28 @@ def _item_ops(slot: Slot) -> tuple[str, str]:
 
 def unpacked(b: Builder, i: Instruction, slot: Slot) -> tuple[Slot, ...] | None:
     """The items of a list or tuple that has as many as an instruction takes; None if it is none, or if nobody has seen
-    what they are. Of each that is the class seen last, where it was on top of the stack."""
+    what they are. Of each that is the class seen last where it was on top of the stack; of objects that may be of several
+    it is left open."""
     found, count = reference(slot), length(b, slot)
     if found is None or count is None:
         return None
     b.effect("guard_true", b.op("int_eq", count, Const(i.arg)), reason=ExitReason.BOUNDS)
     load, store = _item_ops(slot)
     items: list[Slot] = []
-    for number, offset in enumerate(_tops(b, i)):
-        place = found.value, b.index(Const(number))
+    for position, offset in enumerate(_tops(b, i)):
+        place = found.value, b.index(Const(position))
         stored = _pending(b, store, place) if store else None
         value = b.op(load, *place)
         classes = [cls for cls in b.observed(offset, b.sample(value)) if can_be_known(b, cls)]
         if stored is None and not classes:
             return None
-        items.append(_of(b, value, classes[-1], classes[-1].__name__) if stored is None else stored)
+        are_objects = not any(cls in _UNBOXED or cls is type(None) for cls in classes)
+        if stored is not None:
+            items.append(stored)
+        elif len(classes) > 1 and are_objects:
+            items.append(Reference(value, SOME))
+        else:
+            items.append(_of(b, value, classes[-1], classes[-1].__name__))
     return tuple(items)
 
 
@@ -264,14 +344,21 @@ def _store(
     """Puts a value in a place: at once, or when the calls that are inlined have returned, since they may be done again
     until then. Where there is a value already, `load` gives it. Whether that is compiled."""
     is_kept = b.request.root.point is not EntryPoint.BODY
-    if not _can_be_stored(b, value) or len(b.state.pending) >= MOST_PENDING or not (is_kept or scalar(value)):
+    if not _can_be_stored(b, value) or len(b.state.pending) >= MOST_PENDING or not (is_kept or number(value)):
         return False
-    if load is not None:
+    if b.is_repeated(i.offset):
+        return False  # there would be ever more that is pending
+    if load is not None and store == "store_field" and is_kept and b.is_overwriting:
+        # Where there may be nothing yet.
+        if _pending(b, store, place) is None:
+            b.effect("guard_replaceable", *place, reason=ExitReason.OVERWRITTEN)
+        _note_stored(b.state, (store, *place), value)
+    elif load is not None:
         old = load() if _pending(b, store, place) is None else None
         sample = ABSENT if old is None else b.sample(old)
         is_of_number = sample is ABSENT or type(sample) in _UNBOXED
         # Over numbers it is found out at less cost; and what else is known of the heap still holds then.
-        if scalar(value) is not None and is_of_number and not (is_kept and b.is_overwriting):
+        if number(value) is not None and is_of_number and not (is_kept and b.is_overwriting):
             if old is not None:
                 b.effect("guard_number", old, reason=ExitReason.OVERWRITTEN, detail="no number")
         else:

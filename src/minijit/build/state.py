@@ -185,7 +185,7 @@ def _renewed(slot: Slot, changed: dict[int, Slot], identity: Callable[[], int]) 
 
 
 SOME = Const(object)
-"""In a reference: nothing is known of the class, and nothing is read before it is overwritten."""
+"""In a reference: nothing is known of the class, until it is loaded."""
 ANY = Kind.ANY
 """In a shape: a scalar, None or nothing, of a kind that is known at run time only."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.build.handlers import Handlers
-from minijit.build.references import known_entry
+from minijit.build.references import known_constant, known_entry
 from minijit.events import ExitReason
 from minijit.ir.kinds import EntryKind, Kind, const_kind
 from minijit.ir.region import Const, Entry, EntryPoint, Hole, Slot, Value
@@ -125,7 +125,7 @@ def _load_name(b: Builder, i: Instruction) -> None:
     if slot is None:
         b.unsupported(f"{i.name} {name}")
         return
-    b.state.push(slot)
+    b.state.push(known_constant(b, slot))
 
 
 @handles("STORE_GLOBAL", "STORE_NAME")

@@ -77,7 +77,9 @@ class Versions:
         """The way back to a version of a loop header: a block that polls with the header's state first."""
         if version.block not in self._latches:
             params, start = self._start(state, version.shape)
-            exit = self.draft.new_exit(ExitReason.POLL, FrameState(header, tuple(start.locals), tuple(start.stack)))
+            # An inlined call is done again.
+            frame = start.statement or FrameState(header, tuple(start.locals), tuple(start.stack))
+            exit = self.draft.new_exit(ExitReason.POLL, frame)
             number = self.draft.new_block(params)
             latch = self.draft.blocks[number]
             latch.ops.append(Op("poll", (), None, exit))
@@ -111,7 +113,7 @@ class Versions:
 
     def _pack(self, slot: Slot) -> Value:
         """The slot as a value of kind `any`."""
-        if isinstance(slot, Value) and slot.kind is Kind.ANY:
+        if isinstance(slot, Value) and slot.kind.is_tagged:
             return slot
         if slot is Hole.UNBOUND:
             return self.draft.op("pack_unbound")

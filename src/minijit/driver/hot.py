@@ -234,7 +234,7 @@ class HotPlaces:
                     self.recordings.begin(state, installed.kinds, way.offset, None, replaces=installed, learns=learns)
             case Recompile():
                 way = installed.exits[index]
-                if way.reason is ExitReason.OVERWRITTEN:
+                if way.reason in (ExitReason.OVERWRITTEN, ExitReason.UNBOUND):
                     state.code.profile.overwritten.add(way.offset)
                 self.decisions.compile(state, installed.kinds, replaces=installed)
             case GiveUp(reason):

@@ -262,6 +262,8 @@ def _operands(facts: _Facts) -> Found:
 
 def _is_of(kind: Kind, operand: Operand) -> bool:
     """Whether an op that takes this kind takes the operand: any constant is an object."""
+    if kind is Kind.ANY and operand.kind is Kind.NUMBER:
+        return True
     return operand.kind is kind or (kind is Kind.OBJECT and isinstance(operand, Const) and operand.kind is None)
 
 
@@ -286,7 +288,7 @@ def _results(facts: _Facts) -> Found:
             yield str(place), f"{op.name} has {'a' if row.has_result else 'no'} result"
         elif op.result is not None and row.result is not None and op.result.kind is not row.result:
             yield str(place), f"{op.name} gives {row.result.value}, not {op.result.kind.value}"
-        elif op.result is not None and row.result is None and op.result.kind is Kind.ANY:
+        elif op.result is not None and row.result is None and op.result.kind.is_tagged:
             yield str(place), f"{op.name} must say which kind it gives"
 
 
@@ -301,7 +303,7 @@ def _edges(facts: _Facts) -> Found:
         for edge in edges(block.end):
             wanted = [param.kind for param in facts.region.blocks[edge.target].params]
             given = [arg.kind for arg in edge.args]
-            if wanted != given:
+            if len(wanted) != len(given) or not all(map(_is_of, wanted, edge.args)):
                 yield f"b{number}", f"the edge to b{edge.target} does not fit its parameters"
 
 

@@ -33,6 +33,7 @@ class Kind(enum.Enum):
     """What a machine value is.
 
     `ANY` is a scalar whose kind is known only at run time: a tag that says which, beside 64 bits. It never allocates.
+    `NUMBER` is the same of what is surely a number, and not None or nothing.
     `OBJECT` is the address of an object, of which a region holds no reference: something else does as long as it runs.
     """
 
@@ -40,10 +41,16 @@ class Kind(enum.Enum):
     FLOAT = "float"
     BOOL = "bool"
     ANY = "any"
+    NUMBER = "number"
     OBJECT = "object"
 
     # Enum's own hash is Python code, and passes do little else than look values up. So in all enums that they meet.
     __hash__ = object.__hash__
+
+    @property
+    def is_tagged(self) -> bool:
+        """Whether it is a tag beside 64 bits."""
+        return self is Kind.ANY or self is Kind.NUMBER
 
 
 class EntryKind(enum.Enum):

@@ -83,13 +83,14 @@ _KINDS: dict[str, Kind | None] = {
     "float": Kind.FLOAT,
     "bool": Kind.BOOL,
     "any": Kind.ANY,
+    "number": Kind.NUMBER,
     "object": Kind.OBJECT,
     "const": None,
     "slot": None,
 }
 
 _SCALARS = (Kind.INT, Kind.FLOAT, Kind.BOOL)
-_FURTHER = {"*": _SCALARS, "**": (*_SCALARS, Kind.OBJECT)}
+_FURTHER = {"*": _SCALARS, "**": (*_SCALARS, Kind.NUMBER, Kind.OBJECT)}
 
 
 def op(name: str, signature: str, meaning: Callable[..., Any], effect: Effect = Effect.PURE) -> None:
@@ -174,7 +175,7 @@ def _int_pow(a: int, b: int) -> int:
 
 
 def _float_pow(a: float, b: float) -> float:
-    if a == 0 or not math.isfinite(a) or not math.isfinite(b):
+    if not math.isfinite(a) or not math.isfinite(b):
         raise Leaves
     result = _raising(operator.pow)(a, b)
     if not isinstance(result, float):  # a complex number
@@ -204,6 +205,23 @@ def _math_pow(a: float, b: float) -> float:
     if not (math.isfinite(a) and math.isfinite(b)):
         raise Leaves
     return _ordinary(math.pow)(a, b)
+
+
+def _number(function: Callable[..., float]) -> Callable[..., float]:
+    """On ints and floats; leaves where an int needs more than 64 bits."""
+
+    def meaning(*args: float) -> float:
+        result = function(*args)
+        return result if isinstance(result, float) else fits(result)
+
+    return meaning
+
+
+def _number_div(a: float, b: float) -> float:
+    if isinstance(a, float) or isinstance(b, float):
+        quotient: float = _raising(operator.truediv)(a, b)
+        return quotient
+    return _div(a, b)
 
 
 def _guard(holds: bool) -> None:
@@ -310,6 +328,18 @@ op("unpack_int", "any -> int", _unpack(int), GUARD)
 op("unpack_float", "any -> float", _unpack(float), GUARD)
 op("unpack_bool", "any -> bool", _unpack(bool), GUARD)
 
+# Numbers whose sort is known at run time only.
+for _name, _type in (("int", int), ("float", float), ("bool", bool)):
+    op(f"number_of_{_name}", f"{_name} -> number", lambda x: x)
+for _name, _function in (("add", operator.add), ("sub", operator.sub), ("mul", operator.mul)):
+    op(f"number_{_name}", "number number -> number", _number(_function), GUARD)
+for _name in ("lt", "le", "eq", "ne", "gt", "ge"):
+    op(f"number_{_name}", "number number -> bool", getattr(operator, _name))
+op("number_neg", "number -> number", _number(operator.neg), GUARD)
+op("number_truediv", "number number -> float", _number_div, GUARD)
+op("number_to_float", "number -> float", float)
+op("number_to_bool", "number -> bool", bool)
+
 # Guards, reads, calls.
 op("guard_true", "bool ->", _guard, GUARD)
 op("guard_false", "bool ->", lambda x: _guard(not x), GUARD)
@@ -380,6 +410,7 @@ op("guard_values", "object ->", lambda _: None, GUARD)
 op("guard_number", "object ->", lambda x: _guard(type(x) in (int, float, bool)), Effect.READ)
 # Machine code leaves where somebody would notice the end of an object.
 op("guard_may_end", "object ->", lambda _: None, Effect.READ)
+op("guard_replaceable", "object const ->", lambda _x, _field: None, Effect.READ)
 op("is_of", "object const -> bool", lambda x, cls: type(x) is cls)
 op("is_same", "object object -> bool", operator.is_)
 op("list_length", "object -> int", len, Effect.LOAD)
@@ -406,8 +437,11 @@ op("new_instance", "const const ** -> object", _new_instance, Effect.MAKE)
 op("new_tuple", "** -> object", lambda *items: items, Effect.MAKE)
 
 
+op("unbox_number", "object -> number", lambda x: _unboxed(x, type(x)), Effect.READ)
+
+
 def _unboxed(value: object, kind: type) -> object:
-    if type(value) is not kind or (kind is int and Const(value).kind is None):
+    if type(value) is not kind or Const(value).kind is None:
         raise Leaves
     return value
 

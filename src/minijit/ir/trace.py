@@ -74,5 +74,5 @@ class Profile:
         return tuple(cls for each in self.classes.get(offset, ()) if (cls := each()) is not None)
 
 
-MOST_CLASSES = 4
+MOST_CLASSES = 8
 """For how many classes of what it loads an instruction has versions."""

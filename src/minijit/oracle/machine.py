@@ -236,7 +236,7 @@ class _Reader:
         for position, operand in raw_layout(exit):
             word = raw.read_i64(self.base + 8 * position)
             assert operand.kind is not None
-            if operand.kind is Kind.ANY:
+            if operand.kind.is_tagged:
                 self.values[operand] = of_any(word, raw.read_i64(self.base + 8 * position + 8))
             else:
                 self.values[operand] = of_word(operand.kind, word)

@@ -119,12 +119,12 @@ class Policy:
     A hot branch is bridged (as PyPy and LuaJIT do), and so is a place that finds an object of another class; after the
     second bridge of a root the rest of its branches are compiled unseen, so that a function with many branches needs
     few compilations. A region that leaves more often than every `LEAST_SECONDS` on average costs more than it gives and
-    is given up.
+    is given up; if most of its runs end so, more often than every `OFTEN_SECONDS`.
     """
 
     config: Config
 
-    LEAST_SECONDS = 4e-6
+    LEAST_SECONDS, OFTEN_SECONDS = 4e-6, 1e-5
     AFTER_BRIDGES = 2
     ABORTS = 4
     KILLS = 12
@@ -156,10 +156,12 @@ class Policy:
         is_news = exit.reason is ExitReason.UNTAKEN or learns
         if is_news and exit.root.bridges < self.config.bridges and not spent:
             return Bridge()
-        is_otherwise = exit.reason is ExitReason.OVERWRITTEN and exit.is_new
+        is_otherwise = exit.reason in (ExitReason.OVERWRITTEN, ExitReason.UNBOUND) and exit.is_new
         if (is_otherwise or exit.reason in (ExitReason.GLOBAL, ExitReason.CALLEE)) and not spent:
             return Recompile()
-        if exit.recent and exit.seconds / exit.recent < self.LEAST_SECONDS:
+        # Where every other run ends there, hardly anything of what it is for gets done.
+        least = self.OFTEN_SECONDS if 2 * exit.count > exit.entries else self.LEAST_SECONDS
+        if exit.recent and exit.seconds / exit.recent < least:
             return GiveUp(GiveUpReason.EXITS)
         return Resume(10 * exit.count)
 
