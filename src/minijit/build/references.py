@@ -258,8 +258,8 @@ def _item_ops(slot: Slot) -> tuple[str, str]:
 
 def unpacked(b: Builder, i: Instruction, slot: Slot) -> tuple[Slot, ...] | None:
     """The items of a list or tuple that has as many as an instruction takes; None if it is none, or if nobody has seen
-    what they are. Of each that is the class seen last where it was on top of the stack; of objects that may be of several
-    it is left open."""
+    what they are. Of each that is the class seen last where it was on top of the stack; of objects that may be of
+    several it is left open."""
     found, count = reference(slot), length(b, slot)
     if found is None or count is None:
         return None
