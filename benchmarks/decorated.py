@@ -1,6 +1,6 @@
 """pyperformance's programs of classes, with all their functions decorated, beside the same interpreted.
 
-    python benchmarks/programs.py [--rounds 3] [--benchmark NAME ...]
+    python benchmarks/decorated.py [--rounds 3] [--benchmark NAME ...]
 
 In: this interpreter, in which minijit and pyperformance are installed (`pip install 'minijit[costs]'`). Out: for each
 benchmark the median time of both ways, in processes that take turns, and the ratio; in the end the geometric mean.
