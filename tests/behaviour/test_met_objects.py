@@ -373,3 +373,74 @@ def test_ends_are_where_they_were() -> None:
         found.do("ps = None")
         found("tuple(log)")
     assert found.entries
+
+
+SHAPES = """
+class Shape:
+    def __init__(self, size, n): self.size, self.n, self.parts, self.inner = size, n, [size, n, 0.5], self
+    def area(self): return self.size * self.n
+    def total(self):
+        s = 0
+        for x in self.parts:
+            s += x
+        return s
+    def first_above(self, limit):
+        i = 0
+        while i < len(self.parts) and self.parts[i] < limit:
+            i += 1
+        return i
+    def deepest(self):
+        inner = self
+        for _ in range(3): inner = inner.inner
+        return inner
+    def put(self, x):
+        self.parts[0] = x
+        for k in range(len(self.parts)): x += self.parts[k]
+        self.size = x * 0.5
+class Round(Shape):
+    def area(self): return self.size * self.size * 3
+class Square(Shape):
+    __slots__ = ("other",)
+    def area(self): return self.size ** 2
+UNIT = Round(1, 2.5)
+class Limits:
+    low, high, unit = 0.25, 3, UNIT
+"""
+WAYS = {
+    "methods with loops": "for a in shapes:\n  s += a.total() + a.first_above(2)",
+    "a method with a loop and stores": "for a in shapes:\n  a.put(i % 3)\n  s += a.size; i += 1",
+    "what a method returns": "for a in shapes:\n  s += a.deepest().size\n  a.deepest().n += 1",
+    "a global instance": "for a in shapes:\n  UNIT.size += 1; s += UNIT.area() + a.area()",
+    "an instance that a class has": "for a in shapes:\n  s += Limits.unit.n * Limits.low; Limits.unit.n = i % 2; i += 1",
+    "mixed pairs": "for a, b in pairs:\n  s += a.area() - b.area()",
+    "mixed triples": "for a, (b, c) in triples:\n  s += a.area() * b.size + c",
+    "sorts of numbers": "for a in shapes:\n  s += a.size * a.n - a.n / (a.size or 1)\n  if a.size < a.n: s -= -a.size\n  t += a.size",
+    "sorts of numbers in math": "for a in shapes:\n  s += math.sqrt(abs(a.size)) + math.hypot(a.n, a.size) + a.n // 2 + a.size % 3",
+    "sorts of numbers stored": "for a in shapes:\n  a.n = a.size - a.n; a.parts[1] = a.n * 2; s += (a.n, a.size)[0]",
+    "sorts of numbers compared": "for a in shapes:\n  s += (a.n < a.size) + (a.n == 2) + (a.size >= 0.5) + (a.n != a.size) + bool(a.n)",
+    "a sum of all": "for a in shapes:\n  t = t + a.n\n  s = max(s, t) if t > 3 else t",
+    "kept in a variable": "last = shapes[0]\n for a in shapes:\n  if a.area() > last.area(): last = a\n  s += last.n\n s = (s, last.size)",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_shapes(way: str) -> None:
+    """Of one class, then of several; of one sort of numbers, then of several; large ones last."""
+    found = Sides(
+        f"import math\n{SHAPES}\ndef f(shapes, pairs, triples):\n s = t = i = 0\n {WAYS[way]}\n return s, t\n"
+    )
+    fillings = (
+        ("[Round(0.5 * k, 1.5) for k in range(6)]", 12),
+        ("[(Round, Square, Shape)[k % 3](k * 0.25, 2.0) for k in range(9)]", 12),
+        ("[(Round, Square)[k % 2]((k, k * 0.5, True)[k % 3], (1, 2.5)[k // 2 % 2]) for k in range(12)]", 16),
+        ("[Round(2**61 + k, 2**40) for k in range(4)] + [Square(float('nan'), -0.0)]", 5),
+        ("[Shape(2**70, 1), Round(1, 2)]", 4),
+        ("[Round(0.5 * k, 1.5) for k in range(6)]", 3),
+    )
+    for filling, times in fillings:
+        for _ in range(times):
+            found.do(f"shapes = {filling}; UNIT.size, UNIT.n = 1, 2.5")
+            found.do("pairs = list(zip(shapes, shapes[1:])); triples = [(a, (b, 0.5)) for a, b in pairs]")
+            found("f(shapes, pairs, triples)")
+            found("[(a.size, a.n, a.parts) for a in shapes]")
+    assert found.entries

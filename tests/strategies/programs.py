@@ -88,6 +88,8 @@ class Writer(Statements):
             self.set(scope, target, scope.names[target], self.of(scope.names[target], scope, 2))
             sign = self.pick(("", "", "+", "-"))
             self.line(scope, f"{name}[{index}] {sign}= {target}")
+            if self.chance(15):
+                self.line(scope, f"if len({name}) < 12: {name}.append({target})")
             if sort in ("int", "any") and sign:
                 self.line(scope, f"if not -2**62 < {name}[{index}] < 2**62: {name}[{index}] = {self.usual('int')}")
 
@@ -113,6 +115,21 @@ class Writer(Statements):
             scope.names |= known
             for call in calls:
                 self.line(scope, f"{self.new('v')} = {call}")
+            if self.chance(50):
+                self.line(scope, self.stored(scope, name, item, cls))
+
+    def stored(self, scope: Scope, name: str, item: str, cls: Class) -> str:
+        """Puts instances elsewhere in a list of such, or a new one; the list grows, but not for ever."""
+        one, other = self.index(scope, name), self.index(scope, name)
+        new = f"{cls.name}({', '.join(self.of(sort, scope, 1) for sort in cls.attributes.values())})"
+        return self.pick(
+            (
+                f"{name}[{one}] = {item}",
+                f"{name}[{one}], {name}[{other}] = {name}[{other}], {name}[{one}]",
+                f"{name}[{one}] = {new}",
+                f"if len({name}) < 12: {name}.append({self.pick((item, new))})",
+            )
+        )
 
     def a_class(self) -> None:
         """A class, with instances that the module keeps."""
