@@ -302,7 +302,8 @@ def test_guard_may_end(machine: Machine) -> None:
             held = [thing_held]
             assert compiled.run((), (held,)) == Returned(1)
         for cls in (Open, Closed):
-            replaced = region_of("guard_replaceable v0, @x | e0\n  return 1", x=field_of(cls, "x"))
+            text = "v1: object = field_value v0, @x\n  guard_may_end v1 | e0\n  return 1"
+            replaced = region_of(text, x=field_of(cls, "x"))
             empty = cls(1)
             del empty.x
             for thing_held, fits in ((empty, True), (cls(1), True), (cls(shared), True), (cls(Ended()), False)):
@@ -347,3 +348,16 @@ def test_new_objects(machine: Machine) -> None:
     region = region_of("v2: object = new_tuple v1, v0, 0.5, True | e1\n  return reference(v2, @cls)", "int", cls=tuple)
     assert agree(machine, region, lambda: part, 7) == Returned((7, part, 0.5, True))
     assert sys.getrefcount(part) == before
+
+
+def test_guard_apart(machine: Machine) -> None:
+    """Two references to one object are not given back at once, unless many hold it."""
+    loads = "v1: object = list_item v0, 0\n  v2: object = list_item v0, 1"
+    region = region_of(f"{loads}\n  guard_apart v1, v2 | e0\n  return 1")
+    many = object()
+    held = [many] * 100
+    one, other = object(), object()
+    with machine.compile(region) as compiled:
+        for pair, fits in (([one, other], True), ([one, one], False), ([None, None], True), ([many, many], True)):
+            assert isinstance(compiled.run((), (pair,)), Returned) is fits
+    assert len(held) == 100

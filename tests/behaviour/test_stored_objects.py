@@ -31,6 +31,10 @@ class Node:
         self.value += 1
         self.last = self
         return self.value
+    def renew(self, x):
+        self.value = None
+        self.value = x
+        return self.value + (self.last is None)
 
 class Slotted:
     __slots__ = ("value", "next", "last")
@@ -47,6 +51,10 @@ class Slotted:
         self.value += 1
         self.last = self
         return self.value
+    def renew(self, x):
+        self.value = None
+        self.value = x
+        return self.value + (self.last is None)
 
 class Stack:
     def __init__(self):
@@ -96,6 +104,7 @@ STORES = {
     "objects appended by a call": "for i in range(n):\n  stack.push(xs[i % len(xs)]); s += stack.top.value",
     "calls that swap": "for i in range(n):\n  p.swap(xs[i % len(xs)])",
     "calls that count": "for i in range(n):\n  s += xs[i % len(xs)].count()",
+    "None, then a number": "for i in range(n):\n  s += p.renew(i)",
     "itself": "for i in range(n):\n  p.next = p; s += p.next.next.value",
     "strings": "for i in range(n):\n  p.last = 'odd' if i % 2 else 'even'",
     "functions": "for i in range(n):\n  xs[i % len(xs)] = shape if i % 2 else len",
@@ -152,6 +161,7 @@ ENDS = {
     "an attribute": "for i in range(n):\n  p.next = ys[i % 3]; s += i",
     "set to None": "for i in range(n):\n  xs[i % 3] = None; s += i",
     "to a number": "for i in range(n):\n  xs[i % 3] = i",
+    "two at once": "for i in range(n):\n  xs[i % 3] = xs[(i + 1) % 3]; p.both(xs[i % 3], i); p.both(None, i); s += i",
     "by a call": "for i in range(n):\n  p.put(ys[i % 3]); s += i",
 }
 NOISY = """
@@ -163,8 +173,12 @@ class Noisy:
 class Quiet:
     def __init__(self, name, part=None): self.name = name; self.part = part
 class Holder:
-    def __init__(self): self.next = None; self.count = 0
+    def __init__(self): self.next = None; self.last = None; self.count = 0
     def put(self, item): self.next = item; self.count += 1
+    def both(self, item, i):
+        self.next = item
+        self.last = item
+        if i % 2: self.last = i
 """
 KINDS = {
     "noisy": "Noisy(i)",
@@ -240,3 +254,30 @@ def test_a_list_that_grew_is_given_back() -> None:
         del xs
         assert sys.getrefcount(p) == 2
     assert minijit.stats(f).entries
+
+
+def test_a_function_that_appends_to_what_its_caller_reads() -> None:
+    """One calls itself, as machine code calls it; the list's length and its items are where they are by then."""
+    found = Sides(
+        "xs = [1]\n"
+        "def g(k):\n if k <= 0: return 0\n xs.append(k)\n return g(k - 1) + 1\n"
+        "def f(n):\n s = 0\n for i in range(n):\n  s += g(i % 4) + len(xs) + xs[-1]\n return s\n",
+        "f",
+        "g",
+    )
+    for _ in range(40):
+        found.do("xs[:] = [1]")
+        found("f(60)")
+        found("len(xs)")
+
+
+def test_an_item_that_is_nothing() -> None:
+    """First seen in a branch that no recording took."""
+    found = Sides(
+        "class A:\n def __init__(self, x): self.x = x\nclass B(A): pass\n"
+        "def f(pairs):\n n = 0\n for a, b in pairs:\n  if b < 0:\n   if a is None: n += 100\n   elif a is pairs: n += 1\n"
+        "   else: n += 5\n  else:\n   n += a.x\n return n\n"
+    )
+    found.do("good = [((A, B)[k % 2](k), k) for k in range(40)]; odd = good + [(None, -1), (A(1), -1), (2.5, -1)] * 9")
+    for k in range(40):
+        found(f"f({'odd' if k > 9 else 'good'})")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HELPERS = (
-    *("put_float", "put_int", "put_object", "may_end"),
+    *("put_float", "put_int", "put_object", "may_end", "are_apart"),
     *("new_object", "new_tuple", "append_object", "note_value", "let_go"),
 )
 """The helpers' names."""
@@ -27,6 +27,8 @@ MOST_KEPT = 1024
 """How many objects may be kept; what would come close to it leaves the region."""
 SPARE = 64
 """So many more are kept without asking: what one statement stores, at most."""
+RECENT = 8
+"""Among so many of the last that are kept, a store looks for what it stores."""
 KEPT_BYTES = 8 * (1 + MOST_KEPT)
 """The buffer's size: how many there are, and the objects."""
 _DEPTH = 8
@@ -56,18 +58,30 @@ define internal void @keep(ptr %object) nounwind {{
   ret void
 }}
 
-; A reference more to an object, for a place that is to have it: that by which it was kept, if it was the last.
+; A reference more to an object, for a place that is to have it: that by which it was kept, if that is not long ago.
 define internal void @hand_over(ptr %object) nounwind {{
 entry:
   %count = load i64, ptr {count}
-  %none = icmp eq i64 %count, 0
-  br i1 %none, label %more, label %some
-some:
-  %place = getelementptr ptr, ptr {count}, i64 %count
-  %last = load ptr, ptr %place
-  %is_last = icmp eq ptr %last, %object
-  br i1 %is_last, label %take, label %more
+  br label %next
+next:
+  %k = phi i64 [ %count, %entry ], [ %before, %other ]
+  %back = sub i64 %count, %k
+  %none = icmp eq i64 %k, 0
+  %far = icmp eq i64 %back, {RECENT}
+  %over = or i1 %none, %far
+  br i1 %over, label %more, label %look
+look:
+  %place = getelementptr ptr, ptr {count}, i64 %k
+  %kept = load ptr, ptr %place
+  %is_it = icmp eq ptr %kept, %object
+  br i1 %is_it, label %take, label %other
+other:
+  %before = sub i64 %k, 1
+  br label %next
 take:
+  %last_place = getelementptr ptr, ptr {count}, i64 %count
+  %last = load ptr, ptr %last_place
+  store ptr %last, ptr %place
   %less = sub i64 %count, 1
   store i64 %less, ptr {count}
   ret void
@@ -145,6 +159,22 @@ define i1 @may_end(ptr %object) nounwind {{
   %room = call i1 @has_room()
   %both = and i1 %quiet, %room
   ret i1 %both
+}}
+
+; Whether two references can be given back at once, if each can: not if they are the last to one object.
+define i1 @are_apart(ptr %one, ptr %other) nounwind {{
+entry:
+  %same = icmp eq ptr %one, %other
+  br i1 %same, label %look, label %yes
+look:
+  %absent = icmp eq ptr %one, null
+  br i1 %absent, label %yes, label %present
+present:
+  %count = load i64, ptr %one
+  %held = icmp ugt i64 %count, {SPARE}
+  ret i1 %held
+yes:
+  ret i1 true
 }}
 
 ; Whether nobody notices when an object has one reference less.

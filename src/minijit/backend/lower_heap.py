@@ -13,7 +13,7 @@ from minijit.backend.lower_objects import boxed, held, load, unbox, values
 from minijit.backend.lower_table import Rows
 from minijit.cpython import abi
 from minijit.ir.kinds import Field, Kind
-from minijit.ir.region import Const, EntryPoint, has_op
+from minijit.ir.region import Const, EntryPoint
 
 if TYPE_CHECKING:
     from minijit.backend.emitter import Emitter
@@ -89,10 +89,14 @@ def _guard_may_end(e: Emitter, op: Op) -> None:
     e.leave_unless(e.let(f"call i1 {e.helper('may_end')}(ptr {e.use(op.args[0])})"), op)
 
 
-@lowers("guard_replaceable")
-def _guard_replaceable(e: Emitter, op: Op) -> None:
-    old = e.let(f"load ptr, ptr {_field_place(e, *op.args)}")
-    e.leave_unless(e.let(f"call i1 {e.helper('may_end')}(ptr {old})"), op)
+@lowers("guard_apart")
+def _guard_apart(e: Emitter, op: Op) -> None:
+    e.leave_unless(e.let(f"call i1 {e.helper('are_apart')}(ptr {e.use(op.args[0])}, ptr {e.use(op.args[1])})"), op)
+
+
+@lowers("field_value")
+def _field_value(e: Emitter, op: Op) -> None:
+    e.define(op, f"load ptr, ptr {_field_place(e, *op.args)}")
 
 
 @lowers("is_same")
@@ -163,7 +167,7 @@ def _store_field(e: Emitter, op: Op) -> None:
     object, field, value, *_ = op.args
     place, found = _field_place(e, object, field), _constant(field)
     assert isinstance(found, Field)
-    if not found.is_value or not has_op(e.region, ("guard_replaceable",)):
+    if not found.is_value or not e.fills:
         _store(e, op, place, value)
         return
     old = e.let(f"load ptr, ptr {place}")
@@ -198,7 +202,7 @@ def _store(e: Emitter, op: Op, place: str, value: Operand) -> None:
 def _store_float(e: Emitter, op: Op, place: str, value: Operand) -> None:
     """A float that nobody else has is written over."""
     old = e.let(f"load ptr, ptr {place}")
-    if has_op(e.region, ("guard_replaceable",)):
+    if e.fills:
         _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_float')}(ptr {place}, {e.typed(value)})"))
         return
     is_float = e.let(f"icmp eq ptr {_fixed(e, old, abi.OBJECT.ob_type)}, {pointer(id(float))}")

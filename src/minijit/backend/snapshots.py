@@ -113,7 +113,7 @@ def return_exit(value: Slot) -> Exit:
     return Exit(ExitReason.LEFT_LOOP, FrameState(0, (), (value,)))
 
 
-KEEPING = ("guard_may_end", "guard_replaceable", "new_instance", "new_tuple")
+KEEPING = ("guard_may_end", "new_instance", "new_tuple")
 """Ops of regions that may keep objects: to let these go may run any code, which no region must wait for."""
 
 

@@ -19,7 +19,7 @@ from minijit.build import closures, numbers, references
 from minijit.build.draft import Draft
 from minijit.build.reliance import Reliance
 from minijit.build.request import Build
-from minijit.build.state import Caller, State, Wanted
+from minijit.build.state import SOME, Caller, State, Wanted
 from minijit.build.versions import Versions
 from minijit.events import ExitReason
 from minijit.ir.kinds import ABSENT, RANGE_STEPS, ClassKind, EntryKind, FunctionKind, Kind, SlotKind
@@ -321,7 +321,7 @@ class Builder:
 
     @property
     def is_overwriting(self) -> bool:
-        """Whether a number is stored over something else in the statement at hand, as was found out before."""
+        """Whether the statement at hand stores something over what is no number, or nothing yet, as was found out."""
         return self._before is not None and self._before.offset in self.request.profile.overwritten
 
     @property
@@ -466,7 +466,7 @@ class Builder:
         if isinstance(value, Const):
             return value.value is not NotImplemented
         if isinstance(value, Reference):
-            return value.cls.value is not type(NotImplemented)
+            return value.cls not in (SOME, Const(type(NotImplemented)))
         return not isinstance(value, Entry) or self.class_of(value) is not None
 
     # ---- blocks and versions

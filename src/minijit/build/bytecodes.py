@@ -90,6 +90,9 @@ def _signed(b: Builder, i: Instruction, sign: str) -> None:
     operand = b.state.pop()
     if operators.is_instance(b, operand):
         operators.unary(b, sign, operand, i)
+    elif numbers.is_number(operand) and sign != "-":
+        b.state.push(operand)
+        references.tell_apart(b, i, -1)
     else:
         _push_or_leave(b, i, numbers.unary(b, sign, operand))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from minijit.build.inline import call_function
 from minijit.build.sequences import MAX_DEPTH, depth
-from minijit.build.state import Wanted
+from minijit.build.state import SOME, Wanted
 from minijit.ir.region import (
     Attribute,
     Const,
@@ -82,7 +82,8 @@ def is_same(b: Builder, left: Slot, right: Slot) -> Value | Const | None:
         case (VirtualInstance(), _) | (_, VirtualInstance()):
             return Const(False)
         case Reference(one, one_class), Reference(other, other_class):
-            return b.op("is_same", one, other) if one_class == other_class else Const(False)
+            can_be = one_class == other_class or SOME in (one_class, other_class)
+            return b.op("is_same", one, other) if can_be else Const(False)
         case Entry(), Entry():
             # Objects whose attributes are variables are not the same, if they are of different slots.
             both = b.class_of(left) is not None and b.class_of(right) is not None

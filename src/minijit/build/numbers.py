@@ -103,7 +103,7 @@ def is_number(slot: Slot) -> bool:
 
 def number(slot: Slot) -> Scalar | None:
     """The slot as a number, of whatever sort."""
-    return slot if isinstance(slot, Value) and slot.kind is Kind.NUMBER else scalar(slot)
+    return slot if isinstance(slot, Value) and is_number(slot) else scalar(slot)
 
 
 def _as_number(b: Builder, operand: Scalar) -> Value:

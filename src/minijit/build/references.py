@@ -8,13 +8,13 @@ can notice that; and what is made to be stored is kept as well. So a region coun
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 from minijit.build.numbers import number, scalar, to_int
 from minijit.build.state import SOME, Pending
 from minijit.events import ExitReason
-from minijit.ir.kinds import ABSENT, ClassKind, Kind, may_end
+from minijit.ir.kinds import ABSENT, ClassKind, Kind, is_program_made
 from minijit.ir.region import Const, Entry, EntryPoint, Reference, Value, VirtualInstance, VirtualTuple
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _push(state: State, found: Slot, place: tuple[object, ...]) -> None:
 
 def can_be_known(b: Builder, cls: type) -> bool:
     """Whether an object may be looked at whose class is this: a class that may end is watched."""
-    return not may_end(cls) or b.relies.on_class(cls) is not None
+    return not is_program_made(cls) or b.relies.on_class(cls) is not None
 
 
 def _of(b: Builder, value: Operand, cls: type, known: str, *, is_sure: bool = False) -> Slot:
@@ -143,7 +143,7 @@ def known_constant(b: Builder, slot: Slot) -> Slot:
 
 def _is_instance(b: Builder, value: object) -> bool:
     cls = type(value)
-    return may_end(cls) and not isinstance(value, type) and b.relies.on_instance(cls) is not None
+    return is_program_made(cls) and not isinstance(value, type) and b.relies.on_instance(cls) is not None
 
 
 def is_plain(b: Builder, value: object) -> bool:
@@ -171,23 +171,26 @@ def meet(b: Builder, i: Instruction) -> bool:
 
 
 def tell_apart(b: Builder, i: Instruction, place: int) -> None:
-    """Does the instruction again for a float and for an int, where a slot of the stack is a number of either sort."""
+    """Does the instruction again for a float, for a bool and for an int, where a slot of the stack is a number of
+    whatever sort."""
     if b.is_full:
         b.unsupported(i.name, ExitReason.TOO_MANY_BLOCKS)
         return
     value = b.state.stack[place]
     assert isinstance(value, Value)
     before = b.state
-    yes, no = b.split(b.op("is_float", value))
-    for block, name in ((yes, "float"), (no, "int")):
+    for name in ("float", "bool", "int"):
+        block, rest = b.split(b.op(f"is_{name}", value)) if name != "int" else (b.here, None)
         b.resume(block)
         b.state = before.copy()
         b.state.stack[place] = b.op(f"unpack_{name}", value, reason=ExitReason.KIND)
         b.later(block, i.offset, b.state)
+        if rest is not None:
+            b.resume(rest)
 
 
 def _is_of_use(b: Builder, cls: type) -> bool:
-    return cls in (list, tuple, type(None)) or (may_end(cls) and b.relies.on_instance(cls) is not None)
+    return cls in (list, tuple, type(None)) or (is_program_made(cls) and b.relies.on_instance(cls) is not None)
 
 
 def reference(slot: Slot) -> Reference | None:
@@ -215,7 +218,7 @@ def length(b: Builder, slot: Slot) -> Value | Const | None:
 
 def _is_as_long(b: Builder, items: Reference) -> bool:
     """Whether nothing is to be appended to a list; leaves if it is one of those to which something is."""
-    for op, place, _ in b.state.pending:
+    for op, place, _, _ in b.state.pending:
         if op == "append_item" and items.cls.value is list:
             if place[0] == items.value:
                 return False
@@ -277,6 +280,9 @@ def unpacked(b: Builder, i: Instruction, slot: Slot) -> tuple[Slot, ...] | None:
         if stored is not None:
             items.append(stored)
         elif len(classes) > 1 and are_objects:
+            is_known = reduce(partial(b.op, "bool_or"), [b.op("is_of", value, Const(cls)) for cls in classes])
+            known = " or ".join(sorted(cls.__name__ for cls in classes))
+            b.effect("guard_true", is_known, reason=ExitReason.KIND, detail=known)
             items.append(Reference(value, SOME))
         else:
             items.append(_of(b, value, classes[-1], classes[-1].__name__))
@@ -310,7 +316,7 @@ def _load(b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], lo
 
 def _pending(b: Builder, store: str, place: tuple[Operand, ...]) -> Slot | None:
     """What is to be stored in a place; None if that is another place than all that are."""
-    for op, other, value in reversed(b.state.pending):
+    for op, other, value, _ in reversed(b.state.pending):
         if op != store:
             continue
         if other == place:
@@ -336,40 +342,48 @@ def _guard_elsewhere(b: Builder, place: tuple[Operand, ...], other: tuple[Operan
 
 MOST_PENDING = 32
 """So many stores may wait for inlined calls to return."""
+_OLD = {"store_item": "list_item", "store_field": "field_value"}
+"""The ops that give what a store overwrites, if there is anything."""
 
 
-def _store(
-    b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], value: Slot, load: Callable[[], Value] | None
-) -> bool:
+def _store(b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], value: Slot) -> bool:
     """Puts a value in a place: at once, or when the calls that are inlined have returned, since they may be done again
-    until then. Where there is a value already, `load` gives it. Whether that is compiled."""
-    is_kept = b.request.root.point is not EntryPoint.BODY
-    if not _can_be_stored(b, value) or len(b.state.pending) >= MOST_PENDING or not (is_kept or number(value)):
+    until then. Whether that is compiled."""
+    # Nobody lets go of what bodies keep, and their callers rely on the length of lists.
+    is_body = b.request.root.point is EntryPoint.BODY
+    if not _can_be_stored(b, value) or len(b.state.pending) >= MOST_PENDING:
         return False
-    if b.is_repeated(i.offset):
-        return False  # there would be ever more that is pending
-    if load is not None and store == "store_field" and is_kept and b.is_overwriting:
-        # Where there may be nothing yet.
-        if _pending(b, store, place) is None:
-            b.effect("guard_replaceable", *place, reason=ExitReason.OVERWRITTEN)
+    if b.is_repeated(i.offset) or (is_body and (number(value) is None or store not in _OLD)):
+        return False
+    guard = _guard(b, store, place, value) if store in _OLD else ""
+    if guard == "guard_number":
+        b.effect(guard, _what_is_there(b, store, place), reason=ExitReason.OVERWRITTEN, detail="no number")
+    elif store in _OLD:
         _note_stored(b.state, (store, *place), value)
-    elif load is not None:
-        old = load() if _pending(b, store, place) is None else None
-        sample = ABSENT if old is None else b.sample(old)
-        is_of_number = sample is ABSENT or type(sample) in _UNBOXED
-        # Over numbers it is found out at less cost; and what else is known of the heap still holds then.
-        if number(value) is not None and is_of_number and not (is_kept and b.is_overwriting):
-            if old is not None:
-                b.effect("guard_number", old, reason=ExitReason.OVERWRITTEN, detail="no number")
-        else:
-            if old is not None:
-                b.effect("guard_may_end", old, reason=ExitReason.OVERWRITTEN)
-            _note_stored(b.state, (store, *place), value)
-    b.state.pending = (*b.state.pending, Pending(store, place, value))
+    b.state.pending = (*b.state.pending, Pending(store, place, value, guard))
     if not b.state.callers:
         carry_out(b)
         b.begin_statement(i.next)
     return True
+
+
+def _guard(b: Builder, store: str, place: tuple[Operand, ...], value: Slot) -> str:
+    """What is to be made sure of what a store overwrites: nothing, if that is pending itself; where numbers are stored,
+    that it is one, as long as nobody has found that it is not: that costs less, and what else is known of the heap
+    still holds then; else that nobody notices its end."""
+    if _pending(b, store, place) is not None:
+        return ""
+    sample = b.request.look(_OLD[store], tuple(map(b.sample, place)))
+    is_of_number = sample is ABSENT or type(sample) in _UNBOXED
+    is_body = b.request.root.point is EntryPoint.BODY
+    is_expected = number(value) is not None and is_of_number and (is_body or not b.is_overwriting)
+    return "guard_number" if is_expected else "guard_may_end"
+
+
+def _what_is_there(b: Builder, store: str, place: tuple[Operand, ...]) -> Value:
+    if store == "store_field" and not b.is_overwriting:
+        return b.op("load_field", *place, reason=ExitReason.UNBOUND)
+    return b.op(_OLD[store], *place)
 
 
 def _note_stored(state: State, key: tuple[object, ...], value: Slot) -> None:
@@ -400,10 +414,18 @@ def _can_be_stored(b: Builder, slot: Slot) -> bool:
 
 
 def carry_out(b: Builder) -> None:
-    """Does the stores that are pending, in the region's own frame. What they store is made first: the region can be
-    left only as long as nothing is stored."""
+    """Does the stores that are pending, in the region's own frame. What they overwrite is looked at, and what they
+    store is made first: the region can be left only as long as nothing is stored."""
+    olds: list[Value] = []
+    for each in b.state.pending:
+        if each.guard == "guard_may_end":
+            old = _what_is_there(b, each.op, each.place)
+            b.effect("guard_may_end", old, reason=ExitReason.OVERWRITTEN)
+            for other in olds:
+                b.effect("guard_apart", old, other, reason=ExitReason.OVERWRITTEN)
+            olds.append(old)
     made: dict[int, Slot] = {}
-    stores = [(op, place, _made(b, value, made)) for op, place, value in b.state.pending]
+    stores = [(each.op, each.place, _made(b, each.value, made)) for each in b.state.pending]
     b.state.change(made, b.identity)
     b.state.pending = ()
     for count, (op, place, value) in enumerate(stores):
@@ -442,7 +464,7 @@ def store_item(b: Builder, i: Instruction, slot: Slot, index: Slot, value: Slot)
     place = item_place(b, slot, index) if is_of(slot, list) else None
     if place is None:
         return False
-    return _store(b, i, "store_item", place, value, partial(b.op, "list_item", *place))
+    return _store(b, i, "store_item", place, value)
 
 
 def append(b: Builder, i: Instruction, slot: Slot, value: Slot) -> bool:
@@ -451,7 +473,7 @@ def append(b: Builder, i: Instruction, slot: Slot, value: Slot) -> bool:
     if found is None or not is_of(slot, list):
         return False
     b.state.push(Const(None))
-    return _store(b, i, "append_item", (found.value,), value, None)
+    return _store(b, i, "append_item", (found.value,), value)
 
 
 def field(b: Builder, owner: Reference, kind: ClassKind, name: str) -> Const | None:
@@ -475,6 +497,5 @@ def load_field(b: Builder, i: Instruction, owner: Reference, field: Const, sampl
 
 
 def store_field(b: Builder, i: Instruction, owner: Reference, field: Const, value: Slot) -> bool:
-    """Gives an attribute that has a value another one; whether that is compiled."""
-    place = owner.value, field
-    return _store(b, i, "store_field", place, value, partial(b.op, "load_field", *place, reason=ExitReason.UNBOUND))
+    """Gives an attribute another value; whether that is compiled. One that has none yet is found out."""
+    return _store(b, i, "store_field", (owner.value, field), value)

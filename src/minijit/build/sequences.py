@@ -127,6 +127,9 @@ def _binary_subscr(b: Builder, i: Instruction) -> None:
             b.unsupported(i.name)
             return
         b.state.push(items[index.value])
+    elif numbers.is_number(index):
+        b.state.stack += [container, index]
+        references.tell_apart(b, i, -1)
     elif not references.load_item(b, i, container, index):
         b.unsupported(i.name)
 
@@ -134,6 +137,10 @@ def _binary_subscr(b: Builder, i: Instruction) -> None:
 @handles("STORE_SUBSCR")
 def _store_subscr(b: Builder, i: Instruction) -> None:
     index, container, value = b.state.pop(), b.state.pop(), b.state.pop()
+    if numbers.is_number(index):
+        b.state.stack += [value, container, index]
+        references.tell_apart(b, i, -1)
+        return
     if not references.store_item(b, i, container, index, value):
         b.unsupported(i.name)
 

@@ -68,11 +68,13 @@ class Caller:
 
 
 class Pending(NamedTuple):
-    """A store: the op, where it stores, and what. Those of inlined calls wait until the region's own frame goes on."""
+    """A store: the op, where it stores, and what; and a guard of what it overwrites. Those of inlined calls wait until
+    the region's own frame goes on."""
 
     op: str
     place: tuple[Operand, ...]
     value: Slot
+    guard: str
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ class State:
         """Where the frame is among those around it: states are compared only if this is the same."""
         offset = self.statement.offset if self.statement is not None else None
         callers = [(caller.scope.identity, caller.next, caller.wanted) for caller in self.callers]
-        pending = tuple((each.op, len(each.place)) for each in self.pending)
+        pending = tuple((each.op, len(each.place), each.guard) for each in self.pending)
         return (offset, self.scope.identity, pending, *callers)
 
     def slots(self) -> list[Slot]:
@@ -126,7 +128,9 @@ class State:
         callers = tuple(replace(c, locals=tuple(take(c.locals)), stack=tuple(take(c.stack))) for c in self.callers)
         old = self.statement
         new = old and FrameState(old.offset, tuple(take(old.locals)), tuple(take(old.stack)))
-        pending = tuple(Pending(each.op, tuple(map(_operand, take(each.place))), next(rest)) for each in self.pending)
+        pending = tuple(
+            Pending(each.op, tuple(map(_operand, take(each.place))), next(rest), each.guard) for each in self.pending
+        )
         return State(self.scope, *own, callers, new, pending)
 
     def own(self, index: int) -> Slot:

@@ -16,7 +16,7 @@ from types import FunctionType, MemberDescriptorType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from minijit.cpython import abi, raw
-from minijit.ir.kinds import ABSENT, Field, may_end
+from minijit.ir.kinds import ABSENT, Field, is_program_made
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,7 @@ def look_behind(cls: type, base: type, name: str) -> Any:
 
 def is_transparent(cls: type) -> bool:
     """Whether it is a class made by a program whose instances' attributes are read as `object` has them read."""
-    if not may_end(cls) or (_dict_offset(cls) and not _has_names(cls)):
+    if not is_program_made(cls) or (_dict_offset(cls) and not _has_names(cls)):
         return False
     is_own = look_up(cls, "__getattribute__") is not object.__dict__["__getattribute__"]
     return not is_own and look_up(cls, "__getattr__") is ABSENT
@@ -89,7 +89,7 @@ def is_transparent(cls: type) -> bool:
 def is_made_plainly(cls: type) -> bool:
     """Whether a call of the class makes an instance as `object` makes it, for `__init__` to get; and nobody is told of
     the instance's end."""
-    if type(cls) is not type or not all(map(may_end, _mro(cls)[:-1])):
+    if type(cls) is not type or not all(map(is_program_made, _mro(cls)[:-1])):
         return False
     if _flags(cls) & _ABSTRACT or look_up(cls, "__del__") is not ABSENT:
         return False
@@ -137,7 +137,7 @@ def has_values(instance: object) -> bool:
 
 def _has_names(cls: type) -> bool:
     """Whether its instances have a word for values, or a dict, before their header."""
-    is_so = may_end(cls) and _flags(cls) & _MANAGED_DICT
+    is_so = is_program_made(cls) and _flags(cls) & _MANAGED_DICT
     return bool(is_so and raw.read_u64(id(cls) + abi.TYPE.ht_cached_keys))
 
 

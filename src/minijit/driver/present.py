@@ -35,7 +35,7 @@ class Present:
                 return self._list_of(self._slot(slot))
             case (("list_item" | "tuple_item"), (items, *_)) if type(items) in (list, tuple):
                 return items[0] if items else ABSENT  # type: ignore[index]
-            case "load_field", (thing, Field() as field) if thing is not ABSENT:
+            case (("load_field" | "field_value"), (thing, Field() as field)) if thing is not ABSENT:
                 return instances.value(thing, field)
             case _:
                 return ABSENT

@@ -24,7 +24,7 @@ _HEAP_TYPE = 1 << 9
 _flags = type.__dict__["__flags__"].__get__
 
 
-def may_end(cls: type) -> bool:
+def is_program_made(cls: type) -> bool:
     """Whether a class was made by a program: it may change, and end."""
     return bool(_flags(cls) & _HEAP_TYPE)
 

@@ -410,7 +410,8 @@ op("guard_values", "object ->", lambda _: None, GUARD)
 op("guard_number", "object ->", lambda x: _guard(type(x) in (int, float, bool)), Effect.READ)
 # Machine code leaves where somebody would notice the end of an object.
 op("guard_may_end", "object ->", lambda _: None, Effect.READ)
-op("guard_replaceable", "object const ->", lambda _x, _field: None, Effect.READ)
+# Two that end at once, though neither would alone.
+op("guard_apart", "object object ->", lambda _x, _y: None, Effect.READ)
 op("is_of", "object const -> bool", lambda x, cls: type(x) is cls)
 op("is_same", "object object -> bool", operator.is_)
 op("list_length", "object -> int", len, Effect.LOAD)
@@ -418,8 +419,11 @@ op("list_item", "object int -> object", operator.getitem, Effect.LOAD)
 op("tuple_length", "object -> int", len)
 op("tuple_item", "object int -> object", operator.getitem)
 op("load_field", "object const -> object", _load_field, Effect.READ)
+# What machine code has as NULL where there is nothing, and nobody but guards and stores look at.
+op("field_value", "object const -> object", instance_value, Effect.LOAD)
 for _name, _type in (("int", int), ("float", float), ("bool", bool)):
     op(f"unbox_{_name}", f"object -> {_name}", lambda x, t=_type: _unboxed(x, t), Effect.READ)
+op("unbox_number", "object -> number", lambda x: _unboxed(x, type(x)), Effect.READ)
 # The value comes last; or `True` behind it, where it is too late to leave.
 op("store_item", "object int ** ->", lambda x, index, value, *_: operator.setitem(x, index, value), Effect.STORE)
 op("store_field", "object const ** ->", lambda x, field, value, *_: setattr(x, field.name, value), Effect.STORE)
@@ -435,9 +439,6 @@ def _new_instance(cls: type, fields: tuple[Field, ...], *values: object) -> obje
 
 op("new_instance", "const const ** -> object", _new_instance, Effect.MAKE)
 op("new_tuple", "** -> object", lambda *items: items, Effect.MAKE)
-
-
-op("unbox_number", "object -> number", lambda x: _unboxed(x, type(x)), Effect.READ)
 
 
 def _unboxed(value: object, kind: type) -> object:

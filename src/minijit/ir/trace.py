@@ -52,7 +52,7 @@ class Trace:
 class Profile:
     """What recordings saw of one code object: the offsets that were executed, the type last seen on top of the stack,
     and the classes seen there, the latest `MOST_CLASSES` of them; and what exits have told: the statements that store
-    numbers over what are none."""
+    something over what is no number, or nothing."""
 
     seen: set[int] = field(default_factory=set)
     tops: dict[int, str] = field(default_factory=dict)
