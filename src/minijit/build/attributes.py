@@ -142,8 +142,8 @@ def _load_from_class(b: Builder, cls: type, name: str, i: Instruction) -> None:
 
 @handles("STORE_ATTR")
 def _store_attr(b: Builder, i: Instruction) -> None:
-    """Of what the instance has already: a new attribute has its place among the others, which the order of stores
-    decides."""
+    """Of an instance that the entry has found, what it has already. What else it is to have, and what overwrites an
+    object, is stored by its address."""
     if references.meet(b, i):
         return
     owner, value, name = b.state.pop(), b.state.pop(), b.code.name(i)

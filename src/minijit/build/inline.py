@@ -1,13 +1,14 @@
 """Calls of Python functions: the callee's body in the place of its call, or a call of its machine code.
 
 Wherever an inlined function is left, the interpreter makes the call again, and whatever of the statement came before
-it: nothing that compiled code does has an effect before a region is left. So the interpreter makes the frames of the
-functions itself, and there is no other way in which they come about.
+it: what it stores waits until it has returned (`state.Pending`). So the interpreter makes the frames of the functions
+itself, and there is no other way in which they come about.
 
 Functions that call what cannot be inlined, such as themselves, are not inlined. Of these there is a *body*, a region of
 its own that takes and gives machine values (`EntryPoint.BODY`). If it is left, its caller waits at the call until the
 interpreter has finished it (see `backend.waiting_stubs`): such a call is never done twice. So it is with functions that
-have loops, if they take nothing but numbers: inlined, they are done again from their beginning when a signal comes.
+have loops, if they take nothing but numbers: inlined, they are done again from their beginning when a signal comes, or
+another thread wants its turn.
 """
 
 from __future__ import annotations
