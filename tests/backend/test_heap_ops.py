@@ -293,7 +293,16 @@ def test_guard_may_end(machine: Machine) -> None:
     noticed = weakref.ref(thing)
     made = Open(Derived(1)), Closed([Listed([1])])
     quiet = [1, None, "x", (1, (2.5, [3])), [[1], [2]], *made, shared, Ended]
-    loud = [Open(Ended()), [Ended()], (1, (2, [Ended()])), Listed([Ended()]), Closed(Derived(Ended()))]
+    loud = [
+        [shared],
+        Open(shared),
+        [Ended()] * 2,
+        Open(Ended()),
+        [Ended()],
+        (1, (2, [Ended()])),
+        Listed([Ended()]),
+        Closed(Derived(Ended())),
+    ]
     chain: object = None
     for _ in range(40):
         chain = Closed(chain)

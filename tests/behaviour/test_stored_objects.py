@@ -63,6 +63,17 @@ class Stack:
     def push(self, item):
         self.items.append(item)
         self.top = item
+    def stored(self, items, x):
+        if len(items) < 2: items.append(x)
+        items[0] = x
+        t = 0
+        for y in items: t += y
+        return t
+    def appended(self, items, x):
+        items.append(x)
+        t = 0
+        for y in items: t += y
+        return t
 
 def shape(thing, depth=6):
     if isinstance(thing, (list, tuple)):
@@ -112,6 +123,8 @@ STORES = {
     "handled": "for i in range(n):\n  try:\n   xs[i] = p\n  except IndexError:\n   s += 1",
     "a local that is alone": "for i in range(n):\n  x = xs[0]; xs[0] = None; s += x.value; xs[0] = x",
     "the last of a row": "for i in range(n):\n  a = p.next; p.next = None; p.next = cls(a.value + 1); s += a.value",
+    "stored, then iterated": "for i in range(n):\n  s += stack.stored(out, i % 7)",
+    "appended, then iterated": "for i in range(n % 50):\n  s += stack.appended(out, i % 7) + stack.appended(rows[1], 0.5)",
     "an argument": "for i in range(n):\n  xs[i % len(xs)] = other",
 }
 
@@ -161,6 +174,7 @@ ENDS = {
     "an attribute": "for i in range(n):\n  p.next = ys[i % 3]; s += i",
     "set to None": "for i in range(n):\n  xs[i % 3] = None; s += i",
     "to a number": "for i in range(n):\n  xs[i % 3] = i",
+    "shared with what has ended": "for i in range(n):\n  xs[i % 3] = None; hs[i % 3] = None; s += i",
     "two at once": "for i in range(n):\n  xs[i % 3] = xs[(i + 1) % 3]; p.both(xs[i % 3], i); p.both(None, i); s += i",
     "by a call": "for i in range(n):\n  p.put(ys[i % 3]); s += i",
 }
@@ -189,6 +203,8 @@ KINDS = {
     "weakly referred to": "watched(Quiet(i))",
     "a part that is weakly referred to": "Quiet(i, watched(Quiet(i)))",
     "a generator": "running(i)",
+    "a part that others have": "Quiet(i, shared(hs, i, Noisy(i)))",
+    "twice a part": "Quiet(i, [Noisy(i)] * 2)",
     "quiet": "Quiet(i, Quiet(2))",
 }
 
@@ -198,18 +214,19 @@ KINDS = {
 def test_ends_come_when_they_came(body: str, kind: str) -> None:
     """Who notices the end of an object sees the heap as it is in the interpreter at that moment."""
     found = Sides(
-        f"{NOISY}\ndef f(xs, ys, p, n):\n s = 0\n {ENDS[body]}\n  p.count += 1\n return s\n"
+        f"{NOISY}\ndef f(xs, ys, hs, p, n):\n s = 0\n {ENDS[body]}\n  p.count += 1\n return s\n"
+        "def shared(hs, i, x):\n hs[i % 3] = x\n return x\n"
         "def watched(x):\n refs.append(weakref.ref(x, lambda r: log.append(p.count)))\n return x\n"
         "def running(i):\n def g():\n  try:\n   yield 1\n  finally:\n   log.append((i, p.count))\n"
         " made = g(); next(made)\n return made\n"
     )
-    found.do("p = Holder(); refs = []")
+    found.do("p = Holder(); refs = []; hs = [None] * 3")
     for k in range(25):
         made = "Quiet(i, Quiet(2))" if k < 12 else KINDS[kind]
         found.do(
             f"log.clear(); refs.clear(); xs = [{made} for i in range(3)]; ys = [{made} for i in range(3, 6)]; p.count = 0"
         )
-        found("f(xs, ys, p, 6)")
+        found("f(xs, ys, hs, p, 6)")
         found("list(log)")
         found.do("ys = None; log.append('then'); xs = None; p.next = None")
         found("list(log)")

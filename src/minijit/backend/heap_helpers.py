@@ -199,27 +199,12 @@ look:
   %dealloc_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_dealloc}
   %dealloc = load i64, ptr %dealloc_place
   %plain = icmp eq i64 %dealloc, {plain}
-  %finalize_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_finalize}
-  %finalize = load i64, ptr %finalize_place
-  %del_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_del}
-  %del = load i64, ptr %del_place
-  %told = or i64 %finalize, %del
-  %untold = icmp eq i64 %told, 0
+  %untold = call i1 @is_untold(ptr %object, ptr %type)
   %quiet = and i1 %plain, %untold
-  br i1 %quiet, label %weak, label %no
-weak:
-  ; A class without weak references has a zero there, and no object begins with one.
-  %weak_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_weaklistoffset}
-  %weak_offset = load i64, ptr %weak_place
-  %without = icmp eq i64 %weak_offset, 0
-  %first_place = getelementptr i8, ptr %object, i64 %weak_offset
-  %first = load ptr, ptr %first_place
-  %unreferred = icmp eq ptr %first, null
-  %alone = or i1 %without, %unreferred
-  br i1 %alone, label %base, label %no
+  br i1 %quiet, label %base, label %no
 base:
   ; What the class is derived from that no program has made.
-  %derived = phi ptr [ %type, %weak ], [ %under, %base ]
+  %derived = phi ptr [ %type, %look ], [ %under, %base ]
   %base_place = getelementptr i8, ptr %derived, i64 {abi.TYPE.tp_base}
   %under = load ptr, ptr %base_place
   %under_dealloc_place = getelementptr i8, ptr %under, i64 {abi.TYPE.tp_dealloc}
@@ -253,11 +238,52 @@ no:
   ret i1 false
 }}
 
+; What an object holds that may end: whether somebody notices. What is held by others, too, may be so twice by that
+; object, or by one that is kept: it must be quiet itself.
 define internal i32 @visit(ptr %object, ptr %depth) nounwind {{
+entry:
+  %count = load i64, ptr %object
+  %shared = icmp ugt i64 %count, 1
+  br i1 %shared, label %others, label %last
+others:
+  %many = icmp ugt i64 %count, {SPARE}
+  br i1 %many, label %yes, label %itself
+itself:
+  %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
+  %type = load ptr, ptr %type_place
+  %is_class = icmp eq ptr %type, inttoptr (i64 {id(type)} to ptr)
+  br i1 %is_class, label %yes, label %look
+look:
+  %untold = call i1 @is_untold(ptr %object, ptr %type)
+  br i1 %untold, label %yes, label %no
+last:
   %below = ptrtoint ptr %depth to i64
   %quiet = call i1 @ends_quietly(ptr %object, i64 %below)
-  %noticed = select i1 %quiet, i32 0, i32 1
-  ret i32 %noticed
+  br i1 %quiet, label %yes, label %no
+yes:
+  ret i32 0
+no:
+  ret i32 1
+}}
+
+; Whether an object of this type has no finaliser, and no weak reference.
+define internal i1 @is_untold(ptr %object, ptr %type) nounwind {{
+  %finalize_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_finalize}
+  %finalize = load i64, ptr %finalize_place
+  %del_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_del}
+  %del = load i64, ptr %del_place
+  %told = or i64 %finalize, %del
+  %untold = icmp eq i64 %told, 0
+  ; A class without weak references has a zero there, and no object begins with one.
+  %weak_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_weaklistoffset}
+  %weak_offset = load i64, ptr %weak_place
+  %without = icmp eq i64 %weak_offset, 0
+  %first_place = getelementptr i8, ptr %object, i64 %weak_offset
+  %first = load ptr, ptr %first_place
+  %unreferred = icmp eq ptr %first, null
+  %alone = or i1 %without, %unreferred
+  %both = and i1 %untold, %alone
+  ret i1 %both
 }}
 """
 

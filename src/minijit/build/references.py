@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from minijit.build.builder import Builder
     from minijit.build.state import State
     from minijit.ir.bytecode import Instruction
-    from minijit.ir.region import Composite, Operand, Slot
+    from minijit.ir.region import Composite, ListIterator, Operand, Slot
 
 _UNBOXED = {int: "unbox_int", float: "unbox_float", bool: "unbox_bool"}
 OFTEN = 16
@@ -252,6 +252,12 @@ def load_item(b: Builder, i: Instruction, slot: Slot, index: Slot) -> bool:
     load, store = _item_ops(slot)
     _load(b, i, store, place, partial(b.op, load, *place))
     return True
+
+
+def load_next(b: Builder, i: Instruction, iterator: ListIterator) -> None:
+    """Pushes the item that an iterator over a list has come to."""
+    place = iterator.list, iterator.index
+    _load(b, i, "store_item", place, partial(b.op, "list_item", *place))
 
 
 def _item_ops(slot: Slot) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from minijit.ir.region import (
     Jump,
     ListIterator,
     RangeIterator,
+    Reference,
     Slot,
     VirtualRange,
     VirtualTuple,
@@ -47,7 +48,11 @@ def _for_iter(b: Builder, i: Instruction) -> None:
         case RangeIterator(length=length):
             some = b.op("int_gt", length, Const(0))
         case ListIterator(items, index):
-            some = b.op("int_lt", index, b.op("list_length", items))
+            count = references.length(b, Reference(items, Const(list)))
+            if count is None:
+                b.unsupported(i.name)
+                return
+            some = b.op("int_lt", index, count)
         case _:
             b.unsupported(i.name)
             return
@@ -67,11 +72,10 @@ def _for_iter(b: Builder, i: Instruction) -> None:
 
 def _next_item(b: Builder, iterator: ListIterator, done: State, i: Instruction) -> None:
     """Goes on where the loop's body begins."""
-    item = b.op("list_item", iterator.list, iterator.index)
     following = b.op("int_add_wrap", iterator.index, Const(1))
     b.state = done.copy()
     b.state.push(ListIterator(iterator.list, following, iterator.home))
-    references.push_loaded(b, i, item)
+    references.load_next(b, i, iterator)
 
 
 def _next_value(b: Builder, iterator: RangeIterator, done: State) -> State:

@@ -185,7 +185,7 @@ ROOM = 300
 
 def has_room() -> bool:
     """Whether the recursion limit leaves so many. (Machine code in front of the scout sees to it.)"""
-    if not isinstance(_at_work[0], Scout):
+    if not any(isinstance(each, Scout) for each in _at_work):
         return True
     depth, frame = 0, sys._getframe()
     while frame.f_back is not None:
