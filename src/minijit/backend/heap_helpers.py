@@ -96,6 +96,12 @@ define internal i1 @has_room() nounwind alwaysinline {{
   ret i1 %room
 }}
 
+define internal i1 @keeps_nothing() nounwind alwaysinline {{
+  %count = load i64, ptr {count}
+  %none = icmp eq i64 %count, 0
+  ret i1 %none
+}}
+
 ; Gives back what is kept. This may run any code, which may enter regions that keep something, and let it go.
 define void @let_go() {{
 entry:
@@ -155,10 +161,29 @@ def _ends_quietly() -> str:
 ; Whether a reference that a place has can be given back: nobody notices if the object ends then, nor if that is late;
 ; and there is room to keep it.
 define i1 @may_end(ptr %object) nounwind {{
-  %quiet = call i1 @ends_quietly(ptr %object, i64 {_DEPTH})
+entry:
   %room = call i1 @has_room()
-  %both = and i1 %quiet, %room
-  ret i1 %both
+  br i1 %room, label %some, label %no
+some:
+  %none_kept = call i1 @keeps_nothing()
+  %absent = icmp eq ptr %object, null
+  %counted = or i1 %none_kept, %absent
+  br i1 %counted, label %usual, label %look
+usual:
+  %quiet = call i1 @ends_quietly(ptr %object, i64 {_DEPTH})
+  ret i1 %quiet
+look:
+  ; What is kept may be all that still holds it.
+  %count = load i64, ptr %object
+  %many = icmp ugt i64 %count, {SPARE}
+  br i1 %many, label %yes, label %through
+through:
+  %through_quiet = call i1 @is_quiet_throughout(ptr %object, i64 {_DEPTH})
+  ret i1 %through_quiet
+yes:
+  ret i1 true
+no:
+  ret i1 false
 }}
 
 ; Whether two references can be given back at once, if each can: not if they are the last to one object.
@@ -186,6 +211,15 @@ present:
   %count = load i64, ptr %object
   %held = icmp ugt i64 %count, 1
   br i1 %held, label %yes, label %last
+last:
+  %quiet = call i1 @is_quiet_throughout(ptr %object, i64 %depth)
+  ret i1 %quiet
+yes:
+  ret i1 true
+}}
+
+; Whether nobody notices when an object ends.
+define internal i1 @is_quiet_throughout(ptr %object, i64 %depth) nounwind {{
 last:
   %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
   %type_word = load i64, ptr %type_place
