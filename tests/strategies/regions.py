@@ -68,6 +68,7 @@ CONSTANTS = {
 ZEROS = (Const(0.0), Const(-0.0))  # equal, and not the same
 OBJECTS = (None, "text", 2**64, -(2**70), math, math.sin, abs, (), Ellipsis, object())
 SCALARS = (Kind.INT, Kind.FLOAT, Kind.BOOL)
+UNBOXED = ("unbox_int", "unbox_float", "unbox_bool", "unbox_number", "unbox_number")
 
 ROWS: list[list[object]] = [[], []]
 NUMBERS = (1, 2.5, True, -7), (0.0, 2**62, -0.5, False)
@@ -463,9 +464,9 @@ class _Maker:
             assert item is not None
             match self.source.below(6):
                 case 0 | 1:
-                    self.emit("store_item", (*place, self.operand(self.source.choose(SCALARS))))
+                    self.emit("store_item", (*place, self.operand(self.source.choose((*SCALARS, Kind.NUMBER)))))
                 case 2 | 3:
-                    self.emit(self.source.choose(("unbox_int", "unbox_float", "unbox_bool")), (item,))
+                    self.emit(self.source.choose(UNBOXED), (item,))
                 case 4:
                     self.emit("is_of", (item, Const(self.source.choose((int, float, bool)))))
                 case _:
@@ -514,7 +515,11 @@ class _Maker:
             value = self.op(self.source.choose(packs))
             assert value is not None
             return value
-        if known and not self.source.chance(25):
+        if kind is Kind.NUMBER and (not known or self.source.chance(40)):
+            value = self.op(self.source.choose(("number_of_int", "number_of_float", "number_of_bool")))
+            assert value is not None
+            return value
+        if known and (kind is Kind.NUMBER or not self.source.chance(25)):
             return known[-1 - min(self.source.below(len(known)), self.source.below(len(known)))]
         if kind is Kind.FLOAT and self.source.chance(30):
             return self.source.choose(ZEROS)
