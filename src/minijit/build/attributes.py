@@ -12,7 +12,7 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
-from minijit.build import references
+from minijit.build import references, stores
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function
 from minijit.build.instances import store
@@ -163,7 +163,7 @@ def _store_attr(b: Builder, i: Instruction) -> None:
         return
     if isinstance(owner, Reference):
         field = references.field(b, owner, kind, name)
-        if field is None or not references.store_field(b, i, owner, field, value):
+        if field is None or not stores.store_field(b, i, owner, field, value):
             b.unsupported(f"{i.name} {name}")
         return
     index = b.request.scope.field(owner.slot, name) if isinstance(owner, Entry) else None

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from minijit.build import closures, numbers, references
+from minijit.build import closures, numbers, stores
 from minijit.build.draft import Draft
 from minijit.build.reliance import Reliance
 from minijit.build.request import Build
@@ -435,7 +435,7 @@ class Builder:
         else:
             state.pending = self.state.pending
             self.state = state
-            references.carry_out(self)
+            stores.carry_out(self)
         self.later(self._draft.at, caller.next, state)
 
     def _given(self, value: Slot, wanted: Wanted) -> list[Slot] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from minijit.build import attributes, closures, numbers, operators, references, sequences, variables
+from minijit.build import attributes, closures, numbers, operators, references, sequences, stores, variables
 from minijit.build.calls import call, is_known
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function, call_given
@@ -248,7 +248,7 @@ def _call(b: Builder, i: Instruction) -> None:
         call_function(b, method.value, [receiver, *arguments], keywords, i)
         return
     if method == Const(list.append):
-        if keywords or len(arguments) != 1 or not references.append(b, i, receiver, arguments[0]):
+        if keywords or len(arguments) != 1 or not stores.append(b, i, receiver, arguments[0]):
             b.unsupported(f"{i.name} append")
         return
     if method is Hole.NULL and operators.is_instance(b, receiver):

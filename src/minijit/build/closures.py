@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING
 
-from minijit.build import references
+from minijit.build import references, stores
 from minijit.build.handlers import Handlers
 from minijit.events import ExitReason
 from minijit.ir.kinds import ABSENT, Field
@@ -82,7 +82,7 @@ def _load_deref(b: Builder, i: Instruction) -> None:
 @handles("STORE_DEREF")
 def _store_deref(b: Builder, i: Instruction) -> None:
     value, cell = b.state.pop(), _cell_in(b, i)
-    if cell is None or not references.store_field(b, i, _cell(cell), CONTENT, value):
+    if cell is None or not stores.store_field(b, i, _cell(cell), CONTENT, value):
         b.unsupported(i.name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.build import numbers, references
+from minijit.build import numbers, references, stores
 from minijit.build.handlers import Handlers
 from minijit.ir.region import (
     Composite,
@@ -145,7 +145,7 @@ def _store_subscr(b: Builder, i: Instruction) -> None:
         b.state.stack += [value, container, index]
         references.tell_apart(b, i, -1)
         return
-    if not references.store_item(b, i, container, index, value):
+    if not stores.store_item(b, i, container, index, value):
         b.unsupported(i.name)
 
 

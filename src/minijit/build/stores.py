@@ -1,0 +1,162 @@
+"""Stores: values that a region puts in places of the heap, and what it makes to be put there.
+
+In the region's own frame a store is done at once, and begins a new statement; in inlined calls it is `Pending`, since
+these may be done again until they have returned. See docs/decisions/0029.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minijit.build import references
+from minijit.build.numbers import number
+from minijit.build.state import Pending
+from minijit.events import ExitReason
+from minijit.ir.kinds import ABSENT, Kind
+from minijit.ir.region import Const, Entry, EntryPoint, Reference, Value, VirtualInstance, VirtualTuple
+
+if TYPE_CHECKING:
+    from minijit.build.builder import Builder
+    from minijit.build.state import State
+    from minijit.ir.bytecode import Instruction
+    from minijit.ir.region import Composite, Operand, Slot
+
+MOST_PENDING = 32
+"""So many stores may wait for inlined calls to return."""
+_OLD = {"store_item": "list_item", "store_field": "field_value"}
+"""The ops that give what a store overwrites, if there is anything."""
+
+
+def _store(b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], value: Slot) -> bool:
+    """Puts a value in a place: at once, or when the calls that are inlined have returned, since they may be done again
+    until then. Whether that is compiled."""
+    # Nobody lets go of what bodies keep, and their callers rely on the length of lists.
+    is_body = b.request.root.point is EntryPoint.BODY
+    if not _can_be_stored(b, value) or len(b.state.pending) >= MOST_PENDING:
+        return False
+    if b.is_repeated(i.offset) or (is_body and (number(value) is None or store not in _OLD)):
+        return False
+    guard = _guard(b, store, place, value) if store in _OLD else ""
+    if guard == "guard_number":
+        b.effect(guard, _what_is_there(b, store, place), reason=ExitReason.OVERWRITTEN, detail="no number")
+    elif store in _OLD:
+        _note_stored(b.state, (store, *place), value)
+    b.state.pending = (*b.state.pending, Pending(store, place, value, guard))
+    if not b.state.callers:
+        carry_out(b)
+        b.begin_statement(i.next)
+    return True
+
+
+def _guard(b: Builder, store: str, place: tuple[Operand, ...], value: Slot) -> str:
+    """What is to be made sure of what a store overwrites: nothing, if that is pending itself; where numbers are stored,
+    that it is one, as long as nobody has found that it is not: that costs less, and what else is known of the heap
+    still holds then; else that nobody notices its end."""
+    if references.pending(b, store, place) is not None:
+        return ""
+    sample = b.request.look(_OLD[store], tuple(map(b.sample, place)))
+    is_of_number = sample is ABSENT or type(sample) in references.UNBOXED
+    is_body = b.request.root.point is EntryPoint.BODY
+    is_expected = number(value) is not None and is_of_number and (is_body or not b.is_overwriting)
+    return "guard_number" if is_expected else "guard_may_end"
+
+
+def _what_is_there(b: Builder, store: str, place: tuple[Operand, ...]) -> Value:
+    if store == "store_field" and not b.is_overwriting:
+        return b.op("load_field", *place, reason=ExitReason.UNBOUND)
+    return b.op(_OLD[store], *place)
+
+
+def _note_stored(state: State, key: tuple[object, ...], value: Slot) -> None:
+    """Forgets what was loaded from a place, and from all that may be the same."""
+    state.loaded = {other: slot for other, slot in state.loaded.items() if not _may_be_same(other, key)}
+    if isinstance(value, Reference) or value == Const(None):
+        state.loaded = {**state.loaded, key: value}
+
+
+def _may_be_same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    """Whether two places may be one, each with its op, an object, and a field or an index."""
+    is_elsewhere = isinstance(one[-1], Const) and isinstance(other[-1], Const) and one[-1] != other[-1]
+    return one[0] == other[0] and not is_elsewhere
+
+
+def _can_be_stored(b: Builder, slot: Slot) -> bool:
+    match slot:
+        case Value(_, kind):
+            return kind is not Kind.ANY
+        case Const() | Reference():
+            return True
+        case Entry():
+            return b.request.root.point is not EntryPoint.BODY
+        case VirtualTuple() | VirtualInstance():
+            return all(_can_be_stored(b, part) for part in slot.parts)
+        case _:
+            return False
+
+
+def carry_out(b: Builder) -> None:
+    """Does the stores that are pending, in the region's own frame. What they overwrite is looked at, and what they
+    store is made first: the region can be left only as long as nothing is stored."""
+    olds: list[Value] = []
+    for each in b.state.pending:
+        if each.guard == "guard_may_end":
+            old = _what_is_there(b, each.op, each.place)
+            b.effect("guard_may_end", old, reason=ExitReason.OVERWRITTEN)
+            for other in olds:
+                b.effect("guard_apart", old, other, reason=ExitReason.OVERWRITTEN)
+            olds.append(old)
+    made: dict[int, Slot] = {}
+    stores = [(each.op, each.place, _made(b, each.value, made)) for each in b.state.pending]
+    b.state.change(made, b.identity)
+    b.state.pending = ()
+    for count, (op, place, value) in enumerate(stores):
+        b.effect(op, *place, value, *[Const(True)] * bool(count), reason=ExitReason.ROOM)
+
+
+def _made(b: Builder, slot: Slot, made: dict[int, Slot]) -> Operand:
+    """What can be stored as an operand; virtual objects are made, and noted by their identity."""
+    match slot:
+        case Value() | Const():
+            return slot
+        case Reference(value):
+            return value
+        case Entry(number):
+            return b.entry_object(number)
+        case VirtualTuple() | VirtualInstance():
+            known = made.get(slot.identity)
+            if known is None:
+                parts = [_made(b, part, made) for part in slot.parts]
+                made[slot.identity] = known = _make(b, slot, parts)
+            assert isinstance(known, Reference)
+            return known.value
+        case _:
+            raise AssertionError(slot)
+
+
+def _make(b: Builder, slot: Composite, parts: list[Operand]) -> Reference:
+    if isinstance(slot, VirtualTuple):
+        return Reference(b.op("new_tuple", *parts, reason=ExitReason.ROOM), Const(tuple))
+    fields = Const(tuple(field for field, _ in slot.attributes))
+    return Reference(b.op("new_instance", slot.cls, fields, *parts, reason=ExitReason.ROOM), slot.cls)
+
+
+def store_item(b: Builder, i: Instruction, slot: Slot, index: Slot, value: Slot) -> bool:
+    """Puts a value in the place of another in a list; whether it is that."""
+    place = references.item_place(b, slot, index) if references.is_of(slot, list) else None
+    if place is None:
+        return False
+    return _store(b, i, "store_item", place, value)
+
+
+def append(b: Builder, i: Instruction, slot: Slot, value: Slot) -> bool:
+    """Gives a list one item more; whether it is a list."""
+    found = references.reference(slot)
+    if found is None or not references.is_of(slot, list):
+        return False
+    b.state.push(Const(None))
+    return _store(b, i, "append_item", (found.value,), value)
+
+
+def store_field(b: Builder, i: Instruction, owner: Reference, field: Const, value: Slot) -> bool:
+    """Gives an attribute another value; whether that is compiled. One that has none yet is found out."""
+    return _store(b, i, "store_field", (owner.value, field), value)
