@@ -117,7 +117,7 @@ def _found(code: CodeType, header: int | None) -> object:
     # there are any, and their handlers are run here: so they are no longer blocked than needed.
     blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS)
     try:
-        if scout.is_importing() or not scout.has_room():
+        if scout.is_importing() or not scout.has_room() or _has_little_stack():
             return None
         if header is None and not scout.has_numbers(code, 4):
             return scout.DISABLE
@@ -125,10 +125,8 @@ def _found(code: CodeType, header: int | None) -> object:
             # Which is no matter for the program that has more of them: they are as they were.
             scout.recall()
             return scout.DISABLE
-        from minijit.cpython import signals, stack_sizes
+        from minijit.cpython import signals
 
-        if stack_sizes.is_little():
-            return None
         holds_back = signals.hold_back()
     except Exception as error:  # noqa: BLE001 - as below
         _say(f"{type(error).__name__}: {error}")
@@ -146,6 +144,16 @@ def _found(code: CodeType, header: int | None) -> object:
         return driver.let_through()
     signals.let_through()
     return answer
+
+
+def _has_little_stack() -> bool:
+    """Whether it takes more to load minijit than this thread has. (Other interpreters, which cannot tell, are found out
+    next.)"""
+    try:
+        from minijit.cpython import stack_sizes
+    except ImportError:
+        return False
+    return stack_sizes.is_little()
 
 
 def _is_hopeless(code: CodeType, header: int | None) -> bool:

@@ -308,7 +308,7 @@ def test_places_are_told_in_the_end(run_python: RunPython) -> None:
 for i in range(40_000):
     total = i & 7
 def f(x, what):
-    while x < 0: x += 1
+    if x < 0: return f(x + 1, what)
     return x + 1
 def work():
     def inner(n):
