@@ -298,3 +298,20 @@ def test_an_item_that_is_nothing() -> None:
     found.do("good = [((A, B)[k % 2](k), k) for k in range(40)]; odd = good + [(None, -1), (A(1), -1), (2.5, -1)] * 9")
     for k in range(40):
         found(f"f({'odd' if k > 9 else 'good'})")
+
+
+def test_a_function_that_fills_what_is_empty() -> None:
+    """One that calls itself, as machine code calls it, and stores where others have found nothing before."""
+    found = Sides(
+        "class S:\n __slots__ = ('x',)\ns = S()\ns.x = 0\n"
+        "def g(k):\n if k <= 0: return 0\n s.x = k\n return g(k - 1) + 1\n"
+        "def f(n):\n t = 0\n for i in range(n):\n  t += g(i % 4) + s.x\n return t\n",
+        "f",
+        "g",
+    )
+    for k in range(60):
+        found.do("s.x = 0" if k < 20 else "s.x = None" if k % 3 else "del s.x")
+        found("f(60)")
+    for _ in range(200):
+        found.do("del s.x")
+        found("g(3)")

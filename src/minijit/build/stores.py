@@ -38,7 +38,7 @@ def _store(b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], v
         return False
     guard = _guard(b, store, place, value) if store in _OLD else ""
     if guard == "guard_number":
-        b.effect(guard, _what_is_there(b, store, place), reason=ExitReason.OVERWRITTEN, detail="no number")
+        b.effect(guard, _what_is_there(b, store, place, guard), reason=ExitReason.OVERWRITTEN, detail="no number")
     elif store in _OLD:
         _note_stored(b.state, (store, *place), value)
     b.state.pending = (*b.state.pending, Pending(store, place, value, guard))
@@ -61,8 +61,9 @@ def _guard(b: Builder, store: str, place: tuple[Operand, ...], value: Slot) -> s
     return "guard_number" if is_expected else "guard_may_end"
 
 
-def _what_is_there(b: Builder, store: str, place: tuple[Operand, ...]) -> Value:
-    if store == "store_field" and not b.is_overwriting:
+def _what_is_there(b: Builder, store: str, place: tuple[Operand, ...], guard: str) -> Value:
+    """What a guard is to look at. Only `guard_may_end` takes it that there is nothing."""
+    if store == "store_field" and (guard == "guard_number" or not b.is_overwriting):
         return b.op("load_field", *place, reason=ExitReason.UNBOUND)
     return b.op(_OLD[store], *place)
 
@@ -100,7 +101,7 @@ def carry_out(b: Builder) -> None:
     olds: list[Value] = []
     for each in b.state.pending:
         if each.guard == "guard_may_end":
-            old = _what_is_there(b, each.op, each.place)
+            old = _what_is_there(b, each.op, each.place, each.guard)
             b.effect("guard_may_end", old, reason=ExitReason.OVERWRITTEN)
             for other in olds:
                 b.effect("guard_apart", old, other, reason=ExitReason.OVERWRITTEN)
