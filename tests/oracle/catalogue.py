@@ -157,8 +157,8 @@ _ROWS = (
         "unbound-is-bound",
         "a name that is not bound on one way is taken for bound",
         "backend.lower_objects",
-        ' pack(e, op, "unbound", "add i64 0, 0")',
-        ' pack(e, op, "none", "add i64 0, 0")',
+        '_pack(e, op, "unbound", "add i64 0, 0")',
+        '_pack(e, op, "none", "add i64 0, 0")',
     ),
     Mutant(
         "attribute-of-the-wrong-item",
@@ -238,8 +238,8 @@ _ROWS = (
         "any-as-int",
         "what is not known to be bool goes back as an int",
         "backend.lower_objects",
-        """pack(e, op, "bool", f"zext i1""",
-        """pack(e, op, "int", f"zext i1""",
+        """_pack(e, op, "bool", f"zext i1""",
+        """_pack(e, op, "int", f"zext i1""",
     ),
     # References.
     Mutant(

@@ -130,6 +130,10 @@ class Emitter:
         assert isinstance(operand, Value)
         return f"{name(operand)}.bits"
 
+    def halves(self, *operands: Operand) -> str:
+        """Values that are a tag beside 64 bits, as arguments of a helper."""
+        return ", ".join(f"i64 {half}" for each in operands for half in (self.tag(each), self.bits(each)))
+
     def c_function(self, symbol: str) -> str:
         return pointer(self.target.symbol(symbol))
 

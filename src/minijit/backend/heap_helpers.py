@@ -43,7 +43,7 @@ class _Plain:
 
 def heap_text(symbol: Callable[[str], int], kept: int) -> str:
     """The text of the helpers; `kept` is the buffer's address."""
-    return _keeping(symbol, kept) + _ends_quietly() + _puts(symbol) + _makes(symbol)
+    return _keeping(symbol, kept) + _may_end() + _puts(symbol) + _makes(symbol)
 
 
 def _keeping(symbol: Callable[[str], int], kept: int) -> str:
@@ -154,7 +154,7 @@ done:
 """
 
 
-def _ends_quietly() -> str:
+def _may_end() -> str:
     plain = raw.read_u64(id(_Plain) + abi.TYPE.tp_dealloc)
     bases = " ".join(f"i64 {id(base)}, label %visit" for base in (object, list, tuple))
     return f"""
@@ -165,21 +165,18 @@ entry:
   %room = call i1 @has_room()
   br i1 %room, label %some, label %no
 some:
-  %none_kept = call i1 @keeps_nothing()
   %absent = icmp eq ptr %object, null
-  %counted = or i1 %none_kept, %absent
-  br i1 %counted, label %usual, label %look
-usual:
-  %quiet = call i1 @ends_quietly(ptr %object, i64 {_DEPTH})
-  ret i1 %quiet
-look:
+  br i1 %absent, label %yes, label %present
+present:
   ; What is kept may be all that still holds it.
+  %none_kept = call i1 @keeps_nothing()
+  %most = select i1 %none_kept, i64 1, i64 {SPARE}
   %count = load i64, ptr %object
-  %many = icmp ugt i64 %count, {SPARE}
-  br i1 %many, label %yes, label %through
+  %held = icmp ugt i64 %count, %most
+  br i1 %held, label %yes, label %through
 through:
-  %through_quiet = call i1 @is_quiet_throughout(ptr %object, i64 {_DEPTH})
-  ret i1 %through_quiet
+  %quiet = call i1 @is_quiet_throughout(ptr %object, i64 {_DEPTH})
+  ret i1 %quiet
 yes:
   ret i1 true
 no:
@@ -198,22 +195,6 @@ present:
   %count = load i64, ptr %one
   %held = icmp ugt i64 %count, {SPARE}
   ret i1 %held
-yes:
-  ret i1 true
-}}
-
-; Whether nobody notices when an object has one reference less.
-define internal i1 @ends_quietly(ptr %object, i64 %depth) nounwind {{
-entry:
-  %absent = icmp eq ptr %object, null
-  br i1 %absent, label %yes, label %present
-present:
-  %count = load i64, ptr %object
-  %held = icmp ugt i64 %count, 1
-  br i1 %held, label %yes, label %last
-last:
-  %quiet = call i1 @is_quiet_throughout(ptr %object, i64 %depth)
-  ret i1 %quiet
 yes:
   ret i1 true
 }}
@@ -292,7 +273,7 @@ look:
   br i1 %untold, label %yes, label %no
 last:
   %below = ptrtoint ptr %depth to i64
-  %quiet = call i1 @ends_quietly(ptr %object, i64 %below)
+  %quiet = call i1 @is_quiet_throughout(ptr %object, i64 %below)
   br i1 %quiet, label %yes, label %no
 yes:
   ret i32 0
@@ -388,45 +369,11 @@ def _makes(symbol: Callable[[str], int]) -> str:
     append, clear, tuple_new, decref = (
         f"inttoptr (i64 {symbol(name)} to ptr)" for name in ("PyList_Append", "PyErr_Clear", "PyTuple_New", "Py_DecRef")
     )
+    empty = f"{tuple_new}(i64 %size)"
+    instance = f"{maker}(ptr %class, ptr inttoptr (i64 {id(())} to ptr), ptr null)"
     return f"""
-; An instance without attributes, which is kept; NULL, with no exception set, where there is no room.
-define ptr @new_object(ptr %class) nounwind {{
-entry:
-  %room = call i1 @has_room()
-  br i1 %room, label %make, label %no
-make:
-  %new = call ptr {maker}(ptr %class, ptr inttoptr (i64 {id(())} to ptr), ptr null)
-  %failed = icmp eq ptr %new, null
-  br i1 %failed, label %raised, label %made
-raised:
-  call void {clear}()
-  br label %no
-made:
-  call void @keep(ptr %new)
-  ret ptr %new
-no:
-  ret ptr null
-}}
-
-; The same of a tuple with so many items, none of which is there yet.
-define ptr @new_tuple(i64 %size) nounwind {{
-entry:
-  %room = call i1 @has_room()
-  br i1 %room, label %make, label %no
-make:
-  %new = call ptr {tuple_new}(i64 %size)
-  %failed = icmp eq ptr %new, null
-  br i1 %failed, label %raised, label %made
-raised:
-  call void {clear}()
-  br label %no
-made:
-  call void @keep(ptr %new)
-  ret ptr %new
-no:
-  ret ptr null
-}}
-
+; An instance without attributes.{_new("new_object", "ptr %class", instance, clear)}
+; A tuple with so many items, none of which is there yet.{_new("new_tuple", "i64 %size", empty, clear)}
 ; Notes that an instance has got a value it had not: before its values it has the order in which it got them, backwards,
 ; and how many they are.
 define void @note_value(ptr %object, i64 %number) nounwind {{
@@ -456,5 +403,28 @@ appended:
   ret i1 true
 no:
   ret i1 false
+}}
+"""
+
+
+def _new(name: str, parameter: str, call: str, clear: str) -> str:
+    """A function that makes an object, which is kept; NULL, with no exception set, where there is no room."""
+    return f"""
+define ptr @{name}({parameter}) nounwind {{
+entry:
+  %room = call i1 @has_room()
+  br i1 %room, label %make, label %no
+make:
+  %new = call ptr {call}
+  %failed = icmp eq ptr %new, null
+  br i1 %failed, label %raised, label %made
+raised:
+  call void {clear}()
+  br label %no
+made:
+  call void @keep(ptr %new)
+  ret ptr %new
+no:
+  ret ptr null
 }}
 """

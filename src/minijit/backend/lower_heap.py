@@ -13,6 +13,7 @@ from minijit.backend.lower_objects import boxed, held, load, unbox, values
 from minijit.backend.lower_table import Rows
 from minijit.cpython import abi
 from minijit.ir.kinds import Field, Kind
+from minijit.ir.ops import TABLE
 from minijit.ir.region import Const, EntryPoint
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ ROWS = Rows()
 lowers = ROWS.lowers
 
 FIXED = ", !invariant.load !2"
-STORED = {"store_item": 3, "store_field": 3, "append_item": 2}
-"""How many operands a store has that may leave."""
 
 
 def _fixed(e: Emitter, base: str, offset: int, llvm_type: str = "ptr") -> str:
@@ -187,8 +186,7 @@ def _store(e: Emitter, op: Op, place: str, value: Operand) -> None:
     elif value.kind in (None, Kind.OBJECT):
         _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_object')}(ptr {place}, ptr {e.use(value)})"))
     elif value.kind is Kind.NUMBER:
-        halves = f"i64 {e.tag(value)}, i64 {e.bits(value)}"
-        _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_number')}(ptr {place}, {halves})"))
+        _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_number')}(ptr {place}, {e.halves(value)})"))
     elif value.kind is Kind.FLOAT:
         _store_float(e, op, place, value)
     elif value.kind is Kind.INT:
@@ -224,7 +222,8 @@ def _leave_if_full(e: Emitter, op: Op, done: str) -> None:
     well, full = e.fresh_label(), e.fresh_label()
     e.line(f"br i1 {done}, label %{well}, label %{full}, !prof !0")
     e.start(full)
-    is_too_late = len(op.args) > STORED[op.name]
+    # The value is the last operand, unless there is a mark behind it.
+    is_too_late = len(op.args) > len(TABLE[op.name].params) + 1
     if is_too_late:
         e.line(f"call void {e.c_function('abort')}()")
         e.line("unreachable")

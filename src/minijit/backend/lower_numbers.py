@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.backend.lower_objects import pack, unbox_number
+from minijit.backend.lower_objects import unbox_number
 from minijit.backend.lower_table import Rows
 from minijit.backend.number_helpers import ARITHMETIC, FLOAT, INT, RESULT
 
@@ -17,21 +17,6 @@ if TYPE_CHECKING:
 
 ROWS = Rows()
 lowers = ROWS.lowers
-
-
-@lowers("number_of_int")
-def _of_int(e: Emitter, op: Op) -> None:
-    pack(e, op, "int", f"add i64 {e.use(op.args[0])}, 0")
-
-
-@lowers("number_of_float")
-def _of_float(e: Emitter, op: Op) -> None:
-    pack(e, op, "float", f"bitcast double {e.use(op.args[0])} to i64")
-
-
-@lowers("number_of_bool")
-def _of_bool(e: Emitter, op: Op) -> None:
-    pack(e, op, "bool", f"zext i1 {e.use(op.args[0])} to i64")
 
 
 @lowers("unbox_number")
@@ -46,16 +31,18 @@ def _define(e: Emitter, op: Op, tag: str, bits: str) -> None:
     e.line(f"%v{op.result.number}.bits = add i64 {bits}, 0")
 
 
-def _halves(e: Emitter, *operands: Operand) -> str:
-    return ", ".join(f"i64 {half}" for each in operands for half in (e.tag(each), e.bits(each)))
-
-
 def _is_float(e: Emitter, operand: Operand) -> str:
     return e.let(f"icmp eq i64 {e.tag(operand)}, {FLOAT}")
 
 
 def _double(e: Emitter, operand: Operand) -> str:
     return e.let(f"bitcast i64 {e.bits(operand)} to double")
+
+
+def _as_double(e: Emitter, operand: Operand) -> str:
+    """The instruction that makes a float of a number of any sort."""
+    whole = e.let(f"sitofp i64 {e.bits(operand)} to double")
+    return f"select i1 {_is_float(e, operand)}, double {_double(e, operand)}, double {whole}"
 
 
 def _arithmetic(name: str) -> None:
@@ -65,7 +52,7 @@ def _arithmetic(name: str) -> None:
         quick, general, joined = e.fresh_label(), e.fresh_label(), e.fresh_label()
         e.line(f"br i1 {both}, label %{quick}, label %{general}")
         e.start(general)
-        made = e.let(f"call {RESULT} {e.helper(f'number_{name}')}({_halves(e, left, right)})")
+        made = e.let(f"call {RESULT} {e.helper(f'number_{name}')}({e.halves(left, right)})")
         e.leave_unless(e.let(f"extractvalue {RESULT} {made}, 2"), op)
         tag, bits = (e.let(f"extractvalue {RESULT} {made}, {half}") for half in (0, 1))
         before = e.label
@@ -97,7 +84,7 @@ _ORDERS = {
 
 def _comparison(name: str) -> None:
     def lowering(e: Emitter, op: Op) -> None:
-        order = e.let(f"call i32 {e.helper('number_order')}({_halves(e, *op.args)})")
+        order = e.let(f"call i32 {e.helper('number_order')}({e.halves(*op.args)})")
         if name == "ge":
             e.define(op, f"icmp ult i32 {order}, 2")
         else:
@@ -112,9 +99,7 @@ for _name in (*_ORDERS, "ge"):
 
 @lowers("number_to_float")
 def _to_float(e: Emitter, op: Op) -> None:
-    (operand,) = op.args
-    whole = e.let(f"sitofp i64 {e.bits(operand)} to double")
-    e.define(op, f"select i1 {_is_float(e, operand)}, double {_double(e, operand)}, double {whole}")
+    e.define(op, _as_double(e, op.args[0]))
 
 
 @lowers("number_to_bool")
@@ -145,9 +130,6 @@ def _truediv(e: Emitter, op: Op) -> None:
         shifted = e.let(f"add i64 {e.bits(operand)}, {2**53}")
         small = e.let(f"icmp ule i64 {shifted}, {2**54}")
         e.leave_unless(e.let(f"or i1 {some}, {small}"), op)
-    values = []
-    for operand in (left, right):
-        whole = e.let(f"sitofp i64 {e.bits(operand)} to double")
-        values.append(e.let(f"select i1 {_is_float(e, operand)}, double {_double(e, operand)}, double {whole}"))
-    e.leave_unless(e.let(f"fcmp une double {values[1]}, 0.0"), op)
-    e.define(op, f"fdiv double {values[0]}, {values[1]}")
+    dividend, divisor = (e.let(_as_double(e, operand)) for operand in (left, right))
+    e.leave_unless(e.let(f"fcmp une double {divisor}, 0.0"), op)
+    e.define(op, f"fdiv double {dividend}, {divisor}")

@@ -29,8 +29,7 @@ lowers = ROWS.lowers
 # Values of a kind known at run time only: a tag and 64 bits
 
 
-def pack(e: Emitter, op: Op, tag: str, bits: str) -> None:
-    """The op's result is a tag beside 64 bits, which are the value of an instruction."""
+def _pack(e: Emitter, op: Op, tag: str, bits: str) -> None:
     assert op.result is not None
     # Constants are named by an instruction too, so that every value has its two names.
     e.line(f"%v{op.result.number}.tag = add i64 {TAGS[tag]}, 0")
@@ -38,28 +37,31 @@ def pack(e: Emitter, op: Op, tag: str, bits: str) -> None:
 
 
 @lowers("pack_int")
+@lowers("number_of_int")
 def _pack_int(e: Emitter, op: Op) -> None:
-    pack(e, op, "int", f"add i64 {e.use(op.args[0])}, 0")
+    _pack(e, op, "int", f"add i64 {e.use(op.args[0])}, 0")
 
 
 @lowers("pack_float")
+@lowers("number_of_float")
 def _pack_float(e: Emitter, op: Op) -> None:
-    pack(e, op, "float", f"bitcast double {e.use(op.args[0])} to i64")
+    _pack(e, op, "float", f"bitcast double {e.use(op.args[0])} to i64")
 
 
 @lowers("pack_bool")
+@lowers("number_of_bool")
 def _pack_bool(e: Emitter, op: Op) -> None:
-    pack(e, op, "bool", f"zext i1 {e.use(op.args[0])} to i64")
+    _pack(e, op, "bool", f"zext i1 {e.use(op.args[0])} to i64")
 
 
 @lowers("pack_none")
 def _pack_none(e: Emitter, op: Op) -> None:
-    pack(e, op, "none", "add i64 0, 0")
+    _pack(e, op, "none", "add i64 0, 0")
 
 
 @lowers("pack_unbound")
 def _pack_unbound(e: Emitter, op: Op) -> None:
-    pack(e, op, "unbound", "add i64 0, 0")
+    _pack(e, op, "unbound", "add i64 0, 0")
 
 
 def _is(kind: str) -> None:
@@ -310,6 +312,6 @@ def boxed(e: Emitter, operand: Operand) -> str:
             true, false = (pointer(id(x)) for x in (True, False))
             return e.let(f"select i1 {e.use(operand)}, ptr {true}, ptr {false}")
         case Kind.NUMBER:
-            return e.let(f"call ptr {e.helper('box_number')}(i64 {e.tag(operand)}, i64 {e.bits(operand)})")
+            return e.let(f"call ptr {e.helper('box_number')}({e.halves(operand)})")
         case _:
             raise AssertionError(operand)

@@ -348,19 +348,8 @@ put:
   %is_value = trunc i64 %where to i1
   br i1 %is_value, label %note, label %next
 note:
-  ; Before its values an instance has the order in which it got them, backwards, and how many they are.
-  %tagged = call ptr @get_ptr(ptr %new, i64 {abi.INSTANCE.values})
-  %values = getelementptr i8, ptr %tagged, i64 1
-  %size_place = getelementptr i8, ptr %values, i64 -2
-  %size = load i8, ptr %size_place
-  %more = add i8 %size, 1
-  %back8 = sub i8 0, %more
-  %back = sext i8 %back8 to i64
-  %order_place = getelementptr i8, ptr %size_place, i64 %back
   %index = lshr i64 %where, 4
-  %index8 = trunc i64 %index to i8
-  store i8 %index8, ptr %order_place
-  store i8 %more, ptr %size_place
+  call void @note_value(ptr %new, i64 %index)
   br label %next
 done:
   ret ptr %new

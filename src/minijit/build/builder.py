@@ -316,8 +316,7 @@ class Builder:
     def is_repeated(self, offset: int) -> bool:
         """Whether an offset of an inlined function, or a call of one that it is in, is in a loop of such a function."""
         inner = [(self.code, offset), *((caller.scope.code, caller.next) for caller in self.state.callers[1:])]
-        loops = (loop for code, at in inner for loop in code.loops.values() if at in loop.body)
-        return bool(self.state.callers) and any(True for _ in loops)
+        return bool(self.state.callers) and any(at in loop.body for code, at in inner for loop in code.loops.values())
 
     @property
     def is_overwriting(self) -> bool:

@@ -8,7 +8,7 @@ an int, `True & True` a bool; int meets float by conversion, except in compariso
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from minijit.events import ExitReason
 from minijit.ir.kinds import INT_MAX, INT_MIN, Kind, const_kind
@@ -96,19 +96,19 @@ def scalar(slot: Slot) -> Scalar | None:
     return None
 
 
-def is_number(slot: Slot) -> bool:
+def is_number(slot: Slot) -> TypeGuard[Value]:
     """Whether it is a number whose sort is known at run time only."""
     return isinstance(slot, Value) and slot.kind is Kind.NUMBER
 
 
 def number(slot: Slot) -> Scalar | None:
     """The slot as a number, of whatever sort."""
-    return slot if isinstance(slot, Value) and is_number(slot) else scalar(slot)
+    return slot if is_number(slot) else scalar(slot)
 
 
 def _as_number(b: Builder, operand: Scalar) -> Value:
     """A number as one whose sort is known at run time only."""
-    if isinstance(operand, Value) and operand.kind is Kind.NUMBER:
+    if is_number(operand):
         return operand
     assert operand.kind is not None
     return b.op(f"number_of_{operand.kind.value}", operand)
@@ -208,7 +208,7 @@ def _int_power(b: Builder, base: Operand, exponent: Operand) -> Slot:
 
 def unary(b: Builder, sign: str, slot: Slot) -> Slot | None:
     """`-x`, `+x` or `~x`."""
-    if isinstance(slot, Value) and slot.kind is Kind.NUMBER and sign == "-":
+    if is_number(slot) and sign == "-":
         return b.op("number_neg", slot, reason=ExitReason.OVERFLOW)
     operand = scalar(slot)
     if operand is None or (sign == "~" and operand.kind is Kind.FLOAT):
