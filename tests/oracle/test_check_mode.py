@@ -72,6 +72,31 @@ def test_a_program_does_what_it_did(run_python: RunPython, tmp_path: Path) -> No
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, plain.stdout, "")
 
 
+def test_no_object_of_the_program_is_changed(run_python: RunPython) -> None:
+    """Whoever asks an object for its `__dict__` gives it one, and regions know no such object."""
+    program = """
+import minijit
+class Point:
+    def __init__(self, x):
+        self.x = x
+p = Point(1.5)
+@minijit.jit
+def f(n):
+    s = 0.0
+    for _ in range(n):
+        s += p.x
+    return s
+for _ in range(20):
+    f(100)
+exits = minijit.stats(f).exits
+f(100)
+print(minijit.stats(f).entries > 0, minijit.stats(f).exits - exits)
+"""
+    settings = {"MINIJIT_CALL_THRESHOLD": "5", "MINIJIT_STRESS": "check"}
+    plain, checked = run_python(program), run_python(program, env=settings)
+    assert (checked.returncode, checked.stdout) == (plain.returncode, plain.stdout) == (0, "True 0\n"), checked.stderr
+
+
 # What is wrong is found, at its stage
 
 

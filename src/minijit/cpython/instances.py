@@ -176,7 +176,12 @@ def _has_its_way(found: object) -> bool:
 
 
 def value(instance: object, field: Field) -> object:
-    """What an instance itself has in a field; ABSENT for nothing."""
+    """What an instance itself has in a field; ABSENT for nothing. It gets no dict of its own by being asked."""
+    if field.is_value and has_values(instance):
+        place = (shared_names(type(instance)).places or {}).get(field.name)
+        values = raw.read_u64(id(instance) + abi.INSTANCE.values) + 1
+        address = 0 if place is None else raw.read_u64(values + 8 * place)
+        return raw.borrow(address) if address else ABSENT
     try:
         found = _get(instance, field.name)
     except AttributeError:

@@ -27,10 +27,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
 from minijit.backend.snapshots import RAW_WORDS, leave_points, raw_words
+from minijit.cpython import instances
 from minijit.events import described, say
 from minijit.ir.check import InvalidRegion
 from minijit.ir.eval import Outcome, OutOfFuel, evaluate
-from minijit.ir.ops import TABLE, Effect, Leaves
+from minijit.ir.kinds import ABSENT
+from minijit.ir.ops import TABLE, UNBOUND, Effect, Leaves, instance_value
 from minijit.ir.text import print_region
 from minijit.opt import pipeline
 from minijit.oracle.compare import CAREFUL, NanSign, TooWide, exact_outcome, keeps
@@ -40,6 +42,7 @@ from minijit.oracle.machine import Machine
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from minijit.ir.kinds import Field
     from minijit.ir.ops import Row
     from minijit.ir.region import Region
     from minijit.oracle.machine import Compiled
@@ -162,7 +165,35 @@ def _leaves(*_: object) -> object:
     raise Leaves
 
 
-NO_STORES = {name: replace(row, meaning=_leaves) for name, row in TABLE.items() if row.effect is Effect.STORE}
+def _guard_values(instance: object) -> None:
+    if not instances.has_values(instance):
+        raise Leaves
+
+
+def _field_value(instance: object, field: Field) -> object:
+    if not field.is_value:
+        return instance_value(instance, field)
+    found = instances.value(instance, field)
+    return UNBOUND if found is ABSENT else found
+
+
+def _load_field(instance: object, field: Field) -> object:
+    found = _field_value(instance, field)
+    if found is UNBOUND:
+        raise Leaves
+    return found
+
+
+UNTOUCHED = {name: replace(row, meaning=_leaves) for name, row in TABLE.items() if row.effect is Effect.STORE} | {
+    name: replace(TABLE[name], meaning=meaning)
+    for name, meaning in (
+        ("guard_values", _guard_values),
+        ("field_value", _field_value),
+        ("load_field", _load_field),
+    )
+}
+"""The ops that could be noticed by the program whose objects they are run on: stores, and whatever would give an object
+a dict of its own."""
 
 
 @dataclass(slots=True)
@@ -229,7 +260,7 @@ class Trial:
             objects=self.vector.objects,
             fuel=fuel,
             should_leave=lambda _exit: next(polls) == leave_at,
-            table={**table, **NO_STORES},
+            table={**table, **UNTOUCHED},
         )
 
 
