@@ -96,7 +96,9 @@ def agree(machine: Machine, region: Region, make: Callable[[], object], *inputs:
 def _shape(found: Outcome, thing: object) -> object:
     if not isinstance(found, Returned):
         return "left"
-    return "itself" if found.value is thing and type(thing) not in (int, float, bool) else exact(found.value)
+    if found.value is thing and type(thing) not in (int, float, bool):
+        return "itself"
+    return exact(tuple(found.value) if isinstance(found.value, list) else found.value)
 
 
 @pytest.mark.parametrize("held", HELD, ids=name_of)

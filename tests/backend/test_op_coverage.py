@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import test_heap_ops
+import test_list_ops
 import test_number_ops
 import test_special_ops
 
-from minijit.backend import bodies, lower_floats, lower_heap, lower_ints, lower_numbers, lower_objects
+from minijit.backend import bodies, lower_floats, lower_heap, lower_ints, lower_lists, lower_numbers, lower_objects
 from minijit.backend.lower_ops import LOWER
 from minijit.backend.snapshots import TAGS
 from minijit.events import ExitReason
@@ -105,7 +106,6 @@ SPECIAL = {
     **dict.fromkeys((f"is_{tag}" for tag in TAGS if tag != "unbound"), "test_is"),
     **dict.fromkeys((f"unpack_{tag}" for tag in ("int", "float", "bool")), "test_unpack"),
     "guard_quiet": "test_guard_quiet",
-    "guard_no_weakref": "test_guard_no_weakref",
     "load_global": "test_load_global",
     "call_pure": "test_call_pure",
     "poll": "test_poll",
@@ -115,6 +115,10 @@ SPECIAL = {
     **dict.fromkeys(("unbox_int", "unbox_float", "unbox_bool"), "test_unbox"),
     **dict.fromkeys(("store_item", "store_field"), "test_stores"),
     "append_item": "test_append",
+    "insert_item": "test_insert",
+    "delete_item": "test_delete",
+    **dict.fromkeys(("list_find", "tuple_find"), "test_find"),
+    **dict.fromkeys(("new_list", "list_slice", "list_repeat", "list_concat"), "test_new_lists"),
     "guard_apart": "test_guard_apart",
     **dict.fromkeys(("guard_may_end", "field_value"), "test_guard_may_end"),
     **dict.fromkeys((f"number_{name}" for name in ("add", "sub", "mul", "truediv")), "test_arithmetic"),
@@ -127,7 +131,7 @@ SPECIAL = {
     "free_variable": "test_free_variable",
     "guard_values": "test_guard_values",
 }
-"""Ops that are no function of scalars, and their tests in `test_special_ops` and `test_heap_ops`."""
+"""Ops that are no function of scalars, and their tests in `test_special_ops`, `test_heap_ops` and `test_list_ops`."""
 
 _COMPARE = {"lt": "<", "le": "<=", "eq": "==", "ne": "!=", "gt": ">", "ge": ">="}
 PYTHON = {
@@ -232,7 +236,7 @@ def test_every_op_has_a_lowering() -> None:
 
 
 def test_every_op_has_one_home() -> None:
-    parts = (bodies, lower_floats, lower_heap, lower_ints, lower_numbers, lower_objects)
+    parts = (bodies, lower_floats, lower_heap, lower_ints, lower_lists, lower_numbers, lower_objects)
     tables = [part.ROWS for part in parts]
     assert sum(map(len, tables)) == len(LOWER)
 
@@ -241,7 +245,7 @@ def test_every_op_has_a_directed_test() -> None:
     """Those that are functions of scalars have the tests below, and an expression to be compared with."""
     assert set(PLAIN) == set(PYTHON)
     assert set(SPECIAL) <= set(TABLE)
-    homes = test_special_ops, test_heap_ops, test_number_ops
+    homes = test_special_ops, test_heap_ops, test_list_ops, test_number_ops
     assert all(any(hasattr(home, test) for home in homes) for test in SPECIAL.values())
 
 

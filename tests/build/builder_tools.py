@@ -155,9 +155,7 @@ def _met(cls: type) -> ClassKind | None:
     return _seen(cls) if cls.__flags__ & 1 << 9 else None
 
 
-CLASSES = Classes(
-    _attribute, _field, lambda _: True, _bases, lambda kind: frozenset({"x", "y"}), _seen, lambda _: True, _met, _behind
-)
+CLASSES = Classes(_attribute, _field, lambda _: True, _bases, _seen, lambda _: True, _met, _behind)
 
 
 def _offsets(code: Code, lines: Iterable[int] | None) -> set[int]:

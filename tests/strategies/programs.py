@@ -78,6 +78,8 @@ class Writer(Statements):
             inner = Scope(scope.names | {item: sort}, set(scope.fixed), scope.loops + 1, scope.depth + 1)
             self.body(inner, nesting - 1)
             self.forget(scope, inner)
+        elif self.chance(30):
+            self.line(scope, self.changed(scope, name, sort))
         elif self.chance(50):
             target = self.target(scope, sort if sort != "any" else "int")
             scope.names[target] = sort
@@ -92,6 +94,30 @@ class Writer(Statements):
                 self.line(scope, f"if len({name}) < 12: {name}.append({target})")
             if sort in ("int", "any") and sign:
                 self.line(scope, f"if not -2**62 < {name}[{index}] < 2**62: {name}[{index}] = {self.usual('int')}")
+
+    def changed(self, scope: Scope, name: str, sort: str) -> str:
+        """Looks for something in a list of numbers, takes something out or puts it in, or makes lists of it."""
+        known = self.pick(SORTS) if sort == "any" else sort
+        value, index, item = self.of(known, scope, 1), self.index(scope, name), self.new("x")
+        made, kept = f"[{item} for {item} in {name} if {item} != {self.usual(known)}]", f"{name}.pop({index})"
+        kind, given = self.pick(
+            (
+                ("bool", f"({value}) {self.pick(('in', 'not in'))} {name}"),
+                ("bool", f"{self.int(scope, 1)} in ({self.int_constant()}, 0, 2.5, {self.int_constant()})"),
+                ("int", f"len({made})"),
+                ("int", f"len({name}[{self.int(scope, 0)}:{self.random.randrange(-2, 5)}])"),
+                ("int", f"({name}[:] + [{value}]).index({name}[{index}])"),
+                (sort, f"{kept} if len({name}) > 4 else {self.usual(known)}"),
+                ("", f"if len({name}) < 12: {name}.insert({index}, {value})"),
+                ("", f"if len({name}) > 4: del {name}[{index}]"),
+                ("", f"if len({name}) > 4 and {name}[0] == {name}[0]: {name}.remove({name}[{index}])"),
+            )
+        )
+        if not kind or kind == "any":
+            return given if not kind else f"{self.new('v')} = {given}"
+        target = self.target(scope, kind)
+        scope.names[target] = kind
+        return f"{target} = {given}"
 
     def index(self, scope: Scope, name: str) -> str:
         """Mostly one that is within."""

@@ -31,9 +31,9 @@ class Target:
     `leave_waiting`, for a region that has called another one, and `leave_return` are stubs with the prototype of a
     region. `eval_breaker` is the interpreter's flag; `symbol` finds C functions by name; `helpers` has the addresses of
     `prelude.HELPERS`. `stack` are words about the C stack (`bodies.STACK_WORDS`). `sees_others`: an object that others
-    hold does not end when a variable is overwritten (the evaluator does not know of others); without `stores` a region
-    leaves where it would store something. Under stress, every guard counts down the word at `countdown`; one that makes
-    it zero leaves, and the count begins again at `every`.
+    hold does not end when a variable is overwritten; without it, that is not asked. Without `stores` a region leaves
+    where it would store something, and does not ask who would notice the end of an object. Under stress, every guard
+    counts down the word at `countdown`; one that makes it zero leaves, and the count begins again at `every`.
     """
 
     raw: int

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HELPERS = (
-    *("put_float", "put_int", "put_object", "may_end", "are_apart"),
-    *("new_object", "new_tuple", "append_object", "note_value", "let_go"),
+    *("put_float", "put_int", "put_object", "may_end", "are_apart", "is_quiet"),
+    *("new_object", "new_tuple", "note_value", "let_go"),
 )
 """The helpers' names."""
 MOST_KEPT = 1024
@@ -33,6 +33,8 @@ KEPT_BYTES = 8 * (1 + MOST_KEPT)
 """The buffer's size: how many there are, and the objects."""
 _DEPTH = 8
 """How deep in each other objects may end at once."""
+_LOOKED_AT = 4096
+"""How many objects are looked at, of which none is to be noticed."""
 _GC = 1 << 14
 """Of `tp_flags`: the garbage collector asks the class what its instances hold."""
 
@@ -199,8 +201,68 @@ yes:
   ret i1 true
 }}
 
-; Whether nobody notices when an object ends.
+; Whether nobody notices when an object ends that has the last reference to what it holds.
 define internal i1 @is_quiet_throughout(ptr %object, i64 %depth) nounwind {{
+entry:
+  %below = sub i64 %depth, 1
+  %rest = inttoptr i64 %below to ptr
+  %deepest = icmp eq i64 %depth, 0
+  %visit = select i1 %deepest, ptr null, ptr @visit
+  %quiet = call i1 @holds_nothing_noticed(ptr %object, ptr %visit, ptr %rest)
+  ret i1 %quiet
+}}
+
+; Whether nobody notices the end of an object, nor of anything that can be reached from it: so it does not matter who
+; else holds that, and is about to end. Of none there is no end.
+define i1 @is_quiet(ptr %object) nounwind {{
+entry:
+  %words = alloca [2 x i64]
+  store i64 {_DEPTH}, ptr %words
+  %left_place = getelementptr i64, ptr %words, i64 1
+  store i64 {_LOOKED_AT}, ptr %left_place
+  %absent = icmp eq ptr %object, null
+  br i1 %absent, label %yes, label %present
+present:
+  %noticed = call i32 @visit_all(ptr %object, ptr %words)
+  %quiet = icmp eq i32 %noticed, 0
+  ret i1 %quiet
+yes:
+  ret i1 true
+}}
+
+; What can be reached: whether somebody notices its end. The words are how deep it may still go, and how many may be
+; looked at.
+define internal i32 @visit_all(ptr %object, ptr %words) nounwind {{
+entry:
+  %left_place = getelementptr i64, ptr %words, i64 1
+  %left = load i64, ptr %left_place
+  %less = sub i64 %left, 1
+  store i64 %less, ptr %left_place
+  %enough = icmp eq i64 %left, 0
+  br i1 %enough, label %no, label %look
+look:
+  %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
+  %type = load ptr, ptr %type_place
+  %is_class = icmp eq ptr %type, inttoptr (i64 {id(type)} to ptr)
+  br i1 %is_class, label %yes, label %through
+through:
+  %depth = load i64, ptr %words
+  %below = sub i64 %depth, 1
+  store i64 %below, ptr %words
+  %deepest = icmp eq i64 %depth, 0
+  %visit = select i1 %deepest, ptr null, ptr @visit_all
+  %quiet = call i1 @holds_nothing_noticed(ptr %object, ptr %visit, ptr %words)
+  store i64 %depth, ptr %words
+  br i1 %quiet, label %yes, label %no
+yes:
+  ret i32 0
+no:
+  ret i32 1
+}}
+
+; Whether nobody notices when an object ends, as far as a visitor says so of what it holds: NULL where nothing may be
+; visited any more.
+define internal i1 @holds_nothing_noticed(ptr %object, ptr %visitor, ptr %argument) nounwind {{
 last:
   %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
   %type_word = load i64, ptr %type_place
@@ -237,14 +299,12 @@ visit:
   %is_leaf = icmp eq i64 %gc, 0
   br i1 %is_leaf, label %yes, label %deep
 deep:
-  %shallow = icmp eq i64 %depth, 0
+  %shallow = icmp eq ptr %visitor, null
   br i1 %shallow, label %no, label %traverse
 traverse:
   %traverse_place = getelementptr i8, ptr %visited, i64 {abi.TYPE.tp_traverse}
   %traverse_function = load ptr, ptr %traverse_place
-  %below = sub i64 %depth, 1
-  %rest = inttoptr i64 %below to ptr
-  %noticed = call i32 %traverse_function(ptr %object, ptr @visit, ptr %rest)
+  %noticed = call i32 %traverse_function(ptr %object, ptr %visitor, ptr %argument)
   %unnoticed = icmp eq i32 %noticed, 0
   ret i1 %unnoticed
 yes:
@@ -366,14 +426,12 @@ other:
 
 def _makes(symbol: Callable[[str], int]) -> str:
     maker = f"inttoptr (i64 {raw.read_u64(id(object) + abi.TYPE.tp_new)} to ptr)"
-    append, clear, tuple_new, decref = (
-        f"inttoptr (i64 {symbol(name)} to ptr)" for name in ("PyList_Append", "PyErr_Clear", "PyTuple_New", "Py_DecRef")
-    )
+    clear, tuple_new = (f"inttoptr (i64 {symbol(name)} to ptr)" for name in ("PyErr_Clear", "PyTuple_New"))
     empty = f"{tuple_new}(i64 %size)"
     instance = f"{maker}(ptr %class, ptr inttoptr (i64 {id(())} to ptr), ptr null)"
     return f"""
-; An instance without attributes.{_new("new_object", "ptr %class", instance, clear)}
-; A tuple with so many items, none of which is there yet.{_new("new_tuple", "i64 %size", empty, clear)}
+; An instance without attributes.{new_text("new_object", "ptr %class", instance, clear)}
+; A tuple with so many items, none of which is there yet.{new_text("new_tuple", "i64 %size", empty, clear)}
 ; Notes that an instance has got a value it had not: before its values it has the order in which it got them, backwards,
 ; and how many they are.
 define void @note_value(ptr %object, i64 %number) nounwind {{
@@ -390,24 +448,10 @@ define void @note_value(ptr %object, i64 %number) nounwind {{
   store i8 %more, ptr %size_place
   ret void
 }}
-
-; Gives a list one item more; false, with an exception set, where there is no memory.
-define i1 @append_object(ptr %list, ptr %object) nounwind {{
-  %how = call i32 {append}(ptr %list, ptr %object)
-  %done = icmp eq i32 %how, 0
-  br i1 %done, label %appended, label %no
-appended:
-  ; It has a reference more: of an object that was kept last, that is one too many.
-  call void @hand_over(ptr %object)
-  call void {decref}(ptr %object)
-  ret i1 true
-no:
-  ret i1 false
-}}
 """
 
 
-def _new(name: str, parameter: str, call: str, clear: str) -> str:
+def new_text(name: str, parameter: str, call: str, clear: str) -> str:
     """A function that makes an object, which is kept; NULL, with no exception set, where there is no room."""
     return f"""
 define ptr @{name}({parameter}) nounwind {{

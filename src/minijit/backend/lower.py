@@ -28,6 +28,7 @@ from minijit.backend.prelude import PRELUDE
 from minijit.backend.snapshots import LEFT_TAG, plain_return, raw_layout, return_exit, stub_returns, writes
 from minijit.events import ExitReason
 from minijit.ir.kinds import HeldField, Kind
+from minijit.ir.ops import RESIZING
 from minijit.ir.region import (
     Branch,
     Const,
@@ -67,7 +68,7 @@ def lower(region: Region, target: Target, records: Sequence[int], prologue: Call
     """
     emitter = Emitter(region, target, records)
     emitter.late = late_ops(region)
-    emitter.lists_grow = has_op(region, ("append_item",))
+    emitter.lists_grow = has_op(region, RESIZING)
     emitter.fills = has_op(region, ("field_value",))
     emitter.return_records = {b: len(region.exits) + k for k, b in enumerate(stub_returns(region))}
     emitter.start("entry")

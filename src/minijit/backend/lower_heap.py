@@ -1,4 +1,4 @@
-"""What ops on objects become that a region has by their addresses: lists, tuples, instances.
+"""What ops on objects become that a region has by their addresses: what they hold, and stores; see `lower_lists`, too.
 
 What cannot change as long as a region runs is marked as such (`FIXED`): types of objects; and how long lists are and
 where they have their items, if no op of the region makes lists longer. So LLVM takes these loads out of loops.
@@ -85,12 +85,14 @@ def _guard_number(e: Emitter, op: Op) -> None:
 
 @lowers("guard_may_end")
 def _guard_may_end(e: Emitter, op: Op) -> None:
-    e.leave_unless(e.let(f"call i1 {e.helper('may_end')}(ptr {e.use(op.args[0])})"), op)
+    if e.target.stores:
+        e.leave_unless(e.let(f"call i1 {e.helper('may_end')}(ptr {e.use(op.args[0])})"), op)
 
 
 @lowers("guard_apart")
 def _guard_apart(e: Emitter, op: Op) -> None:
-    e.leave_unless(e.let(f"call i1 {e.helper('are_apart')}(ptr {e.use(op.args[0])}, ptr {e.use(op.args[1])})"), op)
+    if e.target.stores:
+        e.leave_unless(e.let(f"call i1 {e.helper('are_apart')}(ptr {e.use(op.args[0])}, ptr {e.use(op.args[1])})"), op)
 
 
 @lowers("field_value")
@@ -106,17 +108,17 @@ def _is_same(e: Emitter, op: Op) -> None:
 @lowers("list_length")
 @lowers("tuple_length")
 def _length(e: Emitter, op: Op) -> None:
-    mark = _list_mark(e) if op.name == "list_length" else FIXED
+    mark = list_mark(e) if op.name == "list_length" else FIXED
     e.define(op, f"add i64 {load(e, e.use(op.args[0]), abi.VAR_OBJECT.ob_size, 'i64', mark)}, 0")
 
 
-def _list_mark(e: Emitter) -> str:
+def list_mark(e: Emitter) -> str:
     return "" if e.lists_grow else FIXED
 
 
 def _list_place(e: Emitter, items: Operand, index: Operand) -> str:
     """Where a list has an item."""
-    first = load(e, e.use(items), abi.LIST.ob_item, mark=_list_mark(e))
+    first = load(e, e.use(items), abi.LIST.ob_item, mark=list_mark(e))
     return e.let(f"getelementptr ptr, ptr {first}, i64 {e.use(index)}")
 
 
@@ -184,24 +186,24 @@ def _store(e: Emitter, op: Op, place: str, value: Operand) -> None:
     if not e.target.stores:
         e.leave_unless("false", op)
     elif value.kind in (None, Kind.OBJECT):
-        _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_object')}(ptr {place}, ptr {e.use(value)})"))
+        leave_if_full(e, op, e.let(f"call i1 {e.helper('put_object')}(ptr {place}, ptr {e.use(value)})"))
     elif value.kind is Kind.NUMBER:
-        _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_number')}(ptr {place}, {e.halves(value)})"))
+        leave_if_full(e, op, e.let(f"call i1 {e.helper('put_number')}(ptr {place}, {e.halves(value)})"))
     elif value.kind is Kind.FLOAT:
         _store_float(e, op, place, value)
     elif value.kind is Kind.INT:
-        _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_int')}(ptr {place}, {e.typed(value)})"))
+        leave_if_full(e, op, e.let(f"call i1 {e.helper('put_int')}(ptr {place}, {e.typed(value)})"))
     else:
         true, false = (pointer(id(x)) for x in (True, False))
         box = e.let(f"select i1 {e.use(value)}, ptr {true}, ptr {false}")
-        _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_object')}(ptr {place}, ptr {box})"))
+        leave_if_full(e, op, e.let(f"call i1 {e.helper('put_object')}(ptr {place}, ptr {box})"))
 
 
 def _store_float(e: Emitter, op: Op, place: str, value: Operand) -> None:
     """A float that nobody else has is written over."""
     old = e.let(f"load ptr, ptr {place}")
     if e.fills:
-        _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_float')}(ptr {place}, {e.typed(value)})"))
+        leave_if_full(e, op, e.let(f"call i1 {e.helper('put_float')}(ptr {place}, {e.typed(value)})"))
         return
     is_float = e.let(f"icmp eq ptr {_fixed(e, old, abi.OBJECT.ob_type)}, {pointer(id(float))}")
     is_own = e.let(f"icmp eq i64 {load(e, old, abi.OBJECT.ob_refcnt, 'i64')}, 1")
@@ -211,19 +213,19 @@ def _store_float(e: Emitter, op: Op, place: str, value: Operand) -> None:
     e.line(f"store {e.typed(value)}, ptr {e.let(f'getelementptr i8, ptr {old}, i64 {abi.FLOAT.ob_fval}')}")
     e.line(f"br label %{done}")
     e.start(other)
-    _leave_if_full(e, op, e.let(f"call i1 {e.helper('put_float')}(ptr {place}, {e.typed(value)})"))
+    leave_if_full(e, op, e.let(f"call i1 {e.helper('put_float')}(ptr {place}, {e.typed(value)})"))
     e.line(f"br label %{done}")
     e.start(done)
 
 
-def _leave_if_full(e: Emitter, op: Op, done: str) -> None:
+def leave_if_full(e: Emitter, op: Op, done: str) -> None:
     """Leaves where there was no memory for an object: the interpreter finds that out again. Where it is too late for
     that, the process ends: to store the first of two numbers and not the other would be worse."""
     well, full = e.fresh_label(), e.fresh_label()
     e.line(f"br i1 {done}, label %{well}, label %{full}, !prof !0")
     e.start(full)
-    # The value is the last operand, unless there is a mark behind it.
-    is_too_late = len(op.args) > len(TABLE[op.name].params) + 1
+    # There may be a mark behind the value.
+    is_too_late = len(op.args) > len(TABLE[op.name].params) + (op.name != "delete_item")
     if is_too_late:
         e.line(f"call void {e.c_function('abort')}()")
         e.line("unreachable")
@@ -233,20 +235,7 @@ def _leave_if_full(e: Emitter, op: Op, done: str) -> None:
     e.start(well)
 
 
-@lowers("append_item")
-def _append_item(e: Emitter, op: Op) -> None:
-    items, value, *_ = op.args
-    if not e.target.stores:
-        e.leave_unless("false", op)
-        return
-    box, is_new = _object(e, value)
-    done = e.let(f"call i1 {e.helper('append_object')}(ptr {e.use(items)}, ptr {box})")
-    if is_new:
-        e.line(f"call void {e.c_function('Py_DecRef')}(ptr {box})")
-    _leave_if_full(e, op, done)
-
-
-def _object(e: Emitter, value: Operand) -> tuple[str, bool]:
+def object_of(e: Emitter, value: Operand) -> tuple[str, bool]:
     """A value as an object, NULL with an exception set where there is no memory; and whether that is a reference of our
     own."""
     if isinstance(value, Const):
@@ -259,9 +248,9 @@ def _object(e: Emitter, value: Operand) -> tuple[str, bool]:
 
 @lowers("new_tuple")
 def _new_tuple(e: Emitter, op: Op) -> None:
-    made = _made(e, op, f"call ptr {e.helper('new_tuple')}(i64 {len(op.args)})")
+    new = made(e, op, f"call ptr {e.helper('new_tuple')}(i64 {len(op.args)})")
     for position, item in enumerate(op.args):
-        _fill(e, op, e.let(f"getelementptr i8, ptr {made}, i64 {abi.TUPLE.ob_item + 8 * position}"), item)
+        fill(e, op, e.let(f"getelementptr i8, ptr {new}, i64 {abi.TUPLE.ob_item + 8 * position}"), item)
 
 
 @lowers("new_instance")
@@ -270,17 +259,17 @@ def _new_instance(e: Emitter, op: Op) -> None:
     cls, fields, *parts = op.args
     found = _constant(fields)
     assert isinstance(found, tuple)
-    made = _made(e, op, f"call ptr {e.helper('new_object')}(ptr {e.use(cls)})")
-    base = values(e, made) if any(field.is_value for field in found) else ""
+    new = made(e, op, f"call ptr {e.helper('new_object')}(ptr {e.use(cls)})")
+    base = values(e, new) if any(field.is_value for field in found) else ""
     for field, part in zip(found, parts, strict=True):
-        _fill(e, op, e.let(f"getelementptr i8, ptr {base if field.is_value else made}, i64 {field.offset}"), part)
+        fill(e, op, e.let(f"getelementptr i8, ptr {base if field.is_value else new}, i64 {field.offset}"), part)
     # Before its values an instance has the order in which it got them, backwards, and how many they are.
     order = [field.offset // 8 for field in found if field.is_value]
     for back, byte in enumerate((len(order), *order) if order else ()):
         e.line(f"store i8 {byte}, ptr {e.let(f'getelementptr i8, ptr {base}, i64 {-2 - back}')}")
 
 
-def _made(e: Emitter, op: Op, call: str) -> str:
+def made(e: Emitter, op: Op, call: str) -> str:
     """A new object, or the region is left."""
     made = e.let(call)
     e.leave_unless(e.let(f"icmp ne ptr {made}, null"), op)
@@ -288,9 +277,9 @@ def _made(e: Emitter, op: Op, call: str) -> str:
     return made
 
 
-def _fill(e: Emitter, op: Op, place: str, value: Operand) -> None:
+def fill(e: Emitter, op: Op, place: str, value: Operand) -> None:
     """Gives a new object what it holds there."""
-    object, is_new = _object(e, value)
+    object, is_new = object_of(e, value)
     if not is_new:
         e.incref(object)
     elif value.kind is not Kind.BOOL:

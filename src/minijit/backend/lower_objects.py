@@ -13,7 +13,6 @@ from minijit.backend.lower_table import Rows
 from minijit.backend.snapshots import TAGS
 from minijit.cpython import abi
 from minijit.ir.kinds import EntryKind, HeldField, Kind
-from minijit.ir.ops import QUIET_DEPTH
 from minijit.ir.region import Const, EntryPoint, Operand
 
 if TYPE_CHECKING:
@@ -115,8 +114,10 @@ def _guard_quiet(e: Emitter, op: Op) -> None:
     assert isinstance(number.value, int)
     assert e.region.point is EntryPoint.LOOP, "a call's arguments are its caller's"
     object = held(e, number.value)
+    if not e.target.stores:
+        return
     if not e.target.sees_others:
-        e.leave_unless(e.let(f"call i1 {e.helper('is_quiet')}(ptr {object}, i64 {QUIET_DEPTH})"), op)
+        e.leave_unless(e.let(f"call i1 {e.helper('is_quiet')}(ptr {object})"), op)
         return
     others = [slot for slot, kind in enumerate(e.region.entry_kinds) if kind is EntryKind.OBJECT]
     same = [e.let(f"icmp eq ptr {held(e, slot)}, {object}") for slot in others if slot != number.value]
@@ -128,25 +129,11 @@ def _guard_quiet(e: Emitter, op: Op) -> None:
     is_kept = e.let(f"icmp ugt i64 {load(e, object, abi.OBJECT.ob_refcnt, 'i64')}, {own}")
     e.line(f"br i1 {is_kept}, label %{done}, label %{judged}")
     e.start(judged)
-    is_quiet = e.let(f"call i1 {e.helper('is_quiet')}(ptr {object}, i64 {QUIET_DEPTH})")
+    is_quiet = e.let(f"call i1 {e.helper('is_quiet')}(ptr {object})")
     e.line(f"br label %{done}")
     e.start(done)
     ways = f"[ true, %{before} ], [ true, %{present} ], [ {is_quiet}, %{judged} ]"
     e.leave_unless(e.let(f"phi i1 {ways}"), op)
-
-
-@lowers("guard_no_weakref")
-def _guard_no_weakref(e: Emitter, op: Op) -> None:
-    """Of an object whose class the entry has looked at."""
-    number = op.args[0]
-    assert isinstance(number, Const)
-    assert isinstance(number.value, int)
-    object = held(e, number.value)
-    offset = load(e, load(e, object, abi.OBJECT.ob_type), abi.TYPE.tp_weaklistoffset, "i64")
-    # A class without weak references has a zero there, and no object begins with one.
-    first = e.let(f"load ptr, ptr {e.let(f'getelementptr i8, ptr {object}, i64 {offset}')}")
-    none = e.let(f"or i1 {e.let(f'icmp eq i64 {offset}, 0')}, {e.let(f'icmp eq ptr {first}, null')}")
-    e.leave_unless(none, op)
 
 
 @lowers("poll")

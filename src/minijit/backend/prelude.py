@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.backend import heap_helpers, number_helpers
+from minijit.backend import heap_helpers, list_helpers, number_helpers
 from minijit.cpython import abi
-from minijit.ir.ops import QUIET_ITEMS, QUIET_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +22,12 @@ HELPERS = (
     "int_float_order",
     "int_power",
     "int_gcd",
-    "is_quiet",
     "take_int",
     "take_float",
     "take_bool",
     *heap_helpers.HELPERS,
     *number_helpers.HELPERS,
+    *list_helpers.HELPERS,
 )
 """The helpers' names."""
 
@@ -43,10 +42,10 @@ def helper_text(symbol: Callable[[str], int], kept: int) -> str:
         + _INCREF
         + _UNBOX_INT
         + _HELPERS
-        + _IS_QUIET
         + takes
         + heap_helpers.heap_text(symbol, kept)
         + number_helpers.number_text(symbol)
+        + list_helpers.list_text(symbol)
     )
 
 
@@ -145,45 +144,6 @@ one:
 more:
   %large = call {{i64, i1}} @unbox_large(ptr %digits, i64 %tag, i64 %first, i64 %sign)
   ret {{i64, i1}} %large
-}}
-"""
-
-_IS_QUIET = f"""
-; Whether nobody can notice the end of an object, or of none (see `ir.ops.is_quiet`).
-define i1 @is_quiet(ptr %object, i64 %depth) nounwind {{
-entry:
-  %absent = icmp eq ptr %object, null
-  br i1 %absent, label %yes, label %present
-present:
-  %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
-  %type = load i64, ptr %type_place
-  switch i64 %type, label %no [
-    i64 {id(tuple)}, label %tuple
-    {" ".join(f"i64 {id(quiet)}, label %yes" for quiet in QUIET_TYPES)}
-  ]
-tuple:
-  %size_place = getelementptr i8, ptr %object, i64 {abi.VAR_OBJECT.ob_size}
-  %size = load i64, ptr %size_place
-  %items = getelementptr i8, ptr %object, i64 {abi.TUPLE.ob_item}
-  %short = icmp ule i64 %size, {QUIET_ITEMS}
-  %shallow = icmp sgt i64 %depth, 0
-  %looked_through = and i1 %short, %shallow
-  %below = sub i64 %depth, 1
-  br i1 %looked_through, label %next, label %no
-next:
-  %k = phi i64 [ 0, %tuple ], [ %k1, %item ]
-  %done = icmp eq i64 %k, %size
-  br i1 %done, label %yes, label %item
-item:
-  %item_place = getelementptr ptr, ptr %items, i64 %k
-  %held = load ptr, ptr %item_place
-  %quiet = call i1 @is_quiet(ptr %held, i64 %below)
-  %k1 = add i64 %k, 1
-  br i1 %quiet, label %next, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
 }}
 """
 

@@ -30,6 +30,7 @@ from minijit.backend.words import NEVER
 from minijit.cpython import raw
 from minijit.events import ExitReason
 from minijit.ir.kinds import HeldField, Kind
+from minijit.ir.ops import TABLE, Effect
 from minijit.ir.region import (
     Const,
     Entry,
@@ -113,7 +114,7 @@ def return_exit(value: Slot) -> Exit:
     return Exit(ExitReason.LEFT_LOOP, FrameState(0, (), (value,)))
 
 
-KEEPING = ("guard_may_end", "new_instance", "new_tuple")
+KEEPING = ("guard_may_end", "delete_item", *(name for name, row in TABLE.items() if row.effect is Effect.MAKE))
 """Ops of regions that may keep objects: to let these go may run any code, which no region must wait for."""
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
-from minijit.build import references, stores
+from minijit.build import lists, references, stores
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function
 from minijit.build.instances import store
@@ -46,8 +46,9 @@ def _load_attr(b: Builder, i: Instruction) -> None:
     if kind is not None:
         _load_from_instance(b, owner, kind, name, i)
         return
-    if references.is_of(owner, list) and name == "append" and i.arg & 1:
-        b.state.push(Const(list.append))
+    method = lists.method(name) if references.is_of(owner, list) and i.arg & 1 else None
+    if method is not None:
+        b.state.push(method)
         b.state.push(owner)
         return
     found = None

@@ -457,6 +457,12 @@ class Builder:
             case Wanted.TRUTH:
                 is_bool = isinstance(value, Value | Const) and value.kind is Kind.BOOL
                 return [value] if is_bool else None
+            case Wanted.LENGTH:
+                length = numbers.scalar(value)
+                if length is None or length.kind is not Kind.INT:
+                    return None
+                self.effect("guard_true", self.op("int_ge", length, Const(0)), reason=ExitReason.DOMAIN)
+                return [length]
             case _:
                 assert_never(wanted)
 

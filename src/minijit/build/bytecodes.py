@@ -1,7 +1,7 @@
 """What each bytecode instruction does to an abstract frame: one small function an instruction, in a table by name.
 
-How such a function is written says `handlers`. Here are the stack, arithmetic, jumps, attributes and calls; `variables`
-and `sequences` have the others.
+How such a function is written says `handlers`. Here are the stack, arithmetic, jumps and calls; `variables`,
+`sequences`, `lists`, `attributes` and `closures` have the others.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from minijit.build import attributes, closures, numbers, operators, references, sequences, stores, variables
+from minijit.build import attributes, closures, lists, numbers, operators, references, sequences, variables
 from minijit.build.calls import call, is_known
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function, call_given
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from minijit.build.builder import Builder
     from minijit.ir.bytecode import Instruction
 
-HANDLERS = Handlers(variables.HANDLERS | sequences.HANDLERS | attributes.HANDLERS | closures.HANDLERS)
+HANDLERS = Handlers(variables.HANDLERS | sequences.HANDLERS | lists.HANDLERS | attributes.HANDLERS | closures.HANDLERS)
 """Of all instructions that are compiled."""
 handles = HANDLERS.handles
 
@@ -69,6 +69,8 @@ def _binary_op(b: Builder, i: Instruction) -> None:
     right, left = b.state.pop(), b.state.pop()
     if operators.is_instance(b, left, right):
         operators.binary(b, left, right, i)
+        return
+    if i.arg < len(numbers.OPERATORS) // 2 and lists.binary(b, i, numbers.OPERATORS[i.arg], left, right):
         return
     result = numbers.binary(b, numbers.OPERATORS[i.arg], left, right)
     if result is None and (numbers.is_number(left) or numbers.is_number(right)):
@@ -247,9 +249,7 @@ def _call(b: Builder, i: Instruction) -> None:
     if isinstance(method, Const) and type(method.value) is FunctionType:
         call_function(b, method.value, [receiver, *arguments], keywords, i)
         return
-    if method == Const(list.append):
-        if keywords or len(arguments) != 1 or not stores.append(b, i, receiver, arguments[0]):
-            b.unsupported(f"{i.name} append")
+    if isinstance(method, Const) and not keywords and lists.call(b, i, method, receiver, arguments):
         return
     if method is Hole.NULL and operators.is_instance(b, receiver):
         operators.call_special(b, receiver, "__call__", arguments, i, keywords)

@@ -11,8 +11,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING
 
 from minijit.build.inline import call_function
-from minijit.build.sequences import MAX_DEPTH, depth
-from minijit.build.state import SOME, Wanted
+from minijit.build.state import MAX_DEPTH, SOME, Wanted, depth
 from minijit.ir.region import (
     Attribute,
     Const,

@@ -106,7 +106,7 @@ def number(slot: Slot) -> Scalar | None:
     return slot if is_number(slot) else scalar(slot)
 
 
-def _as_number(b: Builder, operand: Scalar) -> Value:
+def as_number(b: Builder, operand: Scalar) -> Value:
     """A number as one whose sort is known at run time only."""
     if is_number(operand):
         return operand
@@ -173,11 +173,11 @@ def _generic(b: Builder, sign: str, left: Scalar | None, right: Scalar | None) -
         return _apply(b, _FLOAT_OPS.get(sign), to_float(b, left), to_float(b, right))
     if sign == "/":
         reason = ExitReason.ZERO_DIVISION
-        return b.op("number_truediv", _as_number(b, left), _as_number(b, right), reason=reason)
+        return b.op("number_truediv", as_number(b, left), as_number(b, right), reason=reason)
     if sign not in _GENERIC:
         return None
     reason = ExitReason.OVERFLOW
-    return b.op(f"number_{_GENERIC[sign]}", _as_number(b, left), _as_number(b, right), reason=reason)
+    return b.op(f"number_{_GENERIC[sign]}", as_number(b, left), as_number(b, right), reason=reason)
 
 
 def _apply(b: Builder, row: tuple[str, ExitReason | None] | None, left: Operand, right: Operand) -> Value | None:
@@ -232,7 +232,7 @@ def compare(b: Builder, sign: str, left_slot: Slot, right_slot: Slot) -> Slot | 
     if is_number(left_slot) or is_number(right_slot):
         one, other = number(left_slot), number(right_slot)
         if one is not None and other is not None:
-            return b.op(f"number_{COMPARE_NAMES[sign]}", _as_number(b, one), _as_number(b, other))
+            return b.op(f"number_{COMPARE_NAMES[sign]}", as_number(b, one), as_number(b, other))
     left, right = scalar(left_slot), scalar(right_slot)
     if left is None or right is None:
         return _compare_none(sign, left_slot, right_slot) or _compare_large(b, sign, left_slot, right_slot)

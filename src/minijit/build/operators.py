@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from minijit.build import numbers
 from minijit.build.inline import call_function
 from minijit.build.instances import is_same
-from minijit.build.sequences import tuple_items
-from minijit.build.state import Wanted
+from minijit.build.state import Wanted, tuple_items
 from minijit.ir.ops import PYTHON_TYPES
 from minijit.ir.region import Const, Slot, Value, VirtualRange, VirtualTuple
 
@@ -53,7 +52,11 @@ _CALLED = {
     "UNARY_NEGATIVE": ("__neg__",),
     "UNARY_INVERT": ("__invert__",),
     "CALL_INTRINSIC_1": ("__pos__",),
-    "CALL": ("__call__", "__abs__"),
+    "CONTAINS_OP": ("__contains__",),
+    "CALL": ("__call__", "__abs__", "__len__"),
+    "BINARY_SUBSCR": ("__getitem__",),
+    "STORE_SUBSCR": ("__setitem__",),
+    "DELETE_SUBSCR": ("__delitem__",),
     "UNARY_NOT": ("__bool__",),
     "POP_JUMP_IF_TRUE": ("__bool__",),
     "POP_JUMP_IF_FALSE": ("__bool__",),
@@ -195,12 +198,15 @@ def call_special(
 def call_builtin(
     b: Builder, function: object, arguments: list[Slot], keywords: tuple[str, ...], i: Instruction
 ) -> bool:
-    """Calls `abs`, `isinstance` or `type`, where they are about instances; whether they are."""
+    """Calls `abs`, `len`, `isinstance` or `type`, where they are about instances; whether they are."""
     if keywords or not arguments:
         return False
     found: Slot | None = None
     if function is abs and len(arguments) == 1 and is_instance(b, arguments[0]):
         call_special(b, arguments[0], "__abs__", [], i)
+        return True
+    if function is len and len(arguments) == 1 and is_instance(b, arguments[0]):
+        call_special(b, arguments[0], "__len__", [], i, wanted=Wanted.LENGTH)
         return True
     if function is isinstance and len(arguments) == 2:
         found = isinstance_of(b, *arguments)

@@ -15,6 +15,7 @@ from minijit.build.numbers import scalar, to_int
 from minijit.build.state import SOME
 from minijit.events import ExitReason
 from minijit.ir.kinds import ABSENT, ClassKind, Kind, is_program_made
+from minijit.ir.ops import RESIZING
 from minijit.ir.region import Const, Entry, EntryPoint, Reference, Value
 
 if TYPE_CHECKING:
@@ -217,9 +218,9 @@ def length(b: Builder, slot: Slot) -> Value | Const | None:
 
 
 def _is_as_long(b: Builder, items: Reference) -> bool:
-    """Whether nothing is to be appended to a list; leaves if it is one of those to which something is."""
+    """Whether a list is to get no longer or shorter; leaves if it is one of those that are."""
     for op, place, _, _ in b.state.pending:
-        if op == "append_item" and items.cls.value is list:
+        if op in RESIZING and items.cls.value is list:
             if place[0] == items.value:
                 return False
             b.effect("guard_false", b.op("is_same", *place, items.value), reason=ExitReason.ALIASED)
@@ -282,17 +283,22 @@ def unpacked(b: Builder, i: Instruction, slot: Slot) -> tuple[Slot, ...] | None:
         classes = [cls for cls in b.observed(offset, b.sample(value)) if can_be_known(b, cls)]
         if stored is None and not classes:
             return None
-        are_objects = not any(cls in UNBOXED or cls is type(None) for cls in classes)
-        if stored is not None:
-            items.append(stored)
-        elif len(classes) > 1 and are_objects:
-            is_known = reduce(partial(b.op, "bool_or"), [b.op("is_of", value, Const(cls)) for cls in classes])
-            known = " or ".join(sorted(cls.__name__ for cls in classes))
-            b.effect("guard_true", is_known, reason=ExitReason.KIND, detail=known)
-            items.append(Reference(value, SOME))
-        else:
-            items.append(_of(b, value, classes[-1], classes[-1].__name__))
+        items.append(one_of(b, value, tuple(classes)) if stored is None else stored)
     return tuple(items)
+
+
+def one_of(b: Builder, value: Value, classes: tuple[type, ...]) -> Slot:
+    """What was loaded, as an object of one of some classes. If these are several, it is left open of which; if numbers
+    and others are among them, it is of the one that was seen last."""
+    are_objects = not any(cls in UNBOXED or cls is type(None) for cls in classes)
+    known = " or ".join(sorted(cls.__name__ for cls in classes))
+    if len(classes) > 1 and set(classes) <= set(UNBOXED):
+        return b.op("unbox_number", value, reason=ExitReason.KIND, detail=known)
+    if len(classes) > 1 and are_objects:
+        is_known = reduce(partial(b.op, "bool_or"), [b.op("is_of", value, Const(cls)) for cls in classes])
+        b.effect("guard_true", is_known, reason=ExitReason.KIND, detail=known)
+        return Reference(value, SOME)
+    return _of(b, value, classes[-1], classes[-1].__name__)
 
 
 def _tops(b: Builder, i: Instruction) -> list[int]:

@@ -85,19 +85,17 @@ class Classes:
     another state by now, nothing is known.
 
     `attribute` gives what a class has under a name. `field` says where its instances have an attribute, and
-    `is_written` whether stores to these are just that; `bases` are the class and all that it is derived from; `quiet`
-    are the names of all attributes that an instance may have of its own, None if its end may be noticed by more than
-    these and weak references. `seen` gives the kind of a class's instances, without attributes, if the class's own
-    attributes are looked up as `type` does it; `is_made` tells whether what its calls make is known through and
-    through. `behind` gives what the classes have under a name that stand behind one of those that it is derived from.
-    `met` gives the kind of instances that are met by address, if their attributes can be looked at.
+    `is_written` whether stores to these are just that; `bases` are the class and all that it is derived from. `seen`
+    gives the kind of a class's instances, without attributes, if the class's own attributes are looked up as `type`
+    does it; `is_made` tells whether what its calls make is known through and through. `behind` gives what the classes
+    have under a name that stand behind one of those that it is derived from. `met` gives the kind of instances that are
+    met by address, if their attributes can be looked at.
     """
 
     attribute: Callable[[ClassKind, str], Const | None] = lambda _kind, _name: None
     field: Callable[[ClassKind, str], Field | None] = lambda _kind, _name: None
     is_written: Callable[[ClassKind], bool] = lambda _kind: False
     bases: Callable[[ClassKind], tuple[type, ...]] = lambda _kind: ()
-    quiet: Callable[[ClassKind], frozenset[str] | None] = lambda _kind: None
     seen: Callable[[type], ClassKind | None] = lambda _cls: None
     is_made: Callable[[ClassKind], bool] = lambda _kind: False
     met: Callable[[type], ClassKind | None] = lambda _cls: None

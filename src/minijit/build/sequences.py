@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.build import numbers, references, stores
+from minijit.build import numbers, operators, references, stores
 from minijit.build.handlers import Handlers
+from minijit.build.state import MAX_DEPTH, Wanted, depth, tuple_items
 from minijit.ir.region import (
-    Composite,
     Const,
     Jump,
     ListIterator,
     RangeIterator,
     Reference,
-    Slot,
     VirtualRange,
     VirtualTuple,
 )
@@ -100,15 +99,6 @@ def _build_tuple(b: Builder, i: Instruction) -> None:
     b.state.push(VirtualTuple(tuple(items), b.identity()) if items else Const(()))
 
 
-MAX_DEPTH = 4
-"""How deep virtual objects nest: one that grows round a loop would make a version for each depth."""
-
-
-def depth(slot: Slot) -> int:
-    """How deep virtual objects nest in a slot."""
-    return 1 + max(map(depth, slot.parts), default=0) if isinstance(slot, Composite) else 0
-
-
 @handles("UNPACK_SEQUENCE")
 def _unpack_sequence(b: Builder, i: Instruction) -> None:
     container = b.state.pop()
@@ -125,6 +115,9 @@ def _unpack_sequence(b: Builder, i: Instruction) -> None:
 @handles("BINARY_SUBSCR")
 def _binary_subscr(b: Builder, i: Instruction) -> None:
     index, container = b.state.pop(), b.state.pop()
+    if operators.is_instance(b, container):
+        operators.call_special(b, container, "__getitem__", [index], i)
+        return
     items = tuple_items(container)
     if items is not None and isinstance(index, Const) and type(index.value) is int:
         if not -len(items) <= index.value < len(items):
@@ -141,18 +134,12 @@ def _binary_subscr(b: Builder, i: Instruction) -> None:
 @handles("STORE_SUBSCR")
 def _store_subscr(b: Builder, i: Instruction) -> None:
     index, container, value = b.state.pop(), b.state.pop(), b.state.pop()
+    if operators.is_instance(b, container):
+        operators.call_special(b, container, "__setitem__", [index, value], i, wanted=Wanted.NOTHING)
+        return
     if numbers.is_number(index):
         b.state.stack += [value, container, index]
         references.tell_apart(b, i, -1)
         return
     if not stores.store_item(b, i, container, index, value):
         b.unsupported(i.name)
-
-
-def tuple_items(slot: Slot) -> tuple[Slot, ...] | None:
-    """The items of a tuple that is virtual or constant."""
-    if isinstance(slot, VirtualTuple):
-        return slot.items
-    if isinstance(slot, Const) and type(slot.value) is tuple:
-        return tuple(Const(item) for item in slot.value)
-    return None

@@ -48,6 +48,7 @@ class Wanted(enum.Enum):
     OPERAND = "operand"  # anything but NotImplemented
     INVERSE = "inverse"  # the same, and the frame gets whether that is false
     TRUTH = "truth"  # a bool
+    LENGTH = "length"  # an int that is not negative
     NOTHING = "nothing"  # it returns what it likes, which nobody gets
 
     __hash__ = object.__hash__
@@ -329,3 +330,21 @@ def arguments(slot: Slot, shape: object, pack: Callable[[Slot], Value]) -> Itera
             yield from (operand for operand in slot_operands(slot) if operand.kind is not None)
         case _:
             assert_never(slot)
+
+
+MAX_DEPTH = 4
+"""How deep virtual objects nest: one that grows round a loop would make a version for each depth."""
+
+
+def depth(slot: Slot) -> int:
+    """How deep virtual objects nest in a slot."""
+    return 1 + max(map(depth, slot.parts), default=0) if isinstance(slot, Composite) else 0
+
+
+def tuple_items(slot: Slot) -> tuple[Slot, ...] | None:
+    """The items of a tuple that is virtual or constant."""
+    if isinstance(slot, VirtualTuple):
+        return slot.items
+    if isinstance(slot, Const) and type(slot.value) is tuple:
+        return tuple(Const(item) for item in slot.value)
+    return None

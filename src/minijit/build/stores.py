@@ -13,7 +13,7 @@ from minijit.build.numbers import number
 from minijit.build.state import Pending
 from minijit.events import ExitReason
 from minijit.ir.kinds import ABSENT, Kind
-from minijit.ir.region import Const, Entry, EntryPoint, Reference, Value, VirtualInstance, VirtualTuple
+from minijit.ir.region import Const, Entry, EntryPoint, Hole, Reference, Value, VirtualInstance, VirtualTuple
 
 if TYPE_CHECKING:
     from minijit.build.builder import Builder
@@ -23,29 +23,37 @@ if TYPE_CHECKING:
 
 MOST_PENDING = 32
 """So many stores may wait for inlined calls to return."""
-_OLD = {"store_item": "list_item", "store_field": "field_value"}
+_OLD = {"store_item": "list_item", "store_field": "field_value", "delete_item": "list_item"}
 """The ops that give what a store overwrites, if there is anything."""
+NOTHING = Hole.NULL
+"""What is stored where something is taken away."""
 
 
 def _store(b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], value: Slot) -> bool:
     """Puts a value in a place: at once, or when the calls that are inlined have returned, since they may be done again
     until then. Whether that is compiled."""
-    # Nobody lets go of what bodies keep, and their callers rely on the length of lists.
     is_body = b.request.root.point is EntryPoint.BODY
-    if not _can_be_stored(b, value) or len(b.state.pending) >= MOST_PENDING:
+    if not _can_be_stored(b, value) or not _is_possible(b, i) or (is_body and number(value) is None):
         return False
-    if b.is_repeated(i.offset) or (is_body and (number(value) is None or store not in _OLD)):
-        return False
-    guard = _guard(b, store, place, value) if store in _OLD else ""
+    guard = _guard(b, store, place, value)
     if guard == "guard_number":
         b.effect(guard, _what_is_there(b, store, place, guard), reason=ExitReason.OVERWRITTEN, detail="no number")
-    elif store in _OLD:
+    else:
         _note_stored(b.state, (store, *place), value)
-    b.state.pending = (*b.state.pending, Pending(store, place, value, guard))
+    _add(b, i, Pending(store, place, value, guard))
+    return True
+
+
+def _is_possible(b: Builder, i: Instruction) -> bool:
+    """Whether one store more may be pending at an instruction."""
+    return len(b.state.pending) < MOST_PENDING and not b.is_repeated(i.offset)
+
+
+def _add(b: Builder, i: Instruction, store: Pending) -> None:
+    b.state.pending = (*b.state.pending, store)
     if not b.state.callers:
         carry_out(b)
         b.begin_statement(i.next)
-    return True
 
 
 def _guard(b: Builder, store: str, place: tuple[Operand, ...], value: Slot) -> str:
@@ -85,7 +93,7 @@ def _can_be_stored(b: Builder, slot: Slot) -> bool:
     match slot:
         case Value(_, kind):
             return kind is not Kind.ANY
-        case Const() | Reference():
+        case Const() | Reference() | Hole.NULL:
             return True
         case Entry():
             return b.request.root.point is not EntryPoint.BODY
@@ -107,11 +115,23 @@ def carry_out(b: Builder) -> None:
                 b.effect("guard_apart", old, other, reason=ExitReason.OVERWRITTEN)
             olds.append(old)
     made: dict[int, Slot] = {}
-    stores = [(each.op, each.place, _made(b, each.value, made)) for each in b.state.pending]
+    stores: list[tuple[str, tuple[Operand, ...]]] = []
+    for each in b.state.pending:
+        stores.append((each.op, each.place if each.value is NOTHING else (*each.place, _made(b, each.value, made))))
     b.state.change(made, b.identity)
     b.state.pending = ()
-    for count, (op, place, value) in enumerate(stores):
-        b.effect(op, *place, value, *[Const(True)] * bool(count), reason=ExitReason.ROOM)
+    for count, (op, operands) in enumerate(stores):
+        b.effect(op, *operands, *[Const(True)] * bool(count), reason=ExitReason.ROOM)
+
+
+def all_made(b: Builder, slots: list[Slot]) -> list[Operand] | None:
+    """Values as operands of an op that makes an object of them; None if one of them can be none."""
+    if not all(_can_be_stored(b, slot) for slot in slots):
+        return None
+    made: dict[int, Slot] = {}
+    operands = [_made(b, slot, made) for slot in slots]
+    b.state.change(made, b.identity)
+    return operands
 
 
 def _made(b: Builder, slot: Slot, made: dict[int, Slot]) -> Operand:
@@ -149,13 +169,33 @@ def store_item(b: Builder, i: Instruction, slot: Slot, index: Slot, value: Slot)
     return _store(b, i, "store_item", place, value)
 
 
-def append(b: Builder, i: Instruction, slot: Slot, value: Slot) -> bool:
-    """Gives a list one item more; whether it is a list."""
-    found = references.reference(slot)
-    if found is None or not references.is_of(slot, list):
+def append(b: Builder, i: Instruction, items: Reference, value: Slot) -> bool:
+    """Gives a list one item more; whether that is compiled."""
+    return _resize(b, i, Pending("append_item", (items.value,), value, ""))
+
+
+def insert(b: Builder, i: Instruction, items: Reference, index: Operand, value: Slot) -> bool:
+    """The same before an index, wherever that is."""
+    return _resize(b, i, Pending("insert_item", (items.value, index), value, ""))
+
+
+def delete(b: Builder, i: Instruction, place: tuple[Operand, ...], value: Slot | None) -> bool:
+    """Takes an item out of a list, which equals a value, or None where nobody knows; whether that is compiled. What
+    equals a number is one."""
+    is_number = value is not None and number(value) is not None
+    return _resize(b, i, Pending("delete_item", place, NOTHING, "" if is_number else "guard_may_end"))
+
+
+def _resize(b: Builder, i: Instruction, store: Pending) -> bool:
+    # Nobody lets go of what bodies keep, and their callers rely on the length of lists.
+    is_body = b.request.root.point is EntryPoint.BODY
+    if is_body or not _is_possible(b, i) or not _can_be_stored(b, store.value):
         return False
-    b.state.push(Const(None))
-    return _store(b, i, "append_item", (found.value,), value)
+    if store.op != "append_item":
+        # Other items are elsewhere from now on.
+        b.state.loaded = {place: slot for place, slot in b.state.loaded.items() if place[0] != "store_item"}
+    _add(b, i, store)
+    return True
 
 
 def store_field(b: Builder, i: Instruction, owner: Reference, field: Const, value: Slot) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from minijit.build.handlers import Handlers
 from minijit.build.references import known_constant, known_entry
 from minijit.events import ExitReason
-from minijit.ir.kinds import EntryKind, Kind, const_kind
+from minijit.ir.kinds import Kind, const_kind
 from minijit.ir.region import Const, Entry, EntryPoint, Hole, Slot, Value
 
 if TYPE_CHECKING:
@@ -83,23 +83,8 @@ def _store_local(b: Builder, index: int) -> None:
     if isinstance(old, Entry) and b.request.root.point is EntryPoint.LOOP and not b.state.callers:
         # The interpreter gives an object back when it is overwritten; a region does when it is left. (The arguments of
         # a call are its caller's as long as it runs, inlined or not.)
-        _guard_end(b, old)
-    b.state.locals[index] = b.state.pop()
-
-
-def _guard_end(b: Builder, old: Entry) -> None:
-    """Leaves if somebody could notice the end of an object. All that an instance has is known, if that ends quietly: it
-    is as quiet as what it has."""
-    kind = b.class_of(old)
-    names = None if kind is None else b.request.classes.quiet(kind)
-    if kind is None or names is None or not names <= {field.name for field, _ in kind.fields}:
         b.effect("guard_quiet", Const(old.slot), reason=ExitReason.OVERWRITTEN)
-        return
-    b.effect("guard_no_weakref", Const(old.slot), reason=ExitReason.OVERWRITTEN)
-    for field, each in kind.fields:
-        index = b.request.scope.field(old.slot, field.name)
-        if index is not None and each is EntryKind.OBJECT:
-            b.effect("guard_quiet", Const(index), reason=ExitReason.OVERWRITTEN)
+    b.state.locals[index] = b.state.pop()
 
 
 @handles("DELETE_FAST")

@@ -142,6 +142,15 @@ def _ends(at: Layouts) -> Iterator[Row]:
         found = words[0] == words[1], len({*words}) == 3, all(2**20 < each < 2**48 for each in words)
         yield what, f"type.{name}", found, (True, True, True)
 
+    class Ordered:
+        def __lt__(self, other: object) -> bool:
+            return self is not other
+
+    classes = object, _Open, _Closed, int, bool, Ordered
+    words = [raw.word(id(each) + at.type.tp_richcompare) or 0 for each in classes]
+    alike = words[0] == words[1] == words[2], words[3] == words[4], len({*words}) == 3
+    yield "what compares instances", "type.tp_richcompare", alike, (True, True, True)
+
 
 def _half(address: int) -> int:
     """The half of a word at an address that may be wrong."""

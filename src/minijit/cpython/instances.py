@@ -141,17 +141,6 @@ def _has_names(cls: type) -> bool:
     return bool(is_so and raw.read_u64(id(cls) + abi.TYPE.ht_cached_keys))
 
 
-def all_names(cls: type) -> frozenset[str] | None:
-    """The names of all that an instance may have of its own by now; None if it may have more."""
-    names = set(shared_names(cls).places or ())
-    for base in _mro(cls):
-        members = {name: found for name, found in _namespace(base).items() if type(found) is MemberDescriptorType}
-        if any(found is not look_up(cls, name) for name, found in members.items()):
-            return None
-        names.update(members)
-    return frozenset(names)
-
-
 def field(cls: type, names: Names, name: str) -> Field | None:
     """Where instances of a transparent class have an attribute; None if it is no variable of theirs."""
     found = look_up(cls, name)

@@ -216,6 +216,7 @@ class Type:
     tp_dealloc: int = 48
     tp_flags: int = 168
     tp_traverse: int = 184
+    tp_richcompare: int = 200
     tp_weaklistoffset: int = 208
     tp_base: int = 256
     tp_alloc: int = 304

@@ -140,13 +140,6 @@ def _bases(kind: ClassKind) -> tuple[type, ...]:
     return found if is_current(kind) else ()
 
 
-def _quiet(kind: ClassKind) -> frozenset[str] | None:
-    """The names of what an instance may have, if nothing but that can make its end noticed, or a weak reference."""
-    cls = kind.cls()
-    found = None if cls is None or not instances.is_made_plainly(cls) else instances.all_names(cls)
-    return found if is_current(kind) else None
-
-
 def is_current(kind: ClassKind) -> bool:
     """Whether the class is in the state in which the kind says that it is."""
     cls = kind.cls()
@@ -172,5 +165,5 @@ def _behind(kind: ClassKind, cls: type, name: str) -> Const | None:
     return Const(found) if found is not ABSENT and is_current(kind) else None
 
 
-CLASSES = Classes(_attribute, _field, _is_written, _bases, _quiet, _seen, _is_made, _met, _behind)
+CLASSES = Classes(_attribute, _field, _is_written, _bases, _seen, _is_made, _met, _behind)
 """What the builder is told of classes."""

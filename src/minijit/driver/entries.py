@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, assert_never
 from minijit.backend.words import MAX_BOUND
 from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.cpython import frames, raw
-from minijit.cpython.instances import all_names
 from minijit.driver.attributes import class_kind, class_of, names_used
 from minijit.ir import codeflags
 from minijit.ir.bytecode import decode
@@ -38,7 +37,6 @@ _KINDS = {
     "bool": EntryKind.BOOL,
     "NoneType": EntryKind.NONE,
 }
-_OVERWRITES = {"STORE_FAST", "DELETE_FAST"}
 _TOUCHES = {"LOAD_FAST", "LOAD_FAST_CHECK", "STORE_FAST", "DELETE_FAST", "LOAD_FAST_AND_CLEAR"}
 
 
@@ -210,8 +208,7 @@ def loop_kinds(code: Code, header: int, frame: Frame) -> Kinds | None:
     for object in _named_objects(code.loop_names(header), frame):
         locals.append(EntryKind.UNBOUND if not object else _no_iterator(_kind(object)))
         held.append(object)
-    overwritten = {code.instructions[offset].arg for offset in body if code.instructions[offset].name in _OVERWRITES}
-    return (*_with_classes(locals, held, code, body, frame, overwritten), *stack)
+    return (*_with_classes(locals, held, code, body, frame), *stack)
 
 
 def _named_objects(names: tuple[str, ...], frame: Frame) -> Iterator[int]:
@@ -232,10 +229,9 @@ def _with_classes(
     code: Code,
     offsets: Iterable[int],
     frame: Frame,
-    overwritten: Collection[int] = (),
 ) -> Iterator[SlotKind]:
-    """The kinds, where those of objects whose attributes the code uses say which these are: all of them, where the
-    object is `overwritten`. Of one object that is there twice only the first place has them."""
+    """The kinds, where those of objects whose attributes the code uses say which these are. Of one object that is there
+    twice only the first place has them."""
     seen: set[int] = set()
     found: dict[int, object] = {}
     for index, (kind, object) in enumerate(zip(kinds, objects, strict=True)):
@@ -250,8 +246,7 @@ def _with_classes(
         if index not in found or not names:
             yield kind
             continue
-        more = all_names(type(found[index])) if index in overwritten else None
-        yield class_kind(found[index], names | (more or frozenset()), _kind_of)
+        yield class_kind(found[index], names, _kind_of)
 
 
 def _kind_of(value: object) -> SlotKind:

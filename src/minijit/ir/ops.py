@@ -15,15 +15,15 @@ import enum
 import math
 import operator
 import types
-import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from minijit.ir import searching
 from minijit.ir.kinds import INT_MAX, INT_MIN, Kind
 from minijit.ir.region import Const
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from minijit.ir.kinds import Field
 
@@ -359,21 +359,10 @@ def _call_pure(function: Callable[..., object], *args: object) -> object:
 
 
 QUIET_TYPES = (int, float, bool, type(None), str, bytes, complex, range)
-QUIET_ITEMS, QUIET_DEPTH = 16, 3
-"""How long a tuple may be, and how deep tuples may be in each other, that are looked through."""
+"""Of these types nobody can notice when an object ends."""
 
-
-def is_quiet(value: object, depth: int = QUIET_DEPTH) -> bool:
-    """Whether nobody can notice when an object ends: neither it nor anything it holds can have a finaliser or a weak
-    reference."""
-    if type(value) is tuple:
-        return depth > 0 and len(value) <= QUIET_ITEMS and all(is_quiet(item, depth - 1) for item in value)
-    return value is UNBOUND or type(value) in QUIET_TYPES
-
-
-# Machine code goes on as well where others hold the object, so that it does not end.
-op("guard_quiet", "slot ->", lambda held: _guard(is_quiet(held)), Effect.READ)
-op("guard_no_weakref", "slot ->", lambda held: _guard(weakref.getweakrefcount(held) == 0), Effect.READ)
+# Machine code leaves where somebody would notice the end of what a slot holds.
+op("guard_quiet", "slot ->", lambda _: None, Effect.READ)
 op("load_global", "const const -> ?", _load_global, Effect.READ)
 op("call_pure", "const * -> ?", _call_pure, GUARD)
 op("poll", "->", lambda: None, Effect.POLL)
@@ -428,6 +417,22 @@ op("unbox_number", "object -> number", lambda x: _unboxed(x, type(x)), Effect.RE
 op("store_item", "object int ** ->", lambda x, index, value, *_: operator.setitem(x, index, value), Effect.STORE)
 op("store_field", "object const ** ->", lambda x, field, value, *_: setattr(x, field.name, value), Effect.STORE)
 op("append_item", "object ** ->", lambda x, value, *_: x.append(value), Effect.STORE)
+op("insert_item", "object int ** ->", lambda x, index, value, *_: x.insert(index, value), Effect.STORE)
+op("delete_item", "object int ** ->", lambda x, index, *_: operator.delitem(x, index), Effect.STORE)
+RESIZING = ("append_item", "insert_item", "delete_item")
+"""The ops behind which a list has another length."""
+
+
+def _find(items: Sequence[object], value: object) -> int:
+    found = searching.find(items, value)
+    if found is None:
+        raise Leaves
+    return found
+
+
+# A number is given as one of any sort.
+op("list_find", "object ** -> int", _find, Effect.READ)
+op("tuple_find", "object ** -> int", _find, Effect.READ)
 
 
 def _new_instance(cls: type, fields: tuple[Field, ...], *values: object) -> object:
@@ -439,6 +444,10 @@ def _new_instance(cls: type, fields: tuple[Field, ...], *values: object) -> obje
 
 op("new_instance", "const const ** -> object", _new_instance, Effect.MAKE)
 op("new_tuple", "** -> object", lambda *items: items, Effect.MAKE)
+op("new_list", "** -> object", lambda *items: list(items), Effect.MAKE)
+op("list_slice", "object int int -> object", lambda x, start, stop: x[max(start, 0) : max(stop, 0)], Effect.MAKE)
+op("list_repeat", "object int -> object", operator.mul, Effect.MAKE)
+op("list_concat", "object object -> object", operator.add, Effect.MAKE)
 
 
 def _unboxed(value: object, kind: type) -> object:

@@ -1,0 +1,90 @@
+"""What ops become that search lists, make them, or change how long they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minijit.backend.list_helpers import NONE
+from minijit.backend.lower_heap import FIXED, fill, leave_if_full, list_mark, made, object_of
+from minijit.backend.lower_objects import load
+from minijit.backend.lower_table import Rows
+from minijit.cpython import abi
+from minijit.ir.kinds import Kind
+
+if TYPE_CHECKING:
+    from minijit.backend.emitter import Emitter
+    from minijit.ir.region import Op, Operand
+
+ROWS = Rows()
+lowers = ROWS.lowers
+
+
+@lowers("list_find")
+def _list_find(e: Emitter, op: Op) -> None:
+    items = load(e, e.use(op.args[0]), abi.LIST.ob_item, mark=list_mark(e))
+    _find(e, op, items, load(e, e.use(op.args[0]), abi.VAR_OBJECT.ob_size, "i64", list_mark(e)))
+
+
+@lowers("tuple_find")
+def _tuple_find(e: Emitter, op: Op) -> None:
+    items = e.let(f"getelementptr i8, ptr {e.use(op.args[0])}, i64 {abi.TUPLE.ob_item}")
+    _find(e, op, items, load(e, e.use(op.args[0]), abi.VAR_OBJECT.ob_size, "i64", FIXED))
+
+
+def _find(e: Emitter, op: Op, items: str, count: str) -> None:
+    sought = op.args[1]
+    if sought.kind is Kind.NUMBER:
+        call = f"call i64 {e.helper('find_number')}(ptr {items}, i64 {count}, {e.halves(sought)})"
+    else:
+        call = f"call i64 {e.helper('find_object')}(ptr {items}, i64 {count}, ptr {object_of(e, sought)[0]})"
+    found = e.let(call)
+    e.leave_unless(e.let(f"icmp sge i64 {found}, {NONE}"), op)
+    e.define(op, f"add i64 {found}, 0")
+
+
+@lowers("append_item")
+def _append_item(e: Emitter, op: Op) -> None:
+    items, value, *_ = op.args
+    _insert(e, op, f"{e.helper('append_object')}(ptr {e.use(items)}", value)
+
+
+@lowers("insert_item")
+def _insert_item(e: Emitter, op: Op) -> None:
+    items, index, value, *_ = op.args
+    _insert(e, op, f"{e.helper('insert_object')}(ptr {e.use(items)}, {e.typed(index)}", value)
+
+
+def _insert(e: Emitter, op: Op, called: str, value: Operand) -> None:
+    if not e.target.stores:
+        e.leave_unless("false", op)
+        return
+    object, is_new = object_of(e, value)
+    done = e.let(f"call i1 {called}, ptr {object})")
+    if is_new:
+        e.line(f"call void {e.c_function('Py_DecRef')}(ptr {object})")
+    leave_if_full(e, op, done)
+
+
+@lowers("delete_item")
+def _delete_item(e: Emitter, op: Op) -> None:
+    items, index, *_ = op.args
+    if not e.target.stores:
+        e.leave_unless("false", op)
+        return
+    leave_if_full(e, op, e.let(f"call i1 {e.helper('delete_item')}(ptr {e.use(items)}, {e.typed(index)})"))
+
+
+@lowers("new_list")
+def _new_list(e: Emitter, op: Op) -> None:
+    new = made(e, op, f"call ptr {e.helper('new_list')}(i64 {len(op.args)})")
+    items = load(e, new, abi.LIST.ob_item) if op.args else ""
+    for position, item in enumerate(op.args):
+        fill(e, op, e.let(f"getelementptr ptr, ptr {items}, i64 {position}"), item)
+
+
+@lowers("list_slice")
+@lowers("list_repeat")
+@lowers("list_concat")
+def _made_from(e: Emitter, op: Op) -> None:
+    first, *rest = (f"{'i64' if arg.kind is Kind.INT else 'ptr'} {e.use(arg)}" for arg in op.args)
+    made(e, op, f"call ptr {e.helper(op.name)}({', '.join([first, *rest])})")
