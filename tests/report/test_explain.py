@@ -138,7 +138,7 @@ def test_an_instruction_without_words_of_its_own(code: Code) -> None:
 def test_the_obstacle_has_a_line(code: Code) -> None:
     history = (aborted(offset(code, START)), aborted(offset(code, FOR)))
     found = explain("f", code, [root(history=history)])
-    words = "iterating over something that is no range is not compiled (GET_ITER)"
+    words = "iterating over something that is no range or list is not compiled (GET_ITER)"
     assert notes(found) == {FOR: (words,)}, "the last one counts"
     assert marks(found) == "   .x.. .."
     assert found.summary[0] == f"calls: 2 attempts gave no code: at line {FOR} {words}"

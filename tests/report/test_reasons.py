@@ -323,7 +323,7 @@ for a in range(40): f(a)
 for a in range(900): f(2**62)
 print(explain(f))
 """,
-        "given up when left 60 times: an int left 64 bits",
+        "0 times: an int left 64 bits",
     ),
     GiveUpReason.MISSES: (
         """
