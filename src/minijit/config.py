@@ -126,7 +126,7 @@ class Config:
     compilations: int = row(24, "compilations of one root before it is given up", least=1)
     trace_steps: int = row(4000, "distinct steps of one recording", least=1)
     trace_rounds: int = row(4, "times round the root without a new step before a recording ends", least=1)
-    region_blocks: int = row(600, "blocks of one region", least=1)
+    region_blocks: int = row(300, "blocks of one region", least=1)
     inlined_instructions: int = row(100, "instructions of a function that is inlined where it is called", least=0)
     block_versions: int = row(4, "type versions of one bytecode offset before its types are widened", least=1)
     patience: int = row(2, "times that a global may break code before it is read each time", least=1)

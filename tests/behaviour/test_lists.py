@@ -47,6 +47,25 @@ class Board:
         made = Board(0)
         made.cells = [row[:] for row in self.cells]
         return made
+    def sorted(self, i):
+        made = []
+        for v in self.cells[i]:
+            k = 0
+            while k < len(made) and made[k] < v: k += 1
+            made.insert(k, v)
+        made[0] = made[0] + 1
+        return made
+    def evens(self, i):
+        rows = [[k, i] for k in range(i % 5)]
+        rows.append([7])
+        while len(rows) > 3: del rows[0]
+        self.calls += 1
+        return rows.pop()
+    def filled(self, row, count):
+        for k in range(count): row.append(k)
+        return row
+    def spread(self, count):
+        return self.filled([self.calls], count) + self.filled([x * 2 for x in self.cells[0]], count)
     def pairs(self, i):
         return [(v, i) for v in self.cells[i] if v in self]
 def shown(thing):
@@ -98,6 +117,8 @@ BODIES = {
     "calls that take": "for i in range(n):\n  board.put(1, i); s += board.take(1) + board.calls",
     "clones": "for i in range(n % 50):\n  b = board.clone(); b[0] = [i]; s += b[0][0] + board[0][0] + len(b)",
     "pairs": "for i in range(n % 50):\n  for a, b in board.pairs(0): s += a + b",
+    "new lists that calls change": "for i in range(n % 50):\n  a = board.sorted(i % 3); s += a[0] + len(a); a.append(i); s += board.evens(i)[-1]",
+    "new lists that calls pass on": "for i in range(n % 50):\n  a = board.filled([i], i % 4); s += len(a) + a[-1]; s += len(board.spread(i % 4))",
     "loops over what gets shorter": "for i in range(n % 40):\n  ys = xs[:]\n  for y in ys:\n   if y in ys: ys.remove(y)\n  s += len(ys)",
     "a local in each round": "for i in range(n):\n  c = Cell(i); t = (c, i); u = [c, t]; s += t[0].x + u[0].x",
 }

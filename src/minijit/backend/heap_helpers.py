@@ -33,8 +33,10 @@ KEPT_BYTES = 8 * (1 + MOST_KEPT)
 """The buffer's size: how many there are, and the objects."""
 _DEPTH = 8
 """How deep in each other objects may end at once."""
-_LOOKED_AT = 4096
-"""How many objects are looked at, of which none is to be noticed."""
+_EFFORT, _THROUGH = 2048, 32
+"""How much is looked at to find that nothing is to be noticed: so many objects, of which one that is looked through
+counts as so many others. At an entry, this may come before each run of a loop, and must cost less than a few rounds of
+it."""
 _GC = 1 << 14
 """Of `tp_flags`: the garbage collector asks the class what its instances hold."""
 
@@ -219,7 +221,7 @@ entry:
   %words = alloca [2 x i64]
   store i64 {_DEPTH}, ptr %words
   %left_place = getelementptr i64, ptr %words, i64 1
-  store i64 {_LOOKED_AT}, ptr %left_place
+  store i64 {_EFFORT}, ptr %left_place
   %absent = icmp eq ptr %object, null
   br i1 %absent, label %yes, label %present
 present:
@@ -238,14 +240,18 @@ entry:
   %left = load i64, ptr %left_place
   %less = sub i64 %left, 1
   store i64 %less, ptr %left_place
-  %enough = icmp eq i64 %left, 0
+  %enough = icmp slt i64 %left, 0
   br i1 %enough, label %no, label %look
 look:
   %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
-  %type = load ptr, ptr %type_place
-  %is_class = icmp eq ptr %type, inttoptr (i64 {id(type)} to ptr)
-  br i1 %is_class, label %yes, label %through
+  %type = load i64, ptr %type_place
+  switch i64 %type, label %through [
+    i64 {id(type)}, label %yes
+    {" ".join(f"i64 {id(quiet)}, label %yes" for quiet in QUIET_TYPES)}
+  ]
 through:
+  %much_less = sub i64 %less, {_THROUGH}
+  store i64 %much_less, ptr %left_place
   %depth = load i64, ptr %words
   %below = sub i64 %depth, 1
   store i64 %below, ptr %words

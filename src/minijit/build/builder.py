@@ -303,6 +303,9 @@ class Builder:
 
     def unsupported(self, detail: str, reason: ExitReason = ExitReason.UNSUPPORTED) -> None:
         """Ends the block: the interpreter goes on from the statement's beginning."""
+        if reason is ExitReason.UNSUPPORTED and id(self.code.code) in self.relies.unheard:
+            # More may be possible when more is known of this inlined function.
+            reason = ExitReason.UNSEEN
         self.end(Leave(self.exit(reason, detail)))
 
     def branch(self, condition: Operand, then: tuple[int, State], otherwise: tuple[int, State]) -> None:
@@ -435,6 +438,7 @@ class Builder:
             state.pending = self.state.pending
             self.state = state
             stores.carry_out(self)
+            state.settle()
         self.later(self._draft.at, caller.next, state)
 
     def _given(self, value: Slot, wanted: Wanted) -> list[Slot] | None:

@@ -38,7 +38,8 @@ def _push_made(b: Builder, i: Instruction, name: str, *operands: Operand) -> Non
     if b.request.root.point is EntryPoint.BODY:
         b.unsupported(i.name)
         return
-    b.state.push(Reference(b.op(name, *operands, reason=ExitReason.ROOM), Const(list)))
+    made = b.op(name, *operands, reason=ExitReason.ROOM)
+    b.state.push(Reference(made, Const(list), is_new=bool(b.state.callers)))
 
 
 @handles("BUILD_LIST")
@@ -134,6 +135,8 @@ def _settled(b: Builder, slot: Slot) -> Reference | None:
     found = references.reference(slot)
     if found is None or found.cls.value not in (list, tuple):
         return None
+    if found.is_new:
+        return found
     for op, place, _, _ in b.state.pending:
         if op != "store_field" and found.cls.value is list:
             if place[0] == found.value:
@@ -236,7 +239,7 @@ def _pop(b: Builder, i: Instruction, items: Reference, arguments: Sequence[Slot]
         return False
     found = known or references.one_of(b, value, classes)
     b.state.push(found)
-    return stores.delete(b, i, place, found)
+    return stores.delete(b, i, items, place[1], found)
 
 
 def _remove(b: Builder, i: Instruction, items: Reference, arguments: Sequence[Slot]) -> bool:
@@ -244,7 +247,7 @@ def _remove(b: Builder, i: Instruction, items: Reference, arguments: Sequence[Sl
     if index is None:
         return False
     b.state.push(Const(None))
-    return stores.delete(b, i, (items.value, index), arguments[0])
+    return stores.delete(b, i, items, index, arguments[0])
 
 
 def _index(b: Builder, i: Instruction, items: Reference, arguments: Sequence[Slot]) -> bool:
@@ -316,9 +319,14 @@ def _delete_subscr(b: Builder, i: Instruction) -> None:
     if operators.is_instance(b, container):
         operators.call_special(b, container, "__delitem__", [index], i, wanted=Wanted.NOTHING)
         return
-    is_list = references.is_of(container, list)
-    place = references.item_place(b, container, index) if is_list else None
-    if place is None or references.pending(b, "store_item", place) is not None or not stores.delete(b, i, place, None):
+    items = references.reference(container)
+    place = references.item_place(b, container, index) if references.is_of(container, list) else None
+    if (
+        items is None
+        or place is None
+        or references.pending(b, "store_item", place) is not None
+        or not stores.delete(b, i, items, place[1], None)
+    ):
         b.unsupported(i.name)
 
 

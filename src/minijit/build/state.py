@@ -161,6 +161,13 @@ class State:
         )
         self.pending = tuple(each._replace(value=_renewed(each.value, changed, identity)) for each in self.pending)
 
+    def settle(self) -> None:
+        """The inlined calls have returned: nothing is new any more."""
+        made: dict[int, Slot] = {}
+        self.locals = [_settled(slot, made) for slot in self.locals]
+        self.stack = [_settled(slot, made) for slot in self.stack]
+        self.loaded = {place: _settled(slot, made) for place, slot in self.loaded.items()}
+
     def push(self, slot: Slot) -> None:
         self.stack.append(slot)
 
@@ -177,6 +184,15 @@ class State:
 def _operand(slot: Slot) -> Operand:
     assert isinstance(slot, Value | Const)
     return slot
+
+
+def _settled(slot: Slot, made: dict[int, Slot]) -> Slot:
+    """A slot in which nothing is new; `made` has the virtual objects that came before, by identity."""
+    if isinstance(slot, Composite):
+        if slot.identity not in made:
+            made[slot.identity] = slot.with_parts(tuple(_settled(part, made) for part in slot.parts), slot.identity)
+        return made[slot.identity]
+    return replace(slot, is_new=False) if isinstance(slot, Reference) and slot.is_new else slot
 
 
 def _renewed(slot: Slot, changed: dict[int, Slot], identity: Callable[[], int]) -> Slot:
@@ -256,8 +272,8 @@ def _shape(slot: Slot, seen: dict[int, tuple[Slot, Same]]) -> object:
             return "range"
         case RangeIterator(_, _, _, home):
             return ("range_iterator", home)
-        case Reference(value, cls):
-            return ("reference", cls, _fixed(value))
+        case Reference(value, cls, is_new):
+            return ("reference", cls, is_new, _fixed(value))
         case ListIterator(items, _, home):
             return ("list_iterator", home, _fixed(items))
         case _:
@@ -291,7 +307,7 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
             return RangeIterator(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), home)
         case Reference(value):
             assert isinstance(shape, tuple)
-            return Reference(_fixed(value) or fresh(Kind.OBJECT), shape[1])
+            return Reference(_fixed(value) or fresh(Kind.OBJECT), *shape[1:3])
         case ListIterator(items, _, home):
             return ListIterator(_fixed(items) or fresh(Kind.OBJECT), fresh(Kind.INT), home)
         case _:

@@ -1,7 +1,8 @@
 """Stores: values that a region puts in places of the heap, and what it makes to be put there.
 
 In the region's own frame a store is done at once, and begins a new statement; in inlined calls it is `Pending`, since
-these may be done again until they have returned. See docs/decisions/0029.
+these may be done again until they have returned. A list that these have made themselves nobody else has: it is changed
+at once. See docs/decisions/0029 and 0031.
 """
 
 from __future__ import annotations
@@ -29,27 +30,30 @@ NOTHING = Hole.NULL
 """What is stored where something is taken away."""
 
 
-def _store(b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], value: Slot) -> bool:
+def _store(b: Builder, i: Instruction, store: str, owner: Reference, where: Operand, value: Slot) -> bool:
     """Puts a value in a place: at once, or when the calls that are inlined have returned, since they may be done again
     until then. Whether that is compiled."""
-    is_body = b.request.root.point is EntryPoint.BODY
-    if not _can_be_stored(b, value) or not _is_possible(b, i) or (is_body and number(value) is None):
+    is_body, place = b.request.root.point is EntryPoint.BODY, (owner.value, where)
+    if not _can_be_stored(b, value) or not _is_possible(b, i, owner) or (is_body and number(value) is None):
         return False
     guard = _guard(b, store, place, value)
     if guard == "guard_number":
         b.effect(guard, _what_is_there(b, store, place, guard), reason=ExitReason.OVERWRITTEN, detail="no number")
     else:
         _note_stored(b.state, (store, *place), value)
-    _add(b, i, Pending(store, place, value, guard))
+    _add(b, i, owner, Pending(store, place, value, guard))
     return True
 
 
-def _is_possible(b: Builder, i: Instruction) -> bool:
-    """Whether one store more may be pending at an instruction."""
-    return len(b.state.pending) < MOST_PENDING and not b.is_repeated(i.offset)
+def _is_possible(b: Builder, i: Instruction, owner: Reference) -> bool:
+    """Whether one store more may be pending at an instruction, if it is pending."""
+    return owner.is_new or (len(b.state.pending) < MOST_PENDING and not b.is_repeated(i.offset))
 
 
-def _add(b: Builder, i: Instruction, store: Pending) -> None:
+def _add(b: Builder, i: Instruction, owner: Reference, store: Pending) -> None:
+    if owner.is_new:
+        _perform(b, (store,))
+        return
     b.state.pending = (*b.state.pending, store)
     if not b.state.callers:
         carry_out(b)
@@ -104,10 +108,16 @@ def _can_be_stored(b: Builder, slot: Slot) -> bool:
 
 
 def carry_out(b: Builder) -> None:
-    """Does the stores that are pending, in the region's own frame. What they overwrite is looked at, and what they
-    store is made first: the region can be left only as long as nothing is stored."""
+    """Does the stores that are pending, in the region's own frame."""
+    waiting, b.state.pending = b.state.pending, ()
+    _perform(b, waiting)
+
+
+def _perform(b: Builder, pending: tuple[Pending, ...]) -> None:
+    """Does some stores. What they overwrite is looked at, and what they store is made first: the region can be left
+    only as long as nothing is stored."""
     olds: list[Value] = []
-    for each in b.state.pending:
+    for each in pending:
         if each.guard == "guard_may_end":
             old = _what_is_there(b, each.op, each.place, each.guard)
             b.effect("guard_may_end", old, reason=ExitReason.OVERWRITTEN)
@@ -116,10 +126,9 @@ def carry_out(b: Builder) -> None:
             olds.append(old)
     made: dict[int, Slot] = {}
     stores: list[tuple[str, tuple[Operand, ...]]] = []
-    for each in b.state.pending:
+    for each in pending:
         stores.append((each.op, each.place if each.value is NOTHING else (*each.place, _made(b, each.value, made))))
     b.state.change(made, b.identity)
-    b.state.pending = ()
     for count, (op, operands) in enumerate(stores):
         b.effect(op, *operands, *[Const(True)] * bool(count), reason=ExitReason.ROOM)
 
@@ -163,41 +172,43 @@ def _make(b: Builder, slot: Composite, parts: list[Operand]) -> Reference:
 
 def store_item(b: Builder, i: Instruction, slot: Slot, index: Slot, value: Slot) -> bool:
     """Puts a value in the place of another in a list; whether it is that."""
+    items = references.reference(slot)
     place = references.item_place(b, slot, index) if references.is_of(slot, list) else None
-    if place is None:
+    if items is None or place is None:
         return False
-    return _store(b, i, "store_item", place, value)
+    return _store(b, i, "store_item", items, place[1], value)
 
 
 def append(b: Builder, i: Instruction, items: Reference, value: Slot) -> bool:
     """Gives a list one item more; whether that is compiled."""
-    return _resize(b, i, Pending("append_item", (items.value,), value, ""))
+    return _resize(b, i, items, Pending("append_item", (items.value,), value, ""))
 
 
 def insert(b: Builder, i: Instruction, items: Reference, index: Operand, value: Slot) -> bool:
     """The same before an index, wherever that is."""
-    return _resize(b, i, Pending("insert_item", (items.value, index), value, ""))
+    return _resize(b, i, items, Pending("insert_item", (items.value, index), value, ""))
 
 
-def delete(b: Builder, i: Instruction, place: tuple[Operand, ...], value: Slot | None) -> bool:
+def delete(b: Builder, i: Instruction, items: Reference, index: Operand, value: Slot | None) -> bool:
     """Takes an item out of a list, which equals a value, or None where nobody knows; whether that is compiled. What
     equals a number is one."""
     is_number = value is not None and number(value) is not None
-    return _resize(b, i, Pending("delete_item", place, NOTHING, "" if is_number else "guard_may_end"))
+    guard = "" if is_number else "guard_may_end"
+    return _resize(b, i, items, Pending("delete_item", (items.value, index), NOTHING, guard))
 
 
-def _resize(b: Builder, i: Instruction, store: Pending) -> bool:
+def _resize(b: Builder, i: Instruction, items: Reference, store: Pending) -> bool:
     # Nobody lets go of what bodies keep, and their callers rely on the length of lists.
     is_body = b.request.root.point is EntryPoint.BODY
-    if is_body or not _is_possible(b, i) or not _can_be_stored(b, store.value):
+    if is_body or not _is_possible(b, i, items) or not _can_be_stored(b, store.value):
         return False
     if store.op != "append_item":
         # Other items are elsewhere from now on.
         b.state.loaded = {place: slot for place, slot in b.state.loaded.items() if place[0] != "store_item"}
-    _add(b, i, store)
+    _add(b, i, items, store)
     return True
 
 
 def store_field(b: Builder, i: Instruction, owner: Reference, field: Const, value: Slot) -> bool:
     """Gives an attribute another value; whether that is compiled. One that has none yet is found out."""
-    return _store(b, i, "store_field", (owner.value, field), value)
+    return _store(b, i, "store_field", owner, field, value)

@@ -161,11 +161,13 @@ class RangeIterator:
 class Reference:
     """An object that the region has by its address, and whose class it knows: no number, and not None.
 
-    `value` is of kind `object`, or a constant.
+    `value` is of kind `object`, or a constant. `is_new`: it was made by the inlined calls under way, so that nobody
+    else has it if these are done again.
     """
 
     value: Operand
     cls: Const
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)

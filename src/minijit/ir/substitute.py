@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from minijit.ir.region import (
@@ -46,8 +47,8 @@ def map_slot(slot: Slot, change: dict[Value, Operand]) -> Slot:
             return RangeIterator(
                 map_operand(start, change), map_operand(step, change), map_operand(length, change), home
             )
-        case Reference(value, cls):
-            return Reference(map_operand(value, change), cls)
+        case Reference(value):
+            return replace(slot, value=map_operand(value, change))
         case ListIterator(list, index, home):
             return ListIterator(map_operand(list, change), map_operand(index, change), home)
         case Const() | Hole() | Entry():
