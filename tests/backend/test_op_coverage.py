@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import test_heap_ops
 import test_list_ops
+import test_named_ops
 import test_number_ops
 import test_special_ops
 
@@ -115,6 +116,8 @@ SPECIAL = {
     **dict.fromkeys(("unbox_int", "unbox_float", "unbox_bool"), "test_unbox"),
     **dict.fromkeys(("store_item", "store_field"), "test_stores"),
     "append_item": "test_append",
+    **dict.fromkeys(("load_named", "named_value", "named_or", "guard_not_named"), "test_named"),
+    "store_named": "test_store_named",
     "insert_item": "test_insert",
     "delete_item": "test_delete",
     **dict.fromkeys(("list_find", "tuple_find"), "test_find"),
@@ -131,7 +134,7 @@ SPECIAL = {
     "free_variable": "test_free_variable",
     "guard_values": "test_guard_values",
 }
-"""Ops that are no function of scalars, and their tests in `test_special_ops`, `test_heap_ops` and `test_list_ops`."""
+"""Ops that are no function of scalars, and their tests in `test_special_ops`, `test_heap_ops`, `test_list_ops` and `test_named_ops`."""
 
 _COMPARE = {"lt": "<", "le": "<=", "eq": "==", "ne": "!=", "gt": ">", "ge": ">="}
 PYTHON = {
@@ -245,7 +248,7 @@ def test_every_op_has_a_directed_test() -> None:
     """Those that are functions of scalars have the tests below, and an expression to be compared with."""
     assert set(PLAIN) == set(PYTHON)
     assert set(SPECIAL) <= set(TABLE)
-    homes = test_special_ops, test_heap_ops, test_list_ops, test_number_ops
+    homes = test_special_ops, test_heap_ops, test_list_ops, test_named_ops, test_number_ops
     assert all(any(hasattr(home, test) for home in homes) for test in SPECIAL.values())
 
 

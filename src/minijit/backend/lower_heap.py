@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from minijit.backend.emitter import pointer
 from minijit.backend.lower_objects import boxed, held, load, unbox, values
 from minijit.backend.lower_table import Rows
+from minijit.backend.name_helpers import UNKNOWN_OWN
 from minijit.cpython import abi
 from minijit.ir.kinds import Field, Kind
 from minijit.ir.ops import TABLE
@@ -146,6 +147,49 @@ def _load_field(e: Emitter, op: Op) -> None:
     found = e.let(f"load ptr, ptr {_field_place(e, *op.args)}")
     e.leave_unless(e.let(f"icmp ne ptr {found}, null"), op)
     _define_object(e, op, found)
+
+
+def _named(e: Emitter, op: Op) -> str:
+    """What an object has under a name; NULL for nothing. Leaves where that is not to be told."""
+    found = e.let(f"call ptr {e.helper('find_named')}(ptr {e.use(op.args[0])}, ptr {e.use(op.args[1])})")
+    e.leave_unless(e.let(f"icmp ne ptr {found}, {pointer(UNKNOWN_OWN)}"), op)
+    return found
+
+
+@lowers("named_value")
+def _named_value(e: Emitter, op: Op) -> None:
+    _define_object(e, op, _named(e, op))
+
+
+@lowers("load_named")
+def _load_named(e: Emitter, op: Op) -> None:
+    found = _named(e, op)
+    e.leave_unless(e.let(f"icmp ne ptr {found}, null"), op)
+    _define_object(e, op, found)
+
+
+@lowers("named_or")
+def _named_or(e: Emitter, op: Op) -> None:
+    found, default = _named(e, op), pointer(id(_constant(op.args[2])))
+    _define_object(e, op, e.let(f"select i1 {e.let(f'icmp eq ptr {found}, null')}, ptr {default}, ptr {found}"))
+
+
+@lowers("guard_not_named")
+def _guard_not_named(e: Emitter, op: Op) -> None:
+    e.leave_unless(e.let(f"icmp eq ptr {_named(e, op)}, null"), op)
+
+
+@lowers("store_named")
+def _store_named(e: Emitter, op: Op) -> None:
+    object, name, value, *_ = op.args
+    if not e.target.stores:
+        e.leave_unless("false", op)
+        return
+    box, is_new = object_of(e, value)
+    done = e.let(f"call i1 {e.helper('put_named')}(ptr {e.use(object)}, ptr {e.use(name)}, ptr {box})")
+    if is_new:
+        e.line(f"call void {e.c_function('Py_DecRef')}(ptr {box})")
+    leave_if_full(e, op, done)
 
 
 @lowers("unbox_int")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.backend import heap_helpers, list_helpers, number_helpers
+from minijit.backend import heap_helpers, list_helpers, name_helpers, number_helpers
 from minijit.cpython import abi
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ HELPERS = (
     *heap_helpers.HELPERS,
     *number_helpers.HELPERS,
     *list_helpers.HELPERS,
+    *name_helpers.HELPERS,
 )
 """The helpers' names."""
 
@@ -46,6 +47,7 @@ def helper_text(symbol: Callable[[str], int], kept: int) -> str:
         + heap_helpers.heap_text(symbol, kept)
         + number_helpers.number_text(symbol)
         + list_helpers.list_text(symbol)
+        + name_helpers.name_text(symbol)
     )
 
 

@@ -66,6 +66,9 @@ def _load_attr(b: Builder, i: Instruction) -> None:
 
 
 def _load_from_instance(b: Builder, owner: Slot, kind: ClassKind, name: str, i: Instruction) -> None:
+    if isinstance(owner, Reference) and _is_named(b, kind, name):
+        _load_by_name(b, owner, kind, name, i)
+        return
     load = _own(b, owner, kind, name, i)
     if load is None:
         _load_from_class_of(b, owner, kind, name, i)
@@ -73,6 +76,26 @@ def _load_from_instance(b: Builder, owner: Slot, kind: ClassKind, name: str, i: 
     if i.arg & 1:
         b.state.push(Hole.NULL)
     load()
+
+
+def _is_named(b: Builder, kind: ClassKind, name: str) -> bool:
+    """Whether instances may have an attribute in a dict of their own."""
+    field = b.relies.field(kind, name) if kind.has_dicts else None
+    return kind.has_dicts and (field is None or field.value.is_value)  # type: ignore[attr-defined]
+
+
+def _load_by_name(b: Builder, owner: Reference, kind: ClassKind, name: str, i: Instruction) -> None:
+    """What an instance has of its own, unless its class has a descriptor that goes before that, or a function: then it
+    has nothing."""
+    found = b.request.classes.attribute(kind, name)
+    if found is None or type(found.value) in _PLAIN:
+        if i.arg & 1:
+            b.state.push(Hole.NULL)
+        references.load_named(b, i, owner, name, found)
+        return
+    if type(found.value) in (FunctionType, staticmethod, classmethod):
+        b.effect("guard_not_named", owner.value, Const(name), reason=ExitReason.KIND)
+    _load_from_class_of(b, owner, kind, name, i)
 
 
 def _own(b: Builder, owner: Slot, kind: ClassKind, name: str, i: Instruction) -> Callable[[], None] | None:
@@ -160,6 +183,11 @@ def _store_attr(b: Builder, i: Instruction) -> None:
         return
     if isinstance(owner, VirtualInstance):
         if not store(b, owner, kind, name, value):
+            b.unsupported(f"{i.name} {name}")
+        return
+    if isinstance(owner, Reference) and _is_named(b, kind, name):
+        is_plain = found is None or type(there) in (*_PLAIN, FunctionType)
+        if not is_plain or not stores.store_named(b, i, owner, name, value):
             b.unsupported(f"{i.name} {name}")
         return
     if isinstance(owner, Reference):

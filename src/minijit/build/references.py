@@ -359,6 +359,16 @@ def field(b: Builder, owner: Reference, kind: ClassKind, name: str) -> Const | N
     return b.relies.field(kind, name)
 
 
+def load_named(b: Builder, i: Instruction, owner: Reference, name: str, default: Const | None) -> None:
+    """Pushes an attribute of an instance that may have a dict of its own; if it has none of this name, the `default`
+    that its class has."""
+    place = owner.value, Const(name)
+    load = partial(b.op, "load_named", *place, reason=ExitReason.UNBOUND)
+    if default is not None:
+        load = partial(b.op, "named_or", *place, default, reason=ExitReason.KIND)
+    _load(b, i, "store_named", place, load)
+
+
 def load_field(b: Builder, i: Instruction, owner: Reference, field: Const, sample: object = ABSENT) -> None:
     """Pushes an attribute of an instance; `sample` is what it is now, if that is known."""
     place = owner.value, field

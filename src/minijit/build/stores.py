@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 
 MOST_PENDING = 32
 """So many stores may wait for inlined calls to return."""
-_OLD = {"store_item": "list_item", "store_field": "field_value", "delete_item": "list_item"}
+_OLD = {
+    "store_item": "list_item",
+    "store_field": "field_value",
+    "store_named": "named_value",
+    "delete_item": "list_item",
+}
 """The ops that give what a store overwrites, if there is anything."""
+_LOADS = {"store_field": "load_field", "store_named": "load_named"}
+"""Those that leave if there is nothing."""
 NOTHING = Hole.NULL
 """What is stored where something is taken away."""
 
@@ -75,9 +82,9 @@ def _guard(b: Builder, store: str, place: tuple[Operand, ...], value: Slot) -> s
 
 def _what_is_there(b: Builder, store: str, place: tuple[Operand, ...], guard: str) -> Value:
     """What a guard is to look at. Only `guard_may_end` takes it that there is nothing."""
-    if store == "store_field" and (guard == "guard_number" or not b.is_overwriting):
-        return b.op("load_field", *place, reason=ExitReason.UNBOUND)
-    return b.op(_OLD[store], *place)
+    if store in _LOADS and (guard == "guard_number" or not b.is_overwriting):
+        return b.op(_LOADS[store], *place, reason=ExitReason.UNBOUND)
+    return b.op(_OLD[store], *place, reason=ExitReason.KIND if store == "store_named" else None)
 
 
 def _note_stored(state: State, key: tuple[object, ...], value: Slot) -> None:
@@ -207,6 +214,11 @@ def _resize(b: Builder, i: Instruction, items: Reference, store: Pending) -> boo
         b.state.loaded = {place: slot for place, slot in b.state.loaded.items() if place[0] != "store_item"}
     _add(b, i, items, store)
     return True
+
+
+def store_named(b: Builder, i: Instruction, owner: Reference, name: str, value: Slot) -> bool:
+    """The same of an instance that may have a dict of its own."""
+    return _store(b, i, "store_named", owner, Const(name), value)
 
 
 def store_field(b: Builder, i: Instruction, owner: Reference, field: Const, value: Slot) -> bool:

@@ -48,6 +48,15 @@ def _objects(at: Layouts) -> Iterator[Row]:
     hashed = hash(text)
     yield "hash of a string", "unicode.hash", raw.read_i64(id(text) + at.unicode.hash), hashed
     yield "kinds of keys", "dict.ma_keys dict_keys.dk_kind", _kinds_of_keys(at), [1, 0, 1, 0]
+    sizes = [
+        (raw.word(raw.read_u64(id(each) + at.dict.ma_keys) + at.dict_keys.dk_log2_size) or 0) & 255 for each in _SIZED
+    ]
+    yield "sizes of tables", "dict_keys.dk_log2_size", sizes, [3, 4, 10]
+    split = _Open()
+    own = vars(split)
+    arrays = [raw.word(id(each) + at.dict.ma_values) or 0 for each in (own, {"name": 1})]
+    found = [raw.word(arrays[0]), arrays[1]]
+    yield "values of a dict", "dict.ma_values", found, [id(own["first"]), 0]
     yield "versions of a dict", "dict.ma_version_tag", _versions(at), [False, True]
     iterator = iter(range(5, 50, 7))
     next(iterator)
@@ -57,6 +66,10 @@ def _objects(at: Layouts) -> Iterator[Row]:
     next(over)
     words = [raw.read_i64(id(over) + at.list_iterator.index), raw.read_i64(id(over) + at.list_iterator.list)]
     yield "a list iterator", "list_iterator.index list_iterator.list", words, [1, id(listed)]
+
+
+_SIZED = ({"name": 1}, {str(n): n for n in range(10)}, {str(n): n for n in range(600)})
+"""Dicts whose tables have 8, 16 and 1024 places."""
 
 
 def _kinds_of_keys(at: Layouts) -> list[int | None]:

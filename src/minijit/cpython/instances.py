@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from types import FunctionType, MemberDescriptorType, MethodType
+from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from minijit.cpython import abi, raw
@@ -171,9 +171,10 @@ def value(instance: object, field: Field) -> object:
         values = raw.read_u64(id(instance) + abi.INSTANCE.values) + 1
         address = 0 if place is None else raw.read_u64(values + 8 * place)
         return raw.borrow(address) if address else ABSENT
+    if field.is_value:
+        own = raw.read_u64(id(instance) + abi.INSTANCE.values) if _has_names(type(instance)) else 0
+        return raw.borrow(own).get(field.name, ABSENT) if own else ABSENT
     try:
-        found = _get(instance, field.name)
+        return _get(instance, field.name)
     except AttributeError:
         return ABSENT
-    is_of_class = field.is_value and (found is look_up(type(instance), field.name) or type(found) is MethodType)
-    return ABSENT if is_of_class else found

@@ -196,6 +196,7 @@ class Dict:
 
     ma_version_tag: int = 24
     ma_keys: int = 32
+    ma_values: int = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,7 @@ class DictKeys:
     """PyDictKeysObject: `dk_kind` is 0 where keys may be anything, else they are plain strs. Behind the indices, whose
     size is a power of two, stand the entries, in the order in which they were made."""
 
+    dk_log2_size: int = 8
     dk_log2_index_bytes: int = 9
     dk_kind: int = 10
     dk_nentries: int = 24

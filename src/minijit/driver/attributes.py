@@ -155,7 +155,21 @@ def _is_written(kind: ClassKind) -> bool:
 def _met(cls: type) -> ClassKind | None:
     """The kind of instances whose attributes are read as `object` has them read, with the names that they share."""
     kind = _seen(cls) if instances.is_transparent(cls) else None
-    return None if kind is None else replace(kind, shared=instances.shared_names(cls).count)
+    if kind is None:
+        return None
+    if id(cls) in _with_dicts:
+        return replace(kind, has_dicts=True)
+    return replace(kind, shared=instances.shared_names(cls).count)
+
+
+_with_dicts: dict[int, weakref.ref[type]] = {}
+
+
+def note_instance(thing: object) -> None:
+    """Takes notice of an object that recordings have met: of its class, if it has a dict of its own."""
+    cls, address = type(thing), id(type(thing))
+    if address not in _with_dicts and not instances.has_values(thing):
+        _with_dicts[address] = weakref.ref(cls, lambda _: _with_dicts.pop(address, None))
 
 
 def _behind(kind: ClassKind, cls: type, name: str) -> Const | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from minijit.cpython import frames, hooks, raw
 from minijit.cpython.scout import DISABLE
+from minijit.driver.attributes import note_instance
 from minijit.ir.bytecode import decode
 from minijit.ir.trace import Profile, Step
 
@@ -113,4 +114,8 @@ def top(code: Code, frame: Frame, offset: int) -> tuple[str, type | None]:
     """The type of what is on top of a frame's stack: its name, and itself."""
     depth = code.depths.get(offset, 0)
     found = frame.slot(code.locals_count + depth - 1) if depth else 0
-    return (frames.type_name(found), type(raw.borrow(found))) if found else ("", None)
+    if not found:
+        return "", None
+    thing = raw.borrow(found)
+    note_instance(thing)
+    return frames.type_name(found), type(thing)

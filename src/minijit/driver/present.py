@@ -37,6 +37,11 @@ class Present:
                 return items[0] if items else ABSENT  # type: ignore[index]
             case (("load_field" | "field_value"), (thing, Field() as field)) if thing is not ABSENT:
                 return instances.value(thing, field)
+            case (("load_named" | "named_value"), (thing, str(name))) if thing is not ABSENT:
+                return instances.value(thing, Field(name, 0, is_value=True))
+            case "named_or", (thing, str(name), default) if thing is not ABSENT:
+                found = instances.value(thing, Field(name, 0, is_value=True))
+                return default if found is ABSENT else found
             case _:
                 return ABSENT
 

@@ -117,7 +117,7 @@ class ClassKind:
 
     `address` is that of the class, and `version` says in which state it is: no other class, and no other state of this
     one, has the same. `shared` is how many names its instances share, -1 if these have no dict. `cls` is the class, for
-    as long as it lives; `name` is its name.
+    as long as it lives; `name` is its name. `has_dicts`: instances were seen that have dicts of their own.
     """
 
     address: int
@@ -126,6 +126,7 @@ class ClassKind:
     fields: tuple[tuple[Field, EntryKind], ...]
     name: str = field(compare=False)
     cls: weakref.ref[type] = field(compare=False)
+    has_dicts: bool = False
 
     @property
     def label(self) -> str:

@@ -410,12 +410,42 @@ op("tuple_item", "object int -> object", operator.getitem)
 op("load_field", "object const -> object", _load_field, Effect.READ)
 # What machine code has as NULL where there is nothing, and nobody but guards and stores look at.
 op("field_value", "object const -> object", instance_value, Effect.LOAD)
+
+
+def named_value(instance: object, name: str) -> object:
+    """What an object itself has under a name, in a dict of its own or not; UNBOUND for nothing."""
+    return getattr(instance, "__dict__", {}).get(name, UNBOUND)
+
+
+def _load_named(instance: object, name: str) -> object:
+    found = named_value(instance, name)
+    if found is UNBOUND:
+        raise Leaves
+    return found
+
+
+def named_or(instance: object, name: str, default: object) -> object:
+    """The same, or what the class has."""
+    found = named_value(instance, name)
+    return default if found is UNBOUND else found
+
+
+def _guard_not_named(instance: object, name: str) -> None:
+    _guard(named_value(instance, name) is UNBOUND)
+
+
+# Of instances that may have dicts of their own. Machine code leaves as well where it cannot tell.
+op("named_value", "object const -> object", named_value, Effect.READ)
+op("load_named", "object const -> object", _load_named, Effect.READ)
+op("named_or", "object const const -> object", named_or, Effect.READ)
+op("guard_not_named", "object const ->", _guard_not_named, Effect.READ)
 for _name, _type in (("int", int), ("float", float), ("bool", bool)):
     op(f"unbox_{_name}", f"object -> {_name}", lambda x, t=_type: _unboxed(x, t), Effect.READ)
 op("unbox_number", "object -> number", lambda x: _unboxed(x, type(x)), Effect.READ)
 # The value comes last; or `True` behind it, where it is too late to leave.
 op("store_item", "object int ** ->", lambda x, index, value, *_: operator.setitem(x, index, value), Effect.STORE)
 op("store_field", "object const ** ->", lambda x, field, value, *_: setattr(x, field.name, value), Effect.STORE)
+op("store_named", "object const ** ->", lambda x, name, value, *_: setattr(x, name, value), Effect.STORE)
 op("append_item", "object ** ->", lambda x, value, *_: x.append(value), Effect.STORE)
 op("insert_item", "object int ** ->", lambda x, index, value, *_: x.insert(index, value), Effect.STORE)
 op("delete_item", "object int ** ->", lambda x, index, *_: operator.delitem(x, index), Effect.STORE)
