@@ -61,11 +61,40 @@ class Board:
         while len(rows) > 3: del rows[0]
         self.calls += 1
         return rows.pop()
+    def popped(self, out, xs):
+        if out:
+            out.pop()
+            xs[0] += 1
+            return 1
+        return 0
     def filled(self, row, count):
         for k in range(count): row.append(k)
         return row
     def spread(self, count):
         return self.filled([self.calls], count) + self.filled([x * 2 for x in self.cells[0]], count)
+    def two_names(self, i):
+        made = [5]
+        outer = [made]
+        outer[0].append(i)
+        made.append(-1)
+        t = (made, outer)
+        t[1][0].insert(1, len(made))
+        return made.pop() + made[0] + len(made) + (i in made) + outer[0].index(5)
+    def stored_by(self, i):
+        made = []
+        self.extra = made
+        other = self.extra
+        made.append(i)
+        other.append(1)
+        self.extra = None
+        return made[0] + len(other)
+    def named_twice(self, i):
+        a = b = []
+        for k in range(i % 4): a.append(k); b.append(a[-1])
+        outer = [0]
+        outer[0] = a
+        a.append(i); b.append(7); outer[0].append(8)
+        return a
     def pairs(self, i):
         return [(v, i) for v in self.cells[i] if v in self]
 def shown(thing):
@@ -119,6 +148,9 @@ BODIES = {
     "pairs": "for i in range(n % 50):\n  for a, b in board.pairs(0): s += a + b",
     "new lists that calls change": "for i in range(n % 50):\n  a = board.sorted(i % 3); s += a[0] + len(a); a.append(i); s += board.evens(i)[-1]",
     "new lists that calls pass on": "for i in range(n % 50):\n  a = board.filled([i], i % 4); s += len(a) + a[-1]; s += len(board.spread(i % 4))",
+    "new lists that have two names": "for i in range(n % 50):\n  s += board.two_names(i); s += board.stored_by(i); a = board.named_twice(i); s += len(a) + a[-1]",
+    "made of a number and constants": "for i in range(n):\n  a = [i, *(1, 2, 3)]; s += len(a) + a[0]; a = [*xs, 1]; s += len(a)",
+    "popped by a call, and stored": "for i in range(n):\n  c = board.popped(out, xs); out.append(Cell(i)); s += c",
     "loops over what gets shorter": "for i in range(n % 40):\n  ys = xs[:]\n  for y in ys:\n   if y in ys: ys.remove(y)\n  s += len(ys)",
     "a local in each round": "for i in range(n):\n  c = Cell(i); t = (c, i); u = [c, t]; s += t[0].x + u[0].x",
 }
@@ -223,6 +255,56 @@ def test_ends_come_when_they_came(body: str, kind: str) -> None:
         found("f(xs, p, 6)")
         found("list(log)")
         found.do("log.append('then'); xs = None; p.items = []")
+        found("list(log)")
+    assert found.entries
+
+
+HOLDERS = {
+    "a slice that nobody has": (
+        "def f(h, x, n):\n s = 0\n for i in range(n):\n  now[0] = i; s += len(h.x[:]); h.x = [i]\n return s",
+        "[[Fin()]]",
+    ),
+    "one twice": (
+        "def f(h, x, n):\n for i in range(n):\n  now[0] = i; h.x = [i]\n",
+        "[each := [Fin()], each]",
+    ),
+    "a local that was overwritten": (
+        """def last(c):
+ try: return c
+ finally: now[0] = -1
+def f(h, fins, n):
+ pool = [[] for _ in range(n)]; spare = [[] for _ in range(n)]
+ g = H([])
+ c = last(g.x)
+ if fins: pool[n - 20].append(fins.pop())
+ for i in range(n):
+  now[0] = i
+  if i >= n - 20:
+   c = 0
+   g.x.append(pool[i])
+   pool[i] = None
+   g.x = spare[i]
+ return c
+""",
+        "[]",
+    ),
+}
+
+
+@pytest.mark.parametrize("who", HOLDERS)
+def test_who_else_holds_it(who: str) -> None:
+    """What nobody would hold in the interpreter any more holds nothing here."""
+    program, content = HOLDERS[who]
+    found = Sides(
+        "log, now = [], [0]\nclass H:\n def __init__(self, x): self.x = x\n"
+        f"class Fin:\n def __del__(self): log.append(now[0])\n{program}\n",
+        policy=minijit.Policy(minijit.Config()),
+    )
+    for k in range(40):
+        is_noisy = k > 25
+        fins = "[Fin()]" if is_noisy else "[]"
+        found.do(f"log.clear(); h = H({content if is_noisy else '[]'}); fins = {fins}; each = None")
+        found("f(h, fins, 400)")
         found("list(log)")
     assert found.entries
 

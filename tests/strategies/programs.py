@@ -181,6 +181,10 @@ class Writer(Statements):
             self.instances[instance] = self.classes[-1]
             values = [{"int": "7", "float": "1.5", "bool": "True"}[sort] for sort in attributes.values()]
             self.lines.append(f"{instance} = {name}({', '.join(values)})")
+            if self.chance(15):
+                # It gets a dict of its own, with a name that others have not.
+                own = f"getattr({instance}, '__dict__', {{}})"
+                self.lines.append(self.pick((own, f"{own}['late'] = 1")))
 
     def method(self, attributes: dict[str, str]) -> Function:
         """A small one without loops, which may write attributes; or a property."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HELPERS = (
-    *("put_float", "put_int", "put_object", "may_end", "are_apart", "is_quiet"),
+    *("put_float", "put_int", "put_object", "may_end", "are_apart", "is_quiet", "keep_stale"),
     *("new_object", "new_tuple", "note_value", "let_go"),
 )
 """The helpers' names."""
@@ -106,6 +106,24 @@ define internal i1 @keeps_nothing() nounwind alwaysinline {{
   ret i1 %none
 }}
 
+; An object that the frame holds still, though nobody would any more: as long as something is kept, no reference tells
+; for sure that an object goes on. (Of a loop there are fewer of these than are kept without asking.)
+define void @keep_stale(ptr %object) nounwind {{
+entry:
+  %absent = icmp eq ptr %object, null
+  br i1 %absent, label %done, label %present
+present:
+  %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
+  %type = load i64, ptr %type_place
+  switch i64 %type, label %other [ {" ".join(f"i64 {id(quiet)}, label %done" for quiet in QUIET_TYPES)} ]
+other:
+  call void @incref(ptr %object)
+  call void @keep(ptr %object)
+  br label %done
+done:
+  ret void
+}}
+
 ; Gives back what is kept. This may run any code, which may enter regions that keep something, and let it go.
 define void @let_go() {{
 entry:
@@ -179,7 +197,7 @@ present:
   %held = icmp ugt i64 %count, %most
   br i1 %held, label %yes, label %through
 through:
-  %quiet = call i1 @is_quiet_throughout(ptr %object, i64 {_DEPTH})
+  %quiet = call i1 @is_quiet(ptr %object)
   ret i1 %quiet
 yes:
   ret i1 true
@@ -201,17 +219,6 @@ present:
   ret i1 %held
 yes:
   ret i1 true
-}}
-
-; Whether nobody notices when an object ends that has the last reference to what it holds.
-define internal i1 @is_quiet_throughout(ptr %object, i64 %depth) nounwind {{
-entry:
-  %below = sub i64 %depth, 1
-  %rest = inttoptr i64 %below to ptr
-  %deepest = icmp eq i64 %depth, 0
-  %visit = select i1 %deepest, ptr null, ptr @visit
-  %quiet = call i1 @holds_nothing_noticed(ptr %object, ptr %visit, ptr %rest)
-  ret i1 %quiet
 }}
 
 ; Whether nobody notices the end of an object, nor of anything that can be reached from it: so it does not matter who
@@ -317,34 +324,6 @@ yes:
   ret i1 true
 no:
   ret i1 false
-}}
-
-; What an object holds that may end: whether somebody notices. What is held by others, too, may be so twice by that
-; object, or by one that is kept: it must be quiet itself.
-define internal i32 @visit(ptr %object, ptr %depth) nounwind {{
-entry:
-  %count = load i64, ptr %object
-  %shared = icmp ugt i64 %count, 1
-  br i1 %shared, label %others, label %last
-others:
-  %many = icmp ugt i64 %count, {SPARE}
-  br i1 %many, label %yes, label %itself
-itself:
-  %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
-  %type = load ptr, ptr %type_place
-  %is_class = icmp eq ptr %type, inttoptr (i64 {id(type)} to ptr)
-  br i1 %is_class, label %yes, label %look
-look:
-  %untold = call i1 @is_untold(ptr %object, ptr %type)
-  br i1 %untold, label %yes, label %no
-last:
-  %below = ptrtoint ptr %depth to i64
-  %quiet = call i1 @is_quiet_throughout(ptr %object, i64 %below)
-  br i1 %quiet, label %yes, label %no
-yes:
-  ret i32 0
-no:
-  ret i32 1
 }}
 
 ; Whether an object of this type has no finaliser, and no weak reference.

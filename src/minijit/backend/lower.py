@@ -69,6 +69,7 @@ def lower(region: Region, target: Target, records: Sequence[int], prologue: Call
     emitter = Emitter(region, target, records)
     emitter.late = late_ops(region)
     emitter.lists_grow = has_op(region, RESIZING)
+    emitter.ends = has_op(region, ("guard_may_end",))
     emitter.fills = has_op(region, ("field_value",))
     emitter.return_records = {b: len(region.exits) + k for k, b in enumerate(stub_returns(region))}
     emitter.start("entry")

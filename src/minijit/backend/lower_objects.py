@@ -134,6 +134,8 @@ def _guard_quiet(e: Emitter, op: Op) -> None:
     e.start(done)
     ways = f"[ true, %{before} ], [ true, %{present} ], [ {is_quiet}, %{judged} ]"
     e.leave_unless(e.let(f"phi i1 {ways}"), op)
+    if e.ends:
+        e.line(f"call void {e.helper('keep_stale')}(ptr {object})")
 
 
 @lowers("poll")

@@ -39,7 +39,7 @@ def _push_made(b: Builder, i: Instruction, name: str, *operands: Operand) -> Non
         b.unsupported(i.name)
         return
     made = b.op(name, *operands, reason=ExitReason.ROOM)
-    b.state.push(Reference(made, Const(list), is_new=bool(b.state.callers)))
+    b.state.push(Reference(made, Const(list), b.identity() if b.state.callers else 0))
 
 
 @handles("BUILD_LIST")
@@ -51,9 +51,9 @@ def _build_list(b: Builder, i: Instruction) -> None:
 def _list_extend(b: Builder, i: Instruction) -> None:
     """Of constants: the compiler makes an empty list first."""
     items = tuple_items(b.state.pop())
-    before = [b.code.instructions.get(i.offset - back) for back in (4, 2)]
-    names = [each.name for each in before if each is not None]
-    if items is None or names != ["BUILD_LIST", "LOAD_CONST"] or i.arg != 1:
+    before = b.code.instructions.get(i.offset - 4)
+    is_empty = before is not None and (before.name, before.arg, before.next) == ("BUILD_LIST", 0, i.offset - 2)
+    if items is None or not is_empty or i.arg != 1:
         b.unsupported(i.name)
         return
     b.state.pop()
@@ -135,7 +135,7 @@ def _settled(b: Builder, slot: Slot) -> Reference | None:
     found = references.reference(slot)
     if found is None or found.cls.value not in (list, tuple):
         return None
-    if found.is_new:
+    if found.identity:
         return found
     for op, place, _, _ in b.state.pending:
         if op != "store_field" and found.cls.value is list:

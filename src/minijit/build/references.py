@@ -219,11 +219,11 @@ def length(b: Builder, slot: Slot) -> Value | Const | None:
 
 def _is_as_long(b: Builder, items: Reference) -> bool:
     """Whether a list is to get no longer or shorter; leaves if it is one of those that are."""
-    for op, place, _, _ in () if items.is_new else b.state.pending:
+    for op, place, _, _ in () if items.identity else b.state.pending:
         if op in RESIZING and items.cls.value is list:
             if place[0] == items.value:
                 return False
-            b.effect("guard_false", b.op("is_same", *place, items.value), reason=ExitReason.ALIASED)
+            b.effect("guard_false", b.op("is_same", place[0], items.value), reason=ExitReason.ALIASED)
     return True
 
 

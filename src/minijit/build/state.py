@@ -161,12 +161,23 @@ class State:
         )
         self.pending = tuple(each._replace(value=_renewed(each.value, changed, identity)) for each in self.pending)
 
-    def settle(self) -> None:
-        """The inlined calls have returned: nothing is new any more."""
+    def settle(self, which: Iterable[Slot] | None = None) -> None:
+        """What inlined calls have made is as all other objects from now on: all of it, since they have returned; or
+        what is among some slots, since somebody else may find that now."""
+        gone = None if which is None else {each for slot in which for each in _new_among(slot)}
         made: dict[int, Slot] = {}
-        self.locals = [_settled(slot, made) for slot in self.locals]
-        self.stack = [_settled(slot, made) for slot in self.stack]
-        self.loaded = {place: _settled(slot, made) for place, slot in self.loaded.items()}
+
+        def settled(slots: Iterable[Slot]) -> list[Slot]:
+            return [_settled(slot, gone, made) for slot in slots]
+
+        if gone is not None and not gone:
+            return
+        self.locals, self.stack = settled(self.locals), settled(self.stack)
+        self.callers = tuple(
+            replace(c, locals=tuple(settled(c.locals)), stack=tuple(settled(c.stack))) for c in self.callers
+        )
+        self.pending = tuple(each._replace(value=_settled(each.value, gone, made)) for each in self.pending)
+        self.loaded = dict(zip(self.loaded, settled(self.loaded.values()), strict=True))
 
     def push(self, slot: Slot) -> None:
         self.stack.append(slot)
@@ -186,13 +197,24 @@ def _operand(slot: Slot) -> Operand:
     return slot
 
 
-def _settled(slot: Slot, made: dict[int, Slot]) -> Slot:
-    """A slot in which nothing is new; `made` has the virtual objects that came before, by identity."""
+def _settled(slot: Slot, gone: set[int] | None, made: dict[int, Slot]) -> Slot:
+    """A slot in which these are not new any more, or nothing; `made` has the virtual objects that came before."""
     if isinstance(slot, Composite):
         if slot.identity not in made:
-            made[slot.identity] = slot.with_parts(tuple(_settled(part, made) for part in slot.parts), slot.identity)
+            parts = tuple(_settled(part, gone, made) for part in slot.parts)
+            made[slot.identity] = slot.with_parts(parts, slot.identity)
         return made[slot.identity]
-    return replace(slot, is_new=False) if isinstance(slot, Reference) and slot.is_new else slot
+    is_gone = isinstance(slot, Reference) and (gone is None or slot.identity in gone)
+    return replace(slot, identity=0) if isinstance(slot, Reference) and is_gone else slot
+
+
+def _new_among(slot: Slot) -> Iterator[int]:
+    """The identities of what is new in a slot."""
+    if isinstance(slot, Composite):
+        for part in slot.parts:
+            yield from _new_among(part)
+    elif isinstance(slot, Reference) and slot.identity:
+        yield slot.identity
 
 
 def _renewed(slot: Slot, changed: dict[int, Slot], identity: Callable[[], int]) -> Slot:
@@ -244,15 +266,16 @@ def shape_of(state: State, widens: Callable[[int], bool]) -> Shape:
 
 def _forgotten(slot: Slot) -> Slot:
     """A slot whose class nobody asks for any more."""
-    return Reference(slot.value, SOME) if isinstance(slot, Reference) and isinstance(slot.value, Value) else slot
+    can_be = isinstance(slot, Reference) and isinstance(slot.value, Value) and not slot.identity
+    return Reference(slot.value, SOME) if isinstance(slot, Reference) and can_be else slot
 
 
 def _shape(slot: Slot, seen: dict[int, tuple[Slot, Same]]) -> object:
     """`seen` has the virtual objects that came before, by identity."""
-    if isinstance(slot, Virtual):
+    if isinstance(slot, Virtual) or (isinstance(slot, Reference) and slot.identity):
         if slot.identity in seen:
             known, same = seen[slot.identity]
-            assert known == slot, "a virtual object was made without an identity of its own"
+            assert known == slot, "an object was made without an identity of its own"
             return same
         seen[slot.identity] = slot, Same(len(seen))
     match slot:
@@ -272,8 +295,8 @@ def _shape(slot: Slot, seen: dict[int, tuple[Slot, Same]]) -> object:
             return "range"
         case RangeIterator(_, _, _, home):
             return ("range_iterator", home)
-        case Reference(value, cls, is_new):
-            return ("reference", cls, is_new, _fixed(value))
+        case Reference(value, cls, identity):
+            return ("reference", cls, bool(identity), _fixed(value))
         case ListIterator(items, _, home):
             return ("list_iterator", home, _fixed(items))
         case _:
@@ -292,9 +315,9 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
     """
     if shape is ANY:
         return fresh(ANY)
-    if isinstance(slot, Virtual):
+    if isinstance(slot, Virtual) or (isinstance(slot, Reference) and slot.identity):
         if not isinstance(shape, Same):
-            made[slot.identity] = _virtual(slot, shape, fresh, made)
+            made[slot.identity] = _with_identity(slot, shape, fresh, made)
         return made[slot.identity]
     match slot:
         case Value(_, kind):
@@ -307,15 +330,19 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
             return RangeIterator(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), home)
         case Reference(value):
             assert isinstance(shape, tuple)
-            return Reference(_fixed(value) or fresh(Kind.OBJECT), *shape[1:3])
+            return Reference(_fixed(value) or fresh(Kind.OBJECT), shape[1])
         case ListIterator(items, _, home):
             return ListIterator(_fixed(items) or fresh(Kind.OBJECT), fresh(Kind.INT), home)
         case _:
             assert_never(slot)
 
 
-def _virtual(slot: Virtual, shape: object, fresh: Callable[[Kind], Value], made: dict[int, Slot]) -> Slot:
-    # A virtual object keeps its identity from version to version: nothing else in the region ever gets the same.
+def _with_identity(
+    slot: Virtual | Reference, shape: object, fresh: Callable[[Kind], Value], made: dict[int, Slot]
+) -> Slot:
+    # It keeps its identity from version to version: nothing else in the region ever gets the same.
+    if isinstance(slot, Reference):
+        return replace(slot, value=fresh(Kind.OBJECT))
     if isinstance(slot, VirtualRange):
         return VirtualRange(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), slot.identity)
     assert isinstance(shape, tuple)

@@ -54,12 +54,14 @@ def _store(b: Builder, i: Instruction, store: str, owner: Reference, where: Oper
 
 def _is_possible(b: Builder, i: Instruction, owner: Reference) -> bool:
     """Whether one store more may be pending at an instruction, if it is pending."""
-    return owner.is_new or (len(b.state.pending) < MOST_PENDING and not b.is_repeated(i.offset))
+    return bool(owner.identity) or (len(b.state.pending) < MOST_PENDING and not b.is_repeated(i.offset))
 
 
 def _add(b: Builder, i: Instruction, owner: Reference, store: Pending) -> None:
-    if owner.is_new:
+    if owner.identity:
         _perform(b, (store,))
+        # From there it may be loaded, by another name than its maker's.
+        b.state.settle([store.value])
         return
     b.state.pending = (*b.state.pending, store)
     if not b.state.callers:
@@ -147,6 +149,7 @@ def all_made(b: Builder, slots: list[Slot]) -> list[Operand] | None:
     made: dict[int, Slot] = {}
     operands = [_made(b, slot, made) for slot in slots]
     b.state.change(made, b.identity)
+    b.state.settle(slots)
     return operands
 
 

@@ -161,13 +161,13 @@ class RangeIterator:
 class Reference:
     """An object that the region has by its address, and whose class it knows: no number, and not None.
 
-    `value` is of kind `object`, or a constant. `is_new`: it was made by the inlined calls under way, so that nobody
-    else has it if these are done again.
+    `value` is of kind `object`, or a constant. What inlined calls under way have made themselves has an `identity`, as
+    virtual objects have one: nobody else has it, and nobody will if the calls are done again.
     """
 
     value: Operand
     cls: Const
-    is_new: bool = False
+    identity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
