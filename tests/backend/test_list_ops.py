@@ -10,7 +10,7 @@ import pytest
 from test_heap_ops import MAX, MIN, NUMBERS, OBJECTS, Closed, Number, Open, agree, name_of, region_of
 
 from minijit.ir.eval import Left, Returned
-from minijit.ir.searching import find
+from minijit.ir.searching import find, has_plain_equality
 from minijit.oracle.machine import Machine
 
 
@@ -95,6 +95,24 @@ def test_what_is_compiled_is_found(machine: Machine) -> None:
     region = region_of("v2: int = list_find v0, @x | e1\n  return v2", x="x")
     equal = Equal()
     assert isinstance(agree(machine, region, lambda: [equal]), Left)
+
+
+def test_no_class_is_asked() -> None:
+    asked: list[str] = []
+
+    class Meta(type):
+        def __getattribute__(cls, name: str) -> Any:
+            asked.append(name)
+            return super().__getattribute__(name)
+
+    class Plain(metaclass=Meta):
+        pass
+
+    asked.clear()
+    assert has_plain_equality(Plain)
+    assert find([1, Plain(), "x"], "x") == 2
+    assert not has_plain_equality(Ordered)
+    assert asked == []
 
 
 @pytest.mark.parametrize("index", [-30, -12, -3, -1, 0, 1, 5, 11, 12, 40])

@@ -106,11 +106,7 @@ def _bound(b: Builder, slot: Slot, default: Operand, count: Operand) -> Operand 
     number = numbers.scalar(slot)
     if number is None or number.kind not in (Kind.INT, Kind.BOOL):
         return None
-    place = numbers.to_int(b, number)
-    if isinstance(place, Const):
-        is_from_end = place.value < 0  # type: ignore[operator]
-        return b.op("int_add_wrap", place, count) if is_from_end else place
-    return b.op("int_select", b.op("int_lt", place, Const(0)), b.op("int_add_wrap", place, count), place)
+    return references.from_beginning(b, numbers.to_int(b, number), count)
 
 
 def binary(b: Builder, i: Instruction, sign: str, left: Slot, right: Slot) -> bool:

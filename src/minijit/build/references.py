@@ -235,14 +235,19 @@ def item_place(b: Builder, slot: Slot, index: Slot) -> tuple[Operand, Operand] |
         return None
     place: Operand = to_int(b, position)
     if isinstance(place, Const):
-        place = b.op("int_add_wrap", place, count) if place.value < 0 else b.index(place)  # type: ignore[operator]
-    else:
-        is_from_end = b.op("int_lt", place, Const(0))
-        place = b.op("int_select", is_from_end, b.op("int_add_wrap", place, count), place)
+        place = b.index(place)
+    place = from_beginning(b, place, count)
     if not isinstance(place, Const):
         b.effect("guard_true", b.op("int_ge", place, Const(0)), reason=ExitReason.BOUNDS)
     b.effect("guard_true", b.op("int_lt", place, count), reason=ExitReason.BOUNDS)
     return found.value, place
+
+
+def from_beginning(b: Builder, index: Operand, count: Operand) -> Operand:
+    """An index that is counted from the end if it is negative, as one from the beginning."""
+    if isinstance(index, Const):
+        return b.op("int_add_wrap", index, count) if index.value < 0 else index  # type: ignore[operator]
+    return b.op("int_select", b.op("int_lt", index, Const(0)), b.op("int_add_wrap", index, count), index)
 
 
 def load_item(b: Builder, i: Instruction, slot: Slot, index: Slot) -> bool:

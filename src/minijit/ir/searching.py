@@ -19,6 +19,8 @@ SINGLE = (str, type(None))
 """Types of the interpreter's of which an object may be looked for."""
 APART = (*SINGLE, list, tuple, dict)
 """Those whose values equal none of any other type that is looked for."""
+_mro = type.__dict__["__mro__"].__get__
+_namespace = type.__dict__["__dict__"].__get__
 _COMPARISONS = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__")
 
 
@@ -46,8 +48,10 @@ def is_sought(cls: type) -> bool:
 
 
 def has_plain_equality(cls: type) -> bool:
-    """Whether objects of a class equal nothing but themselves, as far as that class has a say."""
-    return all(getattr(cls, name) is getattr(object, name) for name in _COMPARISONS)
+    """Whether objects of a class equal nothing but themselves, as far as that class has a say. Nothing of the class's
+    own is asked for that."""
+    bases = _mro(cls)[:-1]
+    return not any(name in _namespace(base) for base in bases for name in _COMPARISONS)
 
 
 def _is_large(value: object) -> bool:
