@@ -15,8 +15,11 @@ pytestmark = pytest.mark.usefixtures("switched_on")
 
 CLASSES = """
 import copy
+class Part:
+    def __init__(self, x): self.x = x
 class Point:
     kind = 3
+    part = Part(4)
     scale = 2
     def __init__(self, x):
         self.x = x
@@ -69,6 +72,8 @@ BODIES = {
     "objects": "for p in ps:\n  p.y = ps[0]; s += p.y.x; p.y = None; p.y = 1.5",
     "methods": "for p in ps:\n  s += p.step(1) + p.moved(2)",
     "constants": "for p in ps:\n  s += p.kind * p.scale",
+    "objects of the class": "for p in ps:\n  s += p.part.x",
+    "methods of them": "for p in ps:\n  s += p.kind + p.part.x; p.part.x += 0",
     "properties": "for p in ps:\n  s += p.double; p.double = s % 7",
     "new names": "for p in ps:\n  p.fresh = s; s += 1; s += p.fresh",
     "a name that is not there": "for p in ps:\n  try:\n   s += p.nothing\n  except AttributeError as error:\n   s += len(str(error))",
@@ -82,6 +87,8 @@ CHANGES = [
     "ps[1].x = 'text'",
     "ps[2].step = lambda d: 1000",
     "ps[0].kind = 7; ps[1].kind = None",
+    "ps[0].part = Part(50)",
+    "Point.part = Part(60)",
     "Point.scale = 5",
     "Point.step = lambda self, d: 5",
     "Point.y = property(lambda self: 9, lambda self, value: None)",

@@ -85,15 +85,15 @@ def _is_named(b: Builder, kind: ClassKind, name: str) -> bool:
 
 
 def _load_by_name(b: Builder, owner: Reference, kind: ClassKind, name: str, i: Instruction) -> None:
-    """What an instance has of its own, unless its class has a descriptor that goes before that, or a function: then it
-    has nothing."""
+    """What an instance has of its own, unless its class has a property, which goes before that; if the class has a
+    function or an object, the instance has to have nothing."""
     found = b.request.classes.attribute(kind, name)
     if found is None or type(found.value) in _PLAIN:
         if i.arg & 1:
             b.state.push(Hole.NULL)
         references.load_named(b, i, owner, name, found)
         return
-    if type(found.value) in (FunctionType, staticmethod, classmethod):
+    if type(found.value) is not property:
         b.effect("guard_not_named", owner.value, Const(name), reason=ExitReason.KIND)
     _load_from_class_of(b, owner, kind, name, i)
 
