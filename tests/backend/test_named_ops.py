@@ -99,7 +99,20 @@ MAKERS: dict[str, Callable[[], object]] = {
     "a dict of somebody's": replaced,
     "nothing": Thing,
 }
-UNTOLD: dict[str, Callable[[], object]] = {"a very large dict": lambda: large(300), "a dict of anything": odd}
+
+
+def shared() -> Thing:
+    made = late()
+    KEPT.append(vars(made))
+    return made
+
+
+KEPT: list[object] = []
+UNTOLD: dict[str, Callable[[], object]] = {
+    "a dict that others have": shared,
+    "a very large dict": lambda: large(300),
+    "a dict of anything": odd,
+}
 """Machine code leaves."""
 
 
@@ -156,6 +169,7 @@ def test_store_named(machine: Machine, kind: str) -> None:
                 assert compiled.run((new,) if is_number else (), (held,)) == Returned(1)
             assert content(held) == content(wanted)
             del held, wanted, region, compiled
+            KEPT.clear()
         if not is_number:
             assert sys.getrefcount(new) == before, name_of(new)
 

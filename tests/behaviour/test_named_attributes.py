@@ -118,6 +118,20 @@ def test_attributes(body: str, state: str) -> None:
             found("[list(vars(p)) for p in ps]")
 
 
+def test_two_instances_with_one_dict() -> None:
+    """One of them the namespace of the function."""
+    found = Sides(
+        "class A:\n def __init__(self): self.x = 0\n def swap(self, o):\n  self.x = 1; o.x = 2\n  return self.x\n"
+        " def put(self, v):\n  self.x = v\n  return x\nx = 0\n"
+        "def f(a, b, n):\n s = 0\n for i in range(n):\n  s += a.swap(b); a.x = i; s += b.x + x + a.put(i)\n return s\n"
+    )
+    for k in range(60):
+        found.do("a, b = A(), A(); vars(a); vars(b); a.x = b.x = 5")
+        if k % 4 == 3:
+            found.do("a.__dict__ = b.__dict__" if k % 8 == 3 else "x = 0; a.__dict__ = globals()")
+        found("f(a, b, 30)")
+
+
 def test_they_are_compiled() -> None:
     """After what a copy leaves behind, as well as before."""
     for state, made in STATES.items():

@@ -18,6 +18,7 @@ from minijit.ir.region import Region
 from minijit.ir.text import parse_region
 from minijit.opt import count, iterators, pipeline, ranges
 from minijit.oracle.check import MACHINE, STATUS, OracleError, Subject, optimised
+from minijit.oracle.compare import exact
 from minijit.oracle.inputs import Choices, vectors
 from opt import test_count, test_iterators, test_pass_properties, test_ranges
 from strategies.mutants import planted
@@ -95,6 +96,15 @@ print(minijit.stats(f).entries > 0, minijit.stats(f).exits - exits)
     settings = {"MINIJIT_CALL_THRESHOLD": "5", "MINIJIT_STRESS": "check"}
     plain, checked = run_python(program), run_python(program, env=settings)
     assert (checked.returncode, checked.stdout) == (plain.returncode, plain.stdout) == (0, "True 0\n"), checked.stderr
+
+
+def test_each_run_makes_lists_of_its_own() -> None:
+    assert exact([1, [2.0, None]]) == exact([1, [2.0, None]])
+    assert exact([1, [2.0]]) != exact([1, [2]])
+    around: list[object] = [1]
+    around.append(around)
+    assert exact(around) == exact(around)
+    assert exact(list(range(1000))) != exact(list(range(1001)))
 
 
 # What is wrong is found, at its stage

@@ -2,7 +2,7 @@
 
 An instance has its attributes among values, whose names its class knows, or in a dict. Both are looked through as the
 interpreter does it, without a comparison of keys: names of attributes are interned. Where a key has the same hash and
-is another object, or the table is no table of strs, or large, nothing is said.
+is another object, or the table is no table of strs, or large, or others have the dict as well, nothing is said.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ UNKNOWN_OWN = 1
 """In the place of an address: it is not to be told."""
 _ABSENT, _UNKNOWN = -1, -2
 """In the place of an index."""
+_WATCHERS = 255
+"""Of a dict's version: who is told of its changes."""
 _GENERAL, _SMALL, _SHIFT = 0, 8, 5
 """The kind of tables whose keys may be anything; from how many bits on indices take more than a byte; of what remains
 of a hash at each step."""
@@ -114,6 +116,16 @@ dict:
   br i1 %none, label %absent, label %some
 some:
   %own = inttoptr i64 %tagged to ptr
+  ; Others may have the same dict, or be told of what it gets.
+  %holders = load i64, ptr %own
+  %alone = icmp eq i64 %holders, 1
+  %version_place = getelementptr i8, ptr %own, i64 {abi.DICT.ma_version_tag}
+  %version = load i64, ptr %version_place
+  %watchers = and i64 %version, {_WATCHERS}
+  %unwatched = icmp eq i64 %watchers, 0
+  %its_own = and i1 %alone, %unwatched
+  br i1 %its_own, label %only, label %unknown
+only:
   %keys_place = getelementptr i8, ptr %own, i64 {abi.DICT.ma_keys}
   %keys = load ptr, ptr %keys_place
   %place_in = call i64 @find_key(ptr %keys, ptr %name)
@@ -137,8 +149,8 @@ entry_value:
   %in_own = load ptr, ptr %entry_place
   ret ptr %in_own
 indexed:
-  %index = phi i64 [ %place_among, %values ], [ %place_in, %some ]
-  %array = phi ptr [ %own_values, %values ], [ %split, %some ]
+  %index = phi i64 [ %place_among, %values ], [ %place_in, %only ]
+  %array = phi ptr [ %own_values, %values ], [ %split, %only ]
   switch i64 %index, label %take [ i64 {_ABSENT}, label %absent i64 {_UNKNOWN}, label %unknown ]
 take:
   %value_place = getelementptr ptr, ptr %array, i64 %index

@@ -33,10 +33,16 @@ if TYPE_CHECKING:
     Run = Callable[[Region, Mapping[str, Row]], Outcome]
 
 
-def exact(value: object) -> object:
-    """Equal exactly for values that nothing tells apart: type and bits, a nan's bits aside; other objects by
-    identity."""
+ITEMS, DEPTH = 64, 4
+"""How many items of a list are compared, and how deep in each other: lists may be large, and in themselves."""
+
+
+def exact(value: object, depth: int = DEPTH) -> object:
+    """Equal exactly for values that nothing tells apart: type and bits, a nan's bits aside; lists by their items, since
+    each run of a region makes its own; other objects by identity."""
     match value:
+        case list() if type(value) is list:
+            return ("list", len(value), *(exact(item, depth - 1) for item in value[:ITEMS] if depth))
         case float():
             return ("float", "nan" if math.isnan(value) else struct.pack("<d", value))
         case int():
