@@ -5,7 +5,7 @@ runs: what a store takes the last reference of is *kept*, in a buffer of the pro
 and its frame is whole (`let_go`). Numbers are not: no region has a number by its address.
 
 Objects are kept only if nobody can notice that they end late: `may_end` says so before the store. It looks through the
-object as the garbage collector does, as far as what it holds would end with it.
+object as the garbage collector does, at everything that can be reached from it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from minijit.cpython import abi, raw
 from minijit.ir.ops import QUIET_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 HELPERS = (
     *("put_float", "put_int", "put_object", "may_end", "are_apart", "is_quiet", "keep_stale"),
@@ -43,6 +43,11 @@ _GC = 1 << 14
 
 class _Plain:
     """Ends as instances of all classes do that a program makes."""
+
+
+def cases(types: Iterable[type], label: str) -> str:
+    """Of a switch over types: where these lead to."""
+    return " ".join(f"i64 {id(each)}, label %{label}" for each in types)
 
 
 def heap_text(symbol: Callable[[str], int], kept: int) -> str:
@@ -115,7 +120,7 @@ entry:
 present:
   %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
   %type = load i64, ptr %type_place
-  switch i64 %type, label %other [ {" ".join(f"i64 {id(quiet)}, label %done" for quiet in QUIET_TYPES)} ]
+  switch i64 %type, label %other [ {cases(QUIET_TYPES, "done")} ]
 other:
   call void @incref(ptr %object)
   call void @keep(ptr %object)
@@ -178,7 +183,6 @@ done:
 
 def _may_end() -> str:
     plain = raw.read_u64(id(_Plain) + abi.TYPE.tp_dealloc)
-    bases = " ".join(f"i64 {id(base)}, label %visit" for base in (object, list, tuple))
     return f"""
 ; Whether a reference that a place has can be given back: nobody notices if the object ends then, nor if that is late;
 ; and there is room to keep it.
@@ -232,66 +236,39 @@ entry:
   %absent = icmp eq ptr %object, null
   br i1 %absent, label %yes, label %present
 present:
-  %noticed = call i32 @visit_all(ptr %object, ptr %words)
+  %noticed = call i32 @visit(ptr %object, ptr %words)
   %quiet = icmp eq i32 %noticed, 0
   ret i1 %quiet
 yes:
   ret i1 true
 }}
 
-; What can be reached: whether somebody notices its end. The words are how deep it may still go, and how many may be
+; What can be reached: whether somebody notices its end. The words are how deep it may still go, and how much may be
 ; looked at.
-define internal i32 @visit_all(ptr %object, ptr %words) nounwind {{
+define internal i32 @visit(ptr %object, ptr %words) nounwind {{
 entry:
   %left_place = getelementptr i64, ptr %words, i64 1
   %left = load i64, ptr %left_place
   %less = sub i64 %left, 1
   store i64 %less, ptr %left_place
   %enough = icmp slt i64 %left, 0
-  br i1 %enough, label %no, label %look
-look:
-  %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
-  %type = load i64, ptr %type_place
-  switch i64 %type, label %through [
-    i64 {id(type)}, label %yes
-    {" ".join(f"i64 {id(quiet)}, label %yes" for quiet in QUIET_TYPES)}
-  ]
-through:
-  %much_less = sub i64 %less, {_THROUGH}
-  store i64 %much_less, ptr %left_place
-  %depth = load i64, ptr %words
-  %below = sub i64 %depth, 1
-  store i64 %below, ptr %words
-  %deepest = icmp eq i64 %depth, 0
-  %visit = select i1 %deepest, ptr null, ptr @visit_all
-  %quiet = call i1 @holds_nothing_noticed(ptr %object, ptr %visit, ptr %words)
-  store i64 %depth, ptr %words
-  br i1 %quiet, label %yes, label %no
-yes:
-  ret i32 0
-no:
-  ret i32 1
-}}
-
-; Whether nobody notices when an object ends, as far as a visitor says so of what it holds: NULL where nothing may be
-; visited any more.
-define internal i1 @holds_nothing_noticed(ptr %object, ptr %visitor, ptr %argument) nounwind {{
-last:
+  br i1 %enough, label %noticed, label %judge
+judge:
   %type_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
   %type_word = load i64, ptr %type_place
   %type = inttoptr i64 %type_word to ptr
   switch i64 %type_word, label %look [
-    i64 {id(tuple)}, label %visit
-    i64 {id(list)}, label %visit
-    {" ".join(f"i64 {id(quiet)}, label %yes" for quiet in QUIET_TYPES)}
+    i64 {id(tuple)}, label %through
+    i64 {id(list)}, label %through
+    {cases((type, *QUIET_TYPES), "quiet")}
   ]
 look:
   %dealloc_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_dealloc}
   %dealloc = load i64, ptr %dealloc_place
   %plain = icmp eq i64 %dealloc, {plain}
   %untold = call i1 @is_untold(ptr %object, ptr %type)
-  %quiet = and i1 %plain, %untold
-  br i1 %quiet, label %base, label %no
+  %unnoticed = and i1 %plain, %untold
+  br i1 %unnoticed, label %base, label %noticed
 base:
   ; What the class is derived from that no program has made.
   %derived = phi ptr [ %type, %look ], [ %under, %base ]
@@ -303,27 +280,31 @@ base:
   br i1 %goes_on, label %base, label %solid
 solid:
   %solid_word = ptrtoint ptr %under to i64
-  switch i64 %solid_word, label %no [ {bases} ]
-visit:
-  %visited = phi ptr [ %type, %last ], [ %type, %last ], {", ".join(["[ %type, %solid ]"] * 3)}
-  %flags_place = getelementptr i8, ptr %visited, i64 {abi.TYPE.tp_flags}
+  switch i64 %solid_word, label %noticed [ {cases((object, list, tuple), "through")} ]
+through:
+  %flags_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_flags}
   %flags = load i64, ptr %flags_place
   %gc = and i64 %flags, {_GC}
   %is_leaf = icmp eq i64 %gc, 0
-  br i1 %is_leaf, label %yes, label %deep
+  br i1 %is_leaf, label %quiet, label %deep
 deep:
-  %shallow = icmp eq ptr %visitor, null
-  br i1 %shallow, label %no, label %traverse
+  %depth = load i64, ptr %words
+  %deepest = icmp eq i64 %depth, 0
+  br i1 %deepest, label %noticed, label %traverse
 traverse:
-  %traverse_place = getelementptr i8, ptr %visited, i64 {abi.TYPE.tp_traverse}
+  %below = sub i64 %depth, 1
+  store i64 %below, ptr %words
+  %much_less = sub i64 %less, {_THROUGH}
+  store i64 %much_less, ptr %left_place
+  %traverse_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_traverse}
   %traverse_function = load ptr, ptr %traverse_place
-  %noticed = call i32 %traverse_function(ptr %object, ptr %visitor, ptr %argument)
-  %unnoticed = icmp eq i32 %noticed, 0
-  ret i1 %unnoticed
-yes:
-  ret i1 true
-no:
-  ret i1 false
+  %found = call i32 %traverse_function(ptr %object, ptr @visit, ptr %words)
+  store i64 %depth, ptr %words
+  ret i32 %found
+quiet:
+  ret i32 0
+noticed:
+  ret i32 1
 }}
 
 ; Whether an object of this type has no finaliser, and no weak reference.

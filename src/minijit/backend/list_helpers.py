@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.backend.heap_helpers import new_text
+from minijit.backend.heap_helpers import cases, new_text
 from minijit.backend.snapshots import TAGS
 from minijit.cpython import abi, raw
 from minijit.ir.searching import APART, NUMBERS, SINGLE
@@ -36,18 +36,14 @@ def list_text(symbol: Callable[[str], int]) -> str:
         new_text(name, params, f"inttoptr (i64 {symbol(function)} to ptr)({params})", clear)
         for name, (function, params) in MAKERS.items()
     )
-    return _IS_APART + _FIND_NUMBER + _find_object(symbol) + _changes(symbol) + "".join(made)
-
-
-def _cases(types: tuple[type, ...], label: str) -> str:
-    return " ".join(f"i64 {id(each)}, label %{label}" for each in types)
+    return _IS_APART + _find_number() + _find_object(symbol) + _changes(symbol) + "".join(made)
 
 
 _IS_APART = f"""
 ; Whether objects of a type, which is no number's, equal nothing of another type: some of the interpreter's, and all
 ; whose classes leave it to `object`.
 define internal i1 @is_apart(i64 %type) nounwind {{
-  switch i64 %type, label %other [ {_cases(APART, "yes")} ]
+  switch i64 %type, label %other [ {cases(APART, "yes")} ]
 other:
   %address = inttoptr i64 %type to ptr
   %place = getelementptr i8, ptr %address, i64 {abi.TYPE.tp_richcompare}
@@ -60,25 +56,49 @@ yes:
 """
 
 
-_FIND_NUMBER = f"""
-; The index of the first item that equals a number of any sort.
-define i64 @find_number(ptr %items, i64 %count, i64 %tag, i64 %bits) nounwind {{
-entry:
-  %is_float = icmp eq i64 %tag, {_FLOAT}
-  %float = bitcast i64 %bits to double
-  %unequal = fcmp uno double %float, %float
-  %nan = and i1 %is_float, %unequal
-  br i1 %nan, label %unknown, label %next
+def _search(name: str, sought: str, first: str, compare: str) -> str:
+    """A function that gives the index of the first item that equals what is sought. `first` leads to `start`, or to
+    `unknown`; `compare` looks at `%item`, and leads to `found`, `other` or `unknown`."""
+    return f"""
+define i64 @{name}(ptr %items, i64 %count, {sought}) nounwind {{
+entry:{first}
+start:
+  br label %next
 next:
-  %k = phi i64 [ 0, %entry ], [ %following, %other ]
+  %k = phi i64 [ 0, %start ], [ %following, %other ]
   %over = icmp sge i64 %k, %count
   br i1 %over, label %none, label %look
 look:
   %place = getelementptr ptr, ptr %items, i64 %k
   %item = load ptr, ptr %place
   %type_place = getelementptr i8, ptr %item, i64 {abi.OBJECT.ob_type}
-  %type = load i64, ptr %type_place
-  switch i64 %type, label %object [
+  %type = load i64, ptr %type_place{compare}
+no_number:
+  %apart = call i1 @is_apart(i64 %type)
+  br i1 %apart, label %other, label %unknown
+other:
+  %following = add i64 %k, 1
+  br label %next
+found:
+  ret i64 %k
+none:
+  ret i64 {NONE}
+unknown:
+  ret i64 {UNKNOWN}
+}}
+"""
+
+
+def _find_number() -> str:
+    """Of a number of any sort."""
+    first = f"""
+  %is_float = icmp eq i64 %tag, {_FLOAT}
+  %float = bitcast i64 %bits to double
+  %unequal = fcmp uno double %float, %float
+  %nan = and i1 %is_float, %unequal
+  br i1 %nan, label %unknown, label %start"""
+    compare = f"""
+  switch i64 %type, label %no_number [
     i64 {id(int)}, label %int
     i64 {id(float)}, label %float_item
     i64 {id(bool)}, label %bool
@@ -103,69 +123,33 @@ compare:
   %item_bits = phi i64 [ %value, %int ], [ %float_bits, %float_item ], [ %bool_bits, %bool ]
   %order = call i32 @number_order(i64 %item_tag, i64 %item_bits, i64 %tag, i64 %bits)
   %same = icmp eq i32 %order, 0
-  br i1 %same, label %found, label %other
-object:
-  %apart = call i1 @is_apart(i64 %type)
-  br i1 %apart, label %other, label %unknown
-other:
-  %following = add i64 %k, 1
-  br label %next
-found:
-  ret i64 %k
-none:
-  ret i64 {NONE}
-unknown:
-  ret i64 {UNKNOWN}
-}}
-"""
+  br i1 %same, label %found, label %other"""
+    return _search("find_number", "i64 %tag, i64 %bits", first, compare)
 
 
 def _find_object(symbol: Callable[[str], int]) -> str:
-    compare = f"inttoptr (i64 {symbol('PyUnicode_Compare')} to ptr)"
-    return f"""
-; The index of the first item that equals an object, which is no number.
-define i64 @find_object(ptr %items, i64 %count, ptr %object) nounwind {{
-entry:
+    """Of an object that is no number."""
+    never = (*NUMBERS, *(each for each in APART if each not in SINGLE))
+    first = f"""
   %own_place = getelementptr i8, ptr %object, i64 {abi.OBJECT.ob_type}
   %own = load i64, ptr %own_place
   %is_text = icmp eq i64 %own, {id(str)}
   %plain = call i1 @is_apart(i64 %own)
-  switch i64 %own, label %asked [ {_cases((*NUMBERS, *(each for each in APART if each not in SINGLE)), "unknown")} ]
+  switch i64 %own, label %asked [ {cases(never, "unknown")} ]
 asked:
-  br i1 %plain, label %next, label %unknown
-next:
-  %k = phi i64 [ 0, %asked ], [ %following, %other ]
-  %over = icmp sge i64 %k, %count
-  br i1 %over, label %none, label %look
-look:
-  %place = getelementptr ptr, ptr %items, i64 %k
-  %item = load ptr, ptr %place
+  br i1 %plain, label %start, label %unknown"""
+    compare = f"""
   %is_it = icmp eq ptr %item, %object
   br i1 %is_it, label %found, label %unlike
 unlike:
-  %type_place = getelementptr i8, ptr %item, i64 {abi.OBJECT.ob_type}
-  %type = load i64, ptr %type_place
-  switch i64 %type, label %object_item [ i64 {id(str)}, label %text {_cases(NUMBERS, "other")} ]
+  switch i64 %type, label %no_number [ i64 {id(str)}, label %text {cases(NUMBERS, "other")} ]
 text:
   br i1 %is_text, label %texts, label %other
 texts:
-  %order = call i32 {compare}(ptr %item, ptr %object)
+  %order = call i32 inttoptr (i64 {symbol("PyUnicode_Compare")} to ptr)(ptr %item, ptr %object)
   %same = icmp eq i32 %order, 0
-  br i1 %same, label %found, label %other
-object_item:
-  %apart = call i1 @is_apart(i64 %type)
-  br i1 %apart, label %other, label %unknown
-other:
-  %following = add i64 %k, 1
-  br label %next
-found:
-  ret i64 %k
-none:
-  ret i64 {NONE}
-unknown:
-  ret i64 {UNKNOWN}
-}}
-"""
+  br i1 %same, label %found, label %other"""
+    return _search("find_object", "ptr %object", first, compare)
 
 
 def _changes(symbol: Callable[[str], int]) -> str:

@@ -182,14 +182,7 @@ def _guard_not_named(e: Emitter, op: Op) -> None:
 @lowers("store_named")
 def _store_named(e: Emitter, op: Op) -> None:
     object, name, value, *_ = op.args
-    if not e.target.stores:
-        e.leave_unless("false", op)
-        return
-    box, is_new = object_of(e, value)
-    done = e.let(f"call i1 {e.helper('put_named')}(ptr {e.use(object)}, ptr {e.use(name)}, ptr {box})")
-    if is_new:
-        e.line(f"call void {e.c_function('Py_DecRef')}(ptr {box})")
-    leave_if_full(e, op, done)
+    store_object(e, op, f"{e.helper('put_named')}(ptr {e.use(object)}, ptr {e.use(name)}", value)
 
 
 @lowers("unbox_int")
@@ -260,6 +253,18 @@ def _store_float(e: Emitter, op: Op, place: str, value: Operand) -> None:
     leave_if_full(e, op, e.let(f"call i1 {e.helper('put_float')}(ptr {place}, {e.typed(value)})"))
     e.line(f"br label %{done}")
     e.start(done)
+
+
+def store_object(e: Emitter, op: Op, called: str, value: Operand) -> None:
+    """Calls a helper whose last argument, the one that `called` lacks, is a value as an object."""
+    if not e.target.stores:
+        e.leave_unless("false", op)
+        return
+    object, is_new = object_of(e, value)
+    done = e.let(f"call i1 {called}, ptr {object})")
+    if is_new:
+        e.line(f"call void {e.c_function('Py_DecRef')}(ptr {object})")
+    leave_if_full(e, op, done)
 
 
 def leave_if_full(e: Emitter, op: Op, done: str) -> None:

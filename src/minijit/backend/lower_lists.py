@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.backend.list_helpers import NONE
-from minijit.backend.lower_heap import FIXED, fill, leave_if_full, list_mark, made, object_of
+from minijit.backend.lower_heap import FIXED, fill, leave_if_full, list_mark, made, object_of, store_object
 from minijit.backend.lower_objects import load
 from minijit.backend.lower_table import Rows
 from minijit.cpython import abi
@@ -13,7 +13,7 @@ from minijit.ir.kinds import Kind
 
 if TYPE_CHECKING:
     from minijit.backend.emitter import Emitter
-    from minijit.ir.region import Op, Operand
+    from minijit.ir.region import Op
 
 ROWS = Rows()
 lowers = ROWS.lowers
@@ -45,24 +45,13 @@ def _find(e: Emitter, op: Op, items: str, count: str) -> None:
 @lowers("append_item")
 def _append_item(e: Emitter, op: Op) -> None:
     items, value, *_ = op.args
-    _insert(e, op, f"{e.helper('append_object')}(ptr {e.use(items)}", value)
+    store_object(e, op, f"{e.helper('append_object')}(ptr {e.use(items)}", value)
 
 
 @lowers("insert_item")
 def _insert_item(e: Emitter, op: Op) -> None:
     items, index, value, *_ = op.args
-    _insert(e, op, f"{e.helper('insert_object')}(ptr {e.use(items)}, {e.typed(index)}", value)
-
-
-def _insert(e: Emitter, op: Op, called: str, value: Operand) -> None:
-    if not e.target.stores:
-        e.leave_unless("false", op)
-        return
-    object, is_new = object_of(e, value)
-    done = e.let(f"call i1 {called}, ptr {object})")
-    if is_new:
-        e.line(f"call void {e.c_function('Py_DecRef')}(ptr {object})")
-    leave_if_full(e, op, done)
+    store_object(e, op, f"{e.helper('insert_object')}(ptr {e.use(items)}, {e.typed(index)}", value)
 
 
 @lowers("delete_item")

@@ -33,6 +33,18 @@ def name_text(symbol: Callable[[str], int]) -> str:
 
 
 _FIND_KEY = f"""
+; An entry of a table of keys: the key, and the value. They stand behind the indices.
+define internal ptr @entry_of(ptr %keys, i64 %index) alwaysinline nounwind {{
+  %bits_place = getelementptr i8, ptr %keys, i64 {abi.DICT_KEYS.dk_log2_index_bytes}
+  %bits8 = load i8, ptr %bits_place
+  %bits = zext i8 %bits8 to i64
+  %size = shl i64 1, %bits
+  %indices = getelementptr i8, ptr %keys, i64 {abi.DICT_KEYS.dk_indices}
+  %entries = getelementptr i8, ptr %indices, i64 %size
+  %entry = getelementptr [2 x ptr], ptr %entries, i64 %index
+  ret ptr %entry
+}}
+
 ; Which entry of a table of keys has a name.
 define internal i64 @find_key(ptr %keys, ptr %name) nounwind {{
 entry:
@@ -49,7 +61,6 @@ start:
   %one_more = shl i64 1, %bits
   %mask = sub i64 %one_more, 1
   %indices = getelementptr i8, ptr %keys, i64 {abi.DICT_KEYS.dk_indices}
-  %entries = getelementptr i8, ptr %indices, i64 %one_more
   %hash_place = getelementptr i8, ptr %name, i64 {abi.UNICODE.hash}
   %hash = load i64, ptr %hash_place
   %first = and i64 %hash, %mask
@@ -66,8 +77,7 @@ used:
   %deleted = icmp slt i64 %index, 0
   br i1 %deleted, label %next, label %look
 look:
-  %entry_offset = shl i64 %index, 4
-  %key_place = getelementptr i8, ptr %entries, i64 %entry_offset
+  %key_place = call ptr @entry_of(ptr %keys, i64 %index)
   %key = load ptr, ptr %key_place
   %same = icmp eq ptr %key, %name
   br i1 %same, label %found, label %compare
@@ -137,16 +147,9 @@ only:
   %in_entry = and i1 %combined, %not_here
   br i1 %in_entry, label %entry_value, label %indexed
 entry_value:
-  %bits_place = getelementptr i8, ptr %keys, i64 {abi.DICT_KEYS.dk_log2_size}
-  %bits8 = load i8, ptr %bits_place
-  %bits = zext i8 %bits8 to i64
-  %size = shl i64 1, %bits
-  %indices = getelementptr i8, ptr %keys, i64 {abi.DICT_KEYS.dk_indices}
-  %entries = getelementptr i8, ptr %indices, i64 %size
-  %entry_offset = shl i64 %place_in, 4
-  %with_value = add i64 %entry_offset, 8
-  %entry_place = getelementptr i8, ptr %entries, i64 %with_value
-  %in_own = load ptr, ptr %entry_place
+  %entry_place = call ptr @entry_of(ptr %keys, i64 %place_in)
+  %in_place = getelementptr i8, ptr %entry_place, i64 8
+  %in_own = load ptr, ptr %in_place
   ret ptr %in_own
 indexed:
   %index = phi i64 [ %place_among, %values ], [ %place_in, %only ]
