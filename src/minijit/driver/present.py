@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from minijit.build.request import is_plain_namespace
 from minijit.cpython import abi, frames, instances, raw
-from minijit.ir.kinds import ABSENT, Field, HeldField
+from minijit.ir.kinds import ABSENT, Field, HeldField, named
 
 if TYPE_CHECKING:
     from minijit.cpython.frames import Frame
@@ -38,9 +38,9 @@ class Present:
             case (("load_field" | "field_value"), (thing, Field() as field)) if thing is not ABSENT:
                 return instances.value(thing, field)
             case (("load_named" | "named_value"), (thing, str(name))) if thing is not ABSENT:
-                return instances.value(thing, Field(name, 0, is_value=True))
+                return instances.value(thing, named(name))
             case "named_or", (thing, str(name), default) if thing is not ABSENT:
-                found = instances.value(thing, Field(name, 0, is_value=True))
+                found = instances.value(thing, named(name))
                 return default if found is ABSENT else found
             case _:
                 return ABSENT

@@ -110,6 +110,11 @@ class Field(NamedTuple):
     is_value: bool
 
 
+def named(name: str) -> Field:
+    """An attribute of which only the name is known: among the values, or in a dict of the object's own."""
+    return Field(name, 0, is_value=True)
+
+
 @dataclass(frozen=True, slots=True)
 class ClassKind:
     """What a slot must hold whose attributes are variables of the region: an instance of just this class, whose

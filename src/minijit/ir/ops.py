@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minijit.ir import searching
-from minijit.ir.kinds import INT_MAX, INT_MIN, Kind
+from minijit.ir.kinds import INT_MAX, INT_MIN, Kind, named
 from minijit.ir.region import Const
 
 if TYPE_CHECKING:
@@ -372,13 +372,6 @@ op("poll", "->", lambda: None, Effect.POLL)
 # overwritten, or something that may end.
 
 
-def _load_field(instance: object, field: Field) -> object:
-    found = instance_value(instance, field)
-    if found is UNBOUND:
-        raise Leaves
-    return found
-
-
 def instance_value(instance: object, field: Field) -> object:
     """What an object itself has under an attribute's name; UNBOUND for nothing."""
     own = getattr(instance, "__dict__", {}) if field.is_value else {}
@@ -388,6 +381,26 @@ def instance_value(instance: object, field: Field) -> object:
         return getattr(instance, field.name, UNBOUND)
     except ValueError:  # of an empty cell
         return UNBOUND
+
+
+def attribute_meanings(value: Callable[[object, Field], object]) -> dict[str, Callable[..., object]]:
+    """What the ops on attributes mean, where `value` gives what an object itself has in a field, or UNBOUND."""
+
+    def found(x: object, field: Field) -> object:
+        _guard((held := value(x, field)) is not UNBOUND)
+        return held
+
+    def named_or(x: object, name: str, default: object) -> object:
+        return default if (held := value(x, named(name))) is UNBOUND else held
+
+    return {
+        "load_field": found,
+        "field_value": value,
+        "load_named": lambda x, name: found(x, named(name)),
+        "named_value": lambda x, name: value(x, named(name)),
+        "named_or": named_or,
+        "guard_not_named": lambda x, name: _guard(value(x, named(name)) is UNBOUND),
+    }
 
 
 op("entry_object", "slot -> object", lambda held: held)
@@ -407,38 +420,15 @@ op("list_length", "object -> int", len, Effect.LOAD)
 op("list_item", "object int -> object", operator.getitem, Effect.LOAD)
 op("tuple_length", "object -> int", len)
 op("tuple_item", "object int -> object", operator.getitem)
-op("load_field", "object const -> object", _load_field, Effect.READ)
+_ATTRIBUTES = attribute_meanings(instance_value)
+op("load_field", "object const -> object", _ATTRIBUTES["load_field"], Effect.READ)
 # What machine code has as NULL where there is nothing, and nobody but guards and stores look at.
-op("field_value", "object const -> object", instance_value, Effect.LOAD)
-
-
-def named_value(instance: object, name: str) -> object:
-    """What an object itself has under a name, in a dict of its own or not; UNBOUND for nothing."""
-    return getattr(instance, "__dict__", {}).get(name, UNBOUND)
-
-
-def _load_named(instance: object, name: str) -> object:
-    found = named_value(instance, name)
-    if found is UNBOUND:
-        raise Leaves
-    return found
-
-
-def named_or(instance: object, name: str, default: object) -> object:
-    """The same, or what the class has."""
-    found = named_value(instance, name)
-    return default if found is UNBOUND else found
-
-
-def _guard_not_named(instance: object, name: str) -> None:
-    _guard(named_value(instance, name) is UNBOUND)
-
-
+op("field_value", "object const -> object", _ATTRIBUTES["field_value"], Effect.LOAD)
 # Of instances that may have dicts of their own. Machine code leaves as well where it cannot tell.
-op("named_value", "object const -> object", named_value, Effect.READ)
-op("load_named", "object const -> object", _load_named, Effect.READ)
-op("named_or", "object const const -> object", named_or, Effect.READ)
-op("guard_not_named", "object const ->", _guard_not_named, Effect.READ)
+op("named_value", "object const -> object", _ATTRIBUTES["named_value"], Effect.READ)
+op("load_named", "object const -> object", _ATTRIBUTES["load_named"], Effect.READ)
+op("named_or", "object const const -> object", _ATTRIBUTES["named_or"], Effect.READ)
+op("guard_not_named", "object const ->", _ATTRIBUTES["guard_not_named"], Effect.READ)
 for _name, _type in (("int", int), ("float", float), ("bool", bool)):
     op(f"unbox_{_name}", f"object -> {_name}", lambda x, t=_type: _unboxed(x, t), Effect.READ)
 op("unbox_number", "object -> number", lambda x: _unboxed(x, type(x)), Effect.READ)

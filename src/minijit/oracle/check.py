@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from minijit.backend.snapshots import RAW_WORDS, leave_points, raw_words
 from minijit.cpython import instances
@@ -32,7 +32,7 @@ from minijit.events import described, say
 from minijit.ir.check import InvalidRegion
 from minijit.ir.eval import Outcome, OutOfFuel, evaluate
 from minijit.ir.kinds import ABSENT
-from minijit.ir.ops import TABLE, UNBOUND, Effect, Leaves, instance_value
+from minijit.ir.ops import TABLE, UNBOUND, Effect, Leaves, attribute_meanings, instance_value
 from minijit.ir.text import print_region
 from minijit.opt import pipeline
 from minijit.oracle.compare import CAREFUL, NanSign, TooWide, exact_outcome, keeps
@@ -177,41 +177,9 @@ def _field_value(instance: object, field: Field) -> object:
     return UNBOUND if found is ABSENT else found
 
 
-def _named_value(instance: object, name: str) -> object:
-    return _field_value(instance, Field(name, 0, is_value=True))
-
-
-def _named_or(instance: object, name: str, default: object) -> object:
-    found = _named_value(instance, name)
-    return default if found is UNBOUND else found
-
-
-def _load(value: Callable[[object, Any], object]) -> Callable[[object, Any], object]:
-    def load(instance: object, place: Any) -> object:
-        found = value(instance, place)
-        if found is UNBOUND:
-            raise Leaves
-        return found
-
-    return load
-
-
-def _guard_not_named(instance: object, name: str) -> None:
-    if _named_value(instance, name) is not UNBOUND:
-        raise Leaves
-
-
 UNTOUCHED = {name: replace(row, meaning=_leaves) for name, row in TABLE.items() if row.effect is Effect.STORE} | {
     name: replace(TABLE[name], meaning=meaning)
-    for name, meaning in (
-        ("guard_values", _guard_values),
-        ("field_value", _field_value),
-        ("load_field", _load(_field_value)),
-        ("named_value", _named_value),
-        ("load_named", _load(_named_value)),
-        ("named_or", _named_or),
-        ("guard_not_named", _guard_not_named),
-    )
+    for name, meaning in {"guard_values": _guard_values, **attribute_meanings(_field_value)}.items()
 }
 """The ops that could be noticed by the program whose objects they are run on: stores, and whatever would give an object
 a dict of its own."""
