@@ -166,15 +166,15 @@ def _has_its_way(found: object) -> bool:
 
 def value(instance: object, field: Field) -> object:
     """What an instance itself has in a field; ABSENT for nothing. It gets no dict of its own by being asked."""
-    if field.is_value and has_values(instance):
-        place = (shared_names(type(instance)).places or {}).get(field.name)
-        values = raw.read_u64(id(instance) + abi.INSTANCE.values) + 1
-        address = 0 if place is None else raw.read_u64(values + 8 * place)
-        return raw.borrow(address) if address else ABSENT
-    if field.is_value:
-        own = raw.read_u64(id(instance) + abi.INSTANCE.values) if _has_names(type(instance)) else 0
+    if not field.is_value:
+        try:
+            return _get(instance, field.name)
+        except AttributeError:
+            return ABSENT
+    places = shared_names(type(instance)).places
+    own = 0 if places is None else raw.read_u64(id(instance) + abi.INSTANCE.values)
+    if not own & 1:
         return raw.borrow(own).get(field.name, ABSENT) if own else ABSENT
-    try:
-        return _get(instance, field.name)
-    except AttributeError:
-        return ABSENT
+    place = (places or {}).get(field.name)
+    address = 0 if place is None else raw.read_u64(own + 1 + 8 * place)
+    return raw.borrow(address) if address else ABSENT
