@@ -116,6 +116,8 @@ def test_what_an_object_is(machine: Machine, held: Any) -> None:
     is_number = type(held) in (int, float, bool)
     found = agree(machine, region_of("guard_number v0 | e0\n  return 1"), lambda: held)
     assert isinstance(found, Returned) is is_number
+    found = agree(machine, region_of("guard_object v0 | e0\n  return 1"), lambda: held)
+    assert isinstance(found, Returned) is not (is_number or held is None)
     del guarded, found
     assert sys.getrefcount(held) == before
 

@@ -103,6 +103,14 @@ def test_unpack(machine: Machine, tag: str) -> None:
     assert gave == {TAG_ORDER.index(tag)}
 
 
+def test_unpack_object(machine: Machine) -> None:
+    """None is one. What calls answer is tried in `tests/behaviour/test_object_bodies`."""
+    body = "v14: object = unpack_object v13 | e0\n  v15: bool = is_same v14, None\n  return v15"
+    outcomes = agree(machine, parse_region(ANY.format(body)), ROWS)
+    assert {row[0] for row, found in zip(ROWS, outcomes, strict=True) if found == Returned(True)} == {3}
+    assert all(isinstance(found, Left) for row, found in zip(ROWS, outcomes, strict=True) if row[0] != 3)
+
+
 # Polls
 
 

@@ -25,8 +25,12 @@ class Sides:
             exec(compile(source, "<sides>", "exec", dont_inherit=True), scope)
             self.scopes.append(scope)
         for name in names or ("f",):
-            minijit.jit(policy=policy or Patient(LOW))(self.scopes[1][name])
+            minijit.jit(policy=policy or Patient(LOW))(self.compiled(name))
         self.pairs: list[list[Any]] = []
+
+    def compiled(self, name: str) -> Any:
+        """A function, or a method of a class, of the side that is compiled."""
+        return eval(name, self.scopes[1])
 
     def do(self, text: str) -> None:
         """Executes a piece of text on both sides."""

@@ -598,6 +598,38 @@ def f(n, deep):
     found.times(3, 9, True)
 
 
+def test_what_a_callee_relies_on_ends_with_its_callers() -> None:
+    """They look at its classes, its modules and the code of its functions themselves."""
+    source = """
+class Pair:
+    def __init__(self, x, y):
+        self.x = x
+        self.y = y
+def part(n, m):
+    s = 0
+    for i in range(n):
+        s += Pair(i, m).x
+    return s
+def f(n, m):
+    t = 0
+    for k in range(n):
+        t += part(k, m)
+    return t
+"""
+    f = all_compiled(source)
+    for _ in range(60):
+        f(20, 3)
+    assert calls_bodies(f.__globals__["part"])
+    told: list[Any] = []
+    stop = minijit.subscribe(told.append)
+    del f.__globals__["Pair"]
+    gc.collect()
+    with pytest.raises(NameError):
+        f(20, 3)
+    stop()
+    assert {event.function for event in told if type(event).__name__ == "Killed"} == {"f", "part"}
+
+
 def test_what_is_told() -> None:
     told: list[object] = []
     stop = minijit.subscribe(told.append)

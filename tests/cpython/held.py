@@ -54,7 +54,7 @@ import watching
 from minijit.backend.engine import Engine
 found = watching.start(Engine())
 def function(): pass
-found.watch.watch_function(function)
+found.watch.watch_function(id(function))
 
 def held(work):
     outer, outcome = raw.read_u64(found.cell.address), []

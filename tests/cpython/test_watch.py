@@ -36,7 +36,7 @@ def watched(engine: Engine) -> Iterator[Watching]:
 def test_changes_of_a_watched_function_are_reported(watched: Watching) -> None:
     function, other = make_function(), make_function()
     code, defaults, keywords = make_function().__code__, (2,), {"x": 3}
-    watched.watch.watch_function(function)
+    watched.watch.watch_function(id(function))
     for target in (other, function):
         target.__code__ = code
         target.__defaults__ = defaults
@@ -54,7 +54,7 @@ def test_changes_of_a_watched_function_are_reported(watched: Watching) -> None:
 def test_the_end_of_a_function_is_reported_with_its_address(watched: Watching) -> None:
     function = make_function()
     address = id(function)
-    watched.watch.watch_function(function)
+    watched.watch.watch_function(id(function))
     del function
     assert watched.reports == [(Watched.FUNCTION, FunctionEvent.DESTROY, address, None)]
     watched.watch.unwatch_function(address)
@@ -78,7 +78,7 @@ def test_what_nobody_watches_is_not_reported(watched: Watching) -> None:
         pass
 
     kept = make_function()
-    watched.watch.watch_function(kept)
+    watched.watch.watch_function(id(kept))
     watched.watch.watch_code(kept.__code__)
     watched.watch.watch_type(Watchable)
     del watched.reports[:]
@@ -106,7 +106,7 @@ def test_functions_and_code_watched_twice_are_given_up_twice(watched: Watching) 
     function = make_function()
     code = function.__code__
     for _ in range(2):
-        watched.watch.watch_function(function)
+        watched.watch.watch_function(id(function))
         watched.watch.watch_code(code)
     for expected in ([FunctionEvent.MODIFY_DEFAULTS, FunctionEvent.CREATE], []):
         watched.watch.unwatch_function(id(function))

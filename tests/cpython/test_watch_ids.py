@@ -185,7 +185,7 @@ found.watch.watch_dict_key(names, "a")
 found.watch.watch_dict_key(globals(), "function")
 found.watch.watch_dict_key(vars(sys.modules["builtins"]), "len")
 found.watch.watch_type(Kept)
-found.watch.watch_function(function)
+found.watch.watch_function(id(function))
 found.watch.watch_code(function.__code__)
 names["a"] = 1
 function.__defaults__ = ()

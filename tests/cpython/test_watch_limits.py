@@ -102,7 +102,7 @@ def test_reports_leak_nothing(watched: Watching) -> None:
     def work(times: int) -> None:
         for _ in range(times):
             function = types.FunctionType(code, namespace)
-            watched.watch.watch_function(function)
+            watched.watch.watch_function(id(function))
             function.__defaults__ = first
             function.__defaults__ = second
             short = {"key": first}
@@ -129,7 +129,7 @@ def test_the_handler_has_room_at_the_limits_of_recursion(watched: Watching, monk
     unraisable: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: unraisable.append(args.exc_type))
     function = make_function()
-    watched.watch.watch_function(function)
+    watched.watch.watch_function(id(function))
     answered = 0
 
     def deeper(depth: int) -> object:

@@ -57,7 +57,7 @@ def test_a_pending_exception_survives_a_report(
 
     def watched_function() -> types.FunctionType:
         function = make_function()
-        watched.watch.watch_function(function)
+        watched.watch.watch_function(id(function))
         return function
 
     def watched_dict() -> dict[str, object]:
@@ -101,7 +101,7 @@ def test_changes_in_handlers_and_finally_clauses_are_as_usual(watched: Watching)
 def test_changes_of_functions_in_handlers_and_finally_clauses_are_as_usual(watched: Watching) -> None:
     """As above, where Python is called."""
     function = make_function()
-    watched.watch.watch_function(function)
+    watched.watch.watch_function(id(function))
 
     def leave() -> None:
         try:
@@ -132,7 +132,7 @@ def test_a_handler_that_raises_is_reported_and_does_no_harm(watched: Watching, m
         raise ValueError
 
     function = make_function()
-    watched.watch.watch_function(function)
+    watched.watch.watch_function(id(function))
     watched.handle(handler)
     function.__defaults__ = (7,)
     assert function() == 7
@@ -163,7 +163,7 @@ def test_a_noted_change_calls_nothing(watched: Watching, monkeypatch: pytest.Mon
 def test_no_debugger_sees_the_handler(watched: Watching) -> None:
     """Nor does it lose sight of the program."""
     function = make_function()
-    watched.watch.watch_function(function)
+    watched.watch.watch_function(id(function))
     seen: list[str] = []
 
     def after() -> None:
@@ -194,7 +194,7 @@ def test_no_debugger_sees_the_handler(watched: Watching) -> None:
 
 def test_without_a_handler_nothing_is_reported(watched: Watching) -> None:
     function = make_function()
-    watched.watch.watch_function(function)
+    watched.watch.watch_function(id(function))
     watched.handle(None)
     function.__defaults__ = (2,)
     assert watched.reports == []

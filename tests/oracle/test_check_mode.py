@@ -245,7 +245,7 @@ def test_inputs_are_such_as_the_entry_lets_in() -> None:
     steps, lengths = seen.pop("range_iterator.step"), seen.pop("range_iterator.length")
     assert {1, -1} <= steps
     assert {0, 1, 2} <= lengths
-    assert len(seen.pop("list_iterator.index")) > 3
+    assert len(seen.pop("item_iterator.index")) > 3
     assert min(map(len, seen.values())) > 50, seen
     assert {-(2**63), 2**63 - 1, 0, 1} <= seen["int.value"]
     assert {0, 2**31 - 1} <= seen["short.value"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from minijit.backend.emitter import LLVM_TYPES, name, pointer
 from minijit.backend.lower_objects import UNPACKED, convert
 from minijit.backend.lower_table import Rows
-from minijit.backend.snapshots import LEFT_TAG, OBJECT_TAG, TAGS
+from minijit.backend.snapshots import LEFT_TAG, OBJECT_TAG, REFERENCE_TAG, TAGS
 from minijit.ir.kinds import Kind
 from minijit.ir.region import Callee, Const, Operand
 
@@ -75,7 +75,7 @@ def _has_body(e: Emitter, op: Op) -> None:
 def _call_body(e: Emitter, op: Op) -> None:
     callee = _callee(op)
     left = e.let("sub i32 %left, 1")
-    arguments = "".join(f", {e.typed(argument)}" for argument in op.args[1:])
+    arguments = "".join(f", {_typed(e, argument)}" for argument in op.args[1:])
     entry = "@region" if callee.is_self else e.let(f"load ptr, ptr {pointer(callee.cell)}")
     answer = e.let(f"call {ANSWER} {entry}(i32 {left}{arguments})")
     assert op.result is not None
@@ -91,6 +91,10 @@ def _call_body(e: Emitter, op: Op) -> None:
     e.start(onward)
     if e.following is not None and other != onward:
         convert(e, e.following)
+
+
+def _typed(e: Emitter, argument: Operand) -> str:
+    return f"ptr {e.use(argument)}" if argument.kind is None else e.typed(argument)
 
 
 def _unpack_too(e: Emitter, answer: Value, following: Op, onward: str) -> str:
@@ -164,6 +168,11 @@ def give_object(e: Emitter, address: str) -> None:
     is_object = e.let(f"icmp ne ptr {address}, null")
     tag = e.let(f"select i1 {is_object}, i64 {OBJECT_TAG}, i64 {LEFT_TAG}")
     give(e, e.let(f"ptrtoint ptr {address} to i64"), tag)
+
+
+def give_reference(e: Emitter, object: str) -> None:
+    """Answers with an object that something else holds."""
+    give(e, e.let(f"ptrtoint ptr {object} to i64"), REFERENCE_TAG)
 
 
 def give_image(e: Emitter, record: str, chain: str) -> None:

@@ -74,6 +74,7 @@ class Emitter:
     following: Op | None = None  # the op behind the one that is being lowered
     lowered: set[Value] = field(default_factory=set)  # results of ops that were lowered with the one before
     lists_grow: bool = False  # whether an op makes a list longer or shorter
+    keeps: bool = False  # whether objects may be kept until the region is left
     ends: bool = False  # whether it is asked who holds an object that is overwritten
     fills: bool = False  # whether there may be nothing in the place of a store
     copies: int = 2**32  # numbers for the results of their copies, beyond those of all values

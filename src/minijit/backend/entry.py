@@ -67,8 +67,9 @@ class RegionEntry:
     `next` is the address of the word that holds the next link of the chain; `entries` that of a counter. `modules` are
     those that must be plain modules still; `codes` are inlined, `depth` within each other, and nobody else may watch
     them. `calls`: there are calls of other machine code. `given` are functions that must stand in slots, `instances`
-    the classes of what stands in others, `met` those of what is met by address; `placement` says where the slots are.
-    `changes` is where these are noted; `strikes`: see `_strike`. `trial` is None where nobody wants to know what runs.
+    the classes of what stands in others, `shared` says of classes how many names their instances share; `placement`
+    says where the slots are. `changes` is where these are noted; `strikes`: see `_strike`. `trial` is None where nobody
+    wants to know what runs.
     """
 
     next: int
@@ -79,7 +80,7 @@ class RegionEntry:
     calls: bool
     given: tuple[tuple[int, FunctionKind], ...]
     instances: tuple[tuple[int, ClassKind], ...]
-    met: tuple[ClassKind, ...]
+    shared: tuple[tuple[int, int], ...]
     placement: Placement
     changes: Changes
     strikes: bool
@@ -143,7 +144,7 @@ def call_prologue(entry: RegionEntry, call: CallEntry) -> Callable[[Emitter], No
         e.placement = entry.placement
         check = goes_to(e, "miss")
         check_instances(e, entry.instances, partial(held, e), check)
-        check_shared_names(e, entry.met, check)
+        check_shared_names(e, entry.shared, check)
         for slot, kind in enumerate(e.region.entry_kinds):
             is_field = entry.placement.outer(slot) is not None
             # Locals that are no parameters are empty.
@@ -238,7 +239,7 @@ def loop_prologue(entry: RegionEntry, loop: LoopEntry) -> Callable[[Emitter], No
         _check_depth(e, entry, own=0)
         _check_inlined(e, entry.codes)
         check_instances(e, entry.instances, partial(held, e), check)
-        check_shared_names(e, entry.met, check)
+        check_shared_names(e, entry.shared, check)
         for slot, kind in enumerate(e.region.entry_kinds):
             # A local may be empty. A name that is written must be there: a new key has its place among others.
             if kind is EntryKind.OBJECT and entry.placement.outer(slot) is None:

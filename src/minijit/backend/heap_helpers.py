@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HELPERS = (
     *("put_float", "put_int", "put_object", "may_end", "are_apart", "is_quiet", "keep_stale"),
-    *("new_object", "new_tuple", "note_value", "let_go"),
+    *("new_object", "new_tuple", "note_value", "let_go", "let_go_first"),
 )
 """The helpers' names."""
 MOST_KEPT = 1024
@@ -146,6 +146,12 @@ one:
   br label %next
 done:
   ret void
+}}
+
+; Returns an object from a region to the interpreter, when what is kept has been let go: the region is left by then.
+define ptr @let_go_first(ptr %object, ptr %b, i64 %c, ptr %d) {{
+  call void @let_go()
+  ret ptr %object
 }}
 
 ; Gives a reference back that a place had, if to any object: the last one to what is no number is kept.

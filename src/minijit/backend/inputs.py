@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from minijit.backend.emitter import pointer
 from minijit.backend.lower_objects import load, unbox
 from minijit.cpython import abi
-from minijit.ir.kinds import INPUT_RANGES, RANGE_STEPS, EntryKind, Kind
+from minijit.ir.kinds import INPUT_RANGES, ITERATED, RANGE_STEPS, EntryKind, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,9 +58,9 @@ def check_input(e: Emitter, slot: int, kind: EntryKind, object: str, check: Call
             _range_iterator(e, object, values, check)
         case EntryKind.RANGE_UP | EntryKind.RANGE_DOWN:
             _short_range(e, object, kind, values, check)
-        case EntryKind.LIST_ITERATOR:
-            _list_iterator(e, object, values, check)
-        case EntryKind.OBJECT:
+        case EntryKind.LIST_ITERATOR | EntryKind.TUPLE_ITERATOR:
+            _item_iterator(e, object, type(iter(ITERATED[kind]())), values, check)
+        case EntryKind.OBJECT | EntryKind.REFERENCE:
             return
 
 
@@ -81,16 +81,15 @@ def check_instance(e: Emitter, kind: ClassKind, object: str, check: Callable[[st
     if kind.shared >= 0:
         word = load(e, object, abi.INSTANCE.values, "i64")
         check(e.let(f"trunc i64 {word} to i1"))
-        check_shared_names(e, (kind,), check)
+        check_shared_names(e, ((kind.address, kind.shared),), check)
 
 
-def check_shared_names(e: Emitter, kinds: tuple[ClassKind, ...], check: Callable[[str], None]) -> None:
-    """Instances of these classes share no more names: else they may have attributes that go before those of their
-    classes."""
-    for kind in kinds:
-        if kind.shared >= 0:
-            keys = load(e, pointer(kind.address), abi.TYPE.ht_cached_keys)
-            check(e.let(f"icmp eq i64 {load(e, keys, abi.DICT_KEYS.dk_nentries, 'i64')}, {kind.shared}"))
+def check_shared_names(e: Emitter, classes: tuple[tuple[int, int], ...], check: Callable[[str], None]) -> None:
+    """Instances of classes, by address, share no more than so many names: else they may have attributes that go before
+    those of their classes."""
+    for cls, count in classes:
+        keys = load(e, pointer(cls), abi.TYPE.ht_cached_keys)
+        check(e.let(f"icmp eq i64 {load(e, keys, abi.DICT_KEYS.dk_nentries, 'i64')}, {count}"))
 
 
 def check_instances(
@@ -140,10 +139,10 @@ def _range_iterator(e: Emitter, object: str, values: dict[str, Value], check: Ca
         e.define_scalar(value, load(e, object, getattr(abi.RANGE_ITERATOR, field), "i64"))
 
 
-def _list_iterator(e: Emitter, object: str, values: dict[str, Value], check: Callable[[str], None]) -> None:
+def _item_iterator(e: Emitter, object: str, cls: type, values: dict[str, Value], check: Callable[[str], None]) -> None:
     """One that has not come to its end."""
-    _check_iterator(e, object, type(iter([])), check)
-    items = load(e, object, abi.LIST_ITERATOR.list)
+    _check_iterator(e, object, cls, check)
+    items = load(e, object, abi.ITEM_ITERATOR.items)
     check(e.let(f"icmp ne ptr {items}, null"))
-    e.define_scalar(values["list"], items)
-    e.define_scalar(values["index"], load(e, object, abi.LIST_ITERATOR.index, "i64"))
+    e.define_scalar(values["items"], items)
+    e.define_scalar(values["index"], load(e, object, abi.ITEM_ITERATOR.index, "i64"))

@@ -21,14 +21,14 @@ from functools import reduce
 from typing import TYPE_CHECKING, assert_never
 
 from minijit.backend import lower_ops
-from minijit.backend.bodies import body_text, give, give_image, give_object, give_value, one_word
+from minijit.backend.bodies import body_text, give, give_image, give_object, give_reference, give_value, one_word
 from minijit.backend.emitter import LLVM_TYPES, Emitter, Target, name, pointer
 from minijit.backend.lower_objects import held, values
 from minijit.backend.prelude import PRELUDE
 from minijit.backend.snapshots import LEFT_TAG, plain_return, raw_layout, return_exit, stub_returns, writes
 from minijit.events import ExitReason
 from minijit.ir.kinds import HeldField, Kind
-from minijit.ir.ops import RESIZING
+from minijit.ir.ops import RESIZING, TABLE, Effect
 from minijit.ir.region import (
     Branch,
     Const,
@@ -68,8 +68,10 @@ def lower(region: Region, target: Target, records: Sequence[int], prologue: Call
     """
     emitter = Emitter(region, target, records)
     emitter.late = late_ops(region)
-    emitter.lists_grow = has_op(region, RESIZING)
-    emitter.ends = has_op(region, ("guard_may_end",))
+    # What is called may do anything.
+    emitter.lists_grow = has_op(region, (*RESIZING, "call_body"))
+    emitter.ends = has_op(region, ("guard_may_end", "call_body"))
+    emitter.keeps = has_op(region, KEEPING)
     emitter.fills = has_op(region, ("field_value",))
     emitter.return_records = {b: len(region.exits) + k for k, b in enumerate(stub_returns(region))}
     emitter.start("entry")
@@ -304,7 +306,7 @@ def _return_and_write(emitter: Emitter, exit: Exit, record: str) -> None:
     well, failed = emitter.fresh_label(), emitter.fresh_label()
     emitter.line(f"br i1 {done}, label %{well}, label %{failed}, !prof !0")
     emitter.start(well)
-    emitter.line(f"ret ptr {result}")
+    _give_back(emitter, result)
     emitter.start(failed)
     emitter.line(f"call void {emitter.c_function('Py_DecRef')}(ptr {result})")
     emitter.line("ret ptr null")
@@ -358,6 +360,21 @@ def _return_plain(emitter: Emitter, value: Slot) -> None:
     """Returns what needs no stub (see `plain_return`)."""
     result = _plain_result(emitter, value)
     emitter.end_run()
+    _give_back(emitter, result)
+
+
+KEEPING = (
+    *("guard_may_end", "delete_item", "call_body"),
+    *(name for name, row in TABLE.items() if row.effect is Effect.MAKE),
+)
+"""Ops of regions that may keep objects: to let these go may run any code, which no region must wait for."""
+
+
+def _give_back(emitter: Emitter, result: str) -> None:
+    """Returns an object to the interpreter, when what is kept has been let go."""
+    if emitter.keeps:
+        words = f"ptr {result}, ptr {emitter.args}, i64 0, ptr %d"
+        result = emitter.let(f"musttail call ptr {emitter.helper('let_go_first')}({words})")
     emitter.line(f"ret ptr {result}")
 
 
@@ -374,8 +391,7 @@ def _give_result(emitter: Emitter, value: Slot, number: int) -> None:
     if isinstance(value, Value) or (isinstance(value, Const) and (value.kind is not None or value.value is None)):
         give_value(emitter, value)
     elif isinstance(value, Const | Reference):
-        object = _plain_result(emitter, value)
-        give_object(emitter, object)
+        give_reference(emitter, _plain_object(emitter, value))
     else:
         store_raw(emitter, return_exit(value))
         record = emitter.records[emitter.return_records[number]]

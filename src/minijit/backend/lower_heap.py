@@ -84,6 +84,12 @@ def _guard_number(e: Emitter, op: Op) -> None:
     e.leave_unless(e.let(f"or i1 {e.let(f'or i1 {kinds[0]}, {kinds[1]}')}, {kinds[2]}"), op)
 
 
+@lowers("guard_object")
+def _guard_object(e: Emitter, op: Op) -> None:
+    for kind in (float, int, bool, type(None)):
+        e.leave_unless(e.let(f"xor i1 {_is_of(e, op.args[0], kind)}, true"), op)
+
+
 @lowers("guard_may_end")
 def _guard_may_end(e: Emitter, op: Op) -> None:
     if e.target.stores:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from minijit.backend.emitter import pointer
 from minijit.backend.lower_table import Rows
-from minijit.backend.snapshots import TAGS
+from minijit.backend.snapshots import REFERENCE_TAG, TAGS
 from minijit.cpython import abi
 from minijit.ir.kinds import EntryKind, HeldField, Kind
 from minijit.ir.region import Const, EntryPoint, Operand
@@ -90,6 +90,15 @@ def convert(e: Emitter, op: Op) -> None:
 
 
 ROWS.update(dict.fromkeys(UNPACKED, _unpack))
+
+
+@lowers("unpack_object")
+def _unpack_object(e: Emitter, op: Op) -> None:
+    tag, none = e.tag(op.args[0]), pointer(id(None))
+    is_none = e.let(f"icmp eq i64 {tag}, {TAGS['none']}")
+    is_object = e.let(f"icmp eq i64 {tag}, {REFERENCE_TAG}")
+    e.leave_unless(e.let(f"or i1 {is_none}, {is_object}"), op)
+    e.define(op, f"select i1 {is_none}, ptr {none}, ptr {e.let(f'inttoptr i64 {e.bits(op.args[0])} to ptr')}")
 
 
 # Guards, reads, calls

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.backend.snapshots import RECORD_WORDS, TAGS, Make
+from minijit.backend.snapshots import RECORD_WORDS, REFERENCE_TAG, TAGS, Make
 from minijit.backend.stub_tools import address_of, c_function, word
 from minijit.cpython import abi, raw
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def make_text(at: StubAddresses) -> str:
     """The text of `make`, `drop` and `slot_object`, which the stubs that leave regions call."""
-    new = (_box_any(at), _new_range_iterator(at), _new_list_iterator(at))
+    new = (_box_any(at), _new_range_iterator(at), _new_item_iterator(at))
     made = (_make_tuple(at), _make_range(at), _make_instance())
     return "".join((*new, _words(at), _make(at), *made, _drop(), _slot_object()))
 
@@ -34,6 +34,7 @@ define internal ptr @box_any(i64 %tag, i64 %bits) {{
     i64 {TAGS["int"]}, label %int
     i64 {TAGS["float"]}, label %float
     i64 {TAGS["bool"]}, label %bool
+    i64 {REFERENCE_TAG}, label %reference
   ]
 unbound:
   ret ptr null
@@ -50,6 +51,10 @@ bool:
   %set = icmp ne i64 %bits, 0
   %b = select i1 %set, ptr {true}, ptr {false}
   ret ptr %b
+reference:
+  %object = inttoptr i64 %bits to ptr
+  call void @incref(ptr %object)
+  ret ptr %object
 }}
 """
 
@@ -71,14 +76,14 @@ done:
 """
 
 
-def _new_list_iterator(at: StubAddresses) -> str:
+def _new_item_iterator(at: StubAddresses) -> str:
     return f"""
-define internal ptr @new_list_iterator(ptr %list, i64 %index) {{
+define internal ptr @new_item_iterator(ptr %list, i64 %index) {{
   %new = call ptr {c_function(at, "PyObject_GetIter")}(ptr %list)
   %failed = icmp eq ptr %new, null
   br i1 %failed, label %done, label %fill
 fill:
-  call void @set_i64(ptr %new, i64 {abi.LIST_ITERATOR.index}, i64 %index)
+  call void @set_i64(ptr %new, i64 {abi.ITEM_ITERATOR.index}, i64 %index)
   br label %done
 done:
   ret ptr %new
@@ -138,8 +143,8 @@ step:
     i64 {Make.FIELD:d}, label %field
     i64 {Make.INSTANCE:d}, label %instance
     i64 {Make.OBJECT:d}, label %reference
-    i64 {Make.LIST_ITERATOR:d}, label %list_iterator
-    i64 {Make.LIST_HOME:d}, label %list_home
+    i64 {Make.ITEM_ITERATOR:d}, label %item_iterator
+    i64 {Make.ITEM_HOME:d}, label %item_home
   ]
 """
 
@@ -248,16 +253,16 @@ home:
   call void @set_i64(ptr %iterator, i64 {abi.RANGE_ITERATOR.length}, i64 %length)
   call void @incref(ptr %iterator)
   br label %checked
-list_iterator:
+item_iterator:
   %list = call ptr @part(ptr %w1, ptr %boxes)
   %new_index = call i64 @raw(ptr %w2)
-  %list_iterator_box = call ptr @new_list_iterator(ptr %list, i64 %new_index)
+  %item_iterator_box = call ptr @new_item_iterator(ptr %list, i64 %new_index)
   br label %checked
-list_home:
-  %list_home_slot = load i64, ptr %w1
-  %over = call ptr @item_ptr(ptr %entries, i64 %list_home_slot)
+item_home:
+  %item_home_slot = load i64, ptr %w1
+  %over = call ptr @item_ptr(ptr %entries, i64 %item_home_slot)
   %index = call i64 @raw(ptr %w2)
-  call void @set_i64(ptr %over, i64 {abi.LIST_ITERATOR.index}, i64 %index)
+  call void @set_i64(ptr %over, i64 {abi.ITEM_ITERATOR.index}, i64 %index)
   call void @incref(ptr %over)
   br label %checked
 """
@@ -269,11 +274,11 @@ checked:
   %box = phi ptr [ %int_box, %int ], [ %float_box, %float ], [ %bool_box, %bool ], [ %any_box, %any ],
     [ %constant, %const ], [ %object, %held ], [ %tuple_box, %tuple ], [ %range_box, %range ],
     [ %iterator_box, %range_iterator ], [ %iterator, %home ], [ %named, %found ], [ %attribute, %field ],
-    [ %instance_box, %instance ], [ %referred, %reference ], [ %list_iterator_box, %list_iterator ],
-    [ %over, %list_home ]
+    [ %instance_box, %instance ], [ %referred, %reference ], [ %item_iterator_box, %item_iterator ],
+    [ %over, %item_home ]
   %after = phi ptr [ %w2, %int ], [ %w2, %float ], [ %w2, %bool ], [ %w2, %any ], [ %w2, %const ], [ %w2, %held ],
     [ %after_tuple, %tuple ], [ %after_instance, %instance ], [ %w4, %range ], [ %w4, %range_iterator ], [ %w4, %home ],
-    [ %w2, %found ], [ %w3, %field ], [ %w2, %reference ], [ %w3, %list_iterator ], [ %w3, %list_home ]
+    [ %w2, %found ], [ %w3, %field ], [ %w2, %reference ], [ %w3, %item_iterator ], [ %w3, %item_home ]
   %failed = icmp eq ptr %box, null
   br i1 %failed, label %no, label %made
 made:

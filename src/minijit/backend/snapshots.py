@@ -30,7 +30,6 @@ from minijit.backend.words import NEVER
 from minijit.cpython import raw
 from minijit.events import ExitReason
 from minijit.ir.kinds import HeldField, Kind
-from minijit.ir.ops import TABLE, Effect
 from minijit.ir.region import (
     Const,
     Entry,
@@ -38,7 +37,7 @@ from minijit.ir.region import (
     Exit,
     FrameState,
     Hole,
-    ListIterator,
+    ItemIterator,
     LoopIterator,
     Operand,
     RangeIterator,
@@ -52,7 +51,6 @@ from minijit.ir.region import (
     VirtualRange,
     VirtualTuple,
     edges,
-    has_op,
     slot_operands,
 )
 
@@ -71,8 +69,9 @@ RAW_WORDS = 4096
 
 TAGS = {"unbound": 0, "none": 1, "int": 2, "float": 3, "bool": 4}
 """What stands in the tag of a value of kind `any`."""
-OBJECT_TAG, LEFT_TAG = 5, 6
-"""What else a body may answer (see `image_stubs`)."""
+REFERENCE_TAG, OBJECT_TAG, LEFT_TAG = 5, 6, 7
+"""What else a body may answer (see `image_stubs`): the first is that of an object that something else holds, as long as
+regions run."""
 
 
 class Make(enum.IntEnum):
@@ -95,8 +94,8 @@ class Make(enum.IntEnum):
     FIELD = 11  # box of an object, where it has the attribute (see `where`)
     INSTANCE = 12  # address of the class, count, and for each attribute: where, box
     OBJECT = 13  # raw of its address
-    LIST_ITERATOR = 14  # box of the list, raw of the index
-    LIST_HOME = 15  # entry slot, raw of the index: writes the live iterator back
+    ITEM_ITERATOR = 14  # box of the list or tuple, raw of the index
+    ITEM_HOME = 15  # entry slot, raw of the index: writes the live iterator back
 
 
 _MAKES = {
@@ -114,15 +113,9 @@ def return_exit(value: Slot) -> Exit:
     return Exit(ExitReason.LEFT_LOOP, FrameState(0, (), (value,)))
 
 
-KEEPING = ("guard_may_end", "delete_item", *(name for name, row in TABLE.items() if row.effect is Effect.MAKE))
-"""Ops of regions that may keep objects: to let these go may run any code, which no region must wait for."""
-
-
 def plain_return(region: Region, value: Slot) -> Slot | None:
     """The value to return if machine code can do so without the stub, as the cheapest slot that gives the same
     object."""
-    if has_op(region, KEEPING):
-        return None
     entry = _entries(region).get(value) if isinstance(value, Value) else None
     if entry is not None:
         return entry
@@ -245,7 +238,7 @@ class _Program:
                         return (Make.NAME, id(name))
             case VirtualTuple() | VirtualInstance() | VirtualRange():
                 return self._make_virtual(slot)
-            case RangeIterator() | ListIterator():
+            case RangeIterator() | ItemIterator():
                 return self._make_iterator(slot)
             case Hole() | Reference():
                 raise AssertionError("a part of a virtual object cannot be missing, and a reference is a value here")
@@ -270,10 +263,10 @@ class _Program:
                 return (Make.RANGE_ITERATOR, *[self.positions[each] for each in (start, step, length)])
             case RangeIterator(start, _, length, int(home)):
                 return (Make.HOME, self.placement.slot(home), self.positions[start], self.positions[length])
-            case ListIterator(items, index, None):
-                return (Make.LIST_ITERATOR, self.box(items), self.positions[index])
-            case ListIterator(_, index, int(home)):
-                return (Make.LIST_HOME, self.placement.slot(home), self.positions[index])
+            case ItemIterator(items, index, _, None):
+                return (Make.ITEM_ITERATOR, self.box(items), self.positions[index])
+            case ItemIterator(_, index, _, int(home)):
+                return (Make.ITEM_HOME, self.placement.slot(home), self.positions[index])
             case _:
                 raise AssertionError(slot)
 

@@ -22,20 +22,21 @@ from minijit.build.request import Build
 from minijit.build.state import SOME, Caller, State, Wanted
 from minijit.build.versions import Versions
 from minijit.events import ExitReason
-from minijit.ir.kinds import ABSENT, RANGE_STEPS, ClassKind, EntryKind, FunctionKind, Kind, SlotKind
+from minijit.ir.kinds import ABSENT, ITERATED, RANGE_STEPS, ClassKind, EntryKind, FunctionKind, Kind, SlotKind
 from minijit.ir.ops import PYTHON_TYPES
 from minijit.ir.region import (
     Branch,
     Callee,
+    Composite,
     Const,
     Edge,
     Entry,
     EntryPoint,
     FrameState,
     Hole,
+    ItemIterator,
     Jump,
     Leave,
-    ListIterator,
     LoopIterator,
     Op,
     Operand,
@@ -104,6 +105,7 @@ class Builder:
             tuple(relies.classes.values()),
             tuple(relies.met.values()),
             frozenset(relies.aliased),
+            frozenset(relies.apart),
             self._depth,
             tuple(relies.unheard.values()),
             frozenset(self._visited),
@@ -147,10 +149,12 @@ class Builder:
                 # As of `range(start, stop)`; short ints cannot overflow.
                 size = self.op("int_sub_wrap", *((stop, start) if up else (start, stop)))
                 return RangeIterator(start, Const(RANGE_STEPS[kind]), self.op("int_max", size, Const(0)), index)
-            case EntryKind.LIST_ITERATOR:
+            case EntryKind.LIST_ITERATOR | EntryKind.TUPLE_ITERATOR:
                 items = new(Kind.OBJECT)
-                self.samples[items] = self.request.look("entry_list", (index,))
-                return ListIterator(items, new(Kind.INT), index)
+                self.samples[items] = self.request.look("entry_items", (index,))
+                return ItemIterator(items, new(Kind.INT), ITERATED[kind], index)
+            case EntryKind.REFERENCE:
+                return Reference(new(Kind.OBJECT), SOME)
             case EntryKind.OBJECT | FunctionKind() | ClassKind():
                 return Entry(index)
             case EntryKind.UNBOUND:
@@ -223,11 +227,11 @@ class Builder:
             self.relies.unheard[id(self.code.code)] = self.code.code
         return found if found or sample is ABSENT else (type(sample),)
 
-    def is_often(self, i: Instruction, most: int) -> bool:
-        """Whether an instruction has gone on in versions so often."""
+    def times(self, i: Instruction) -> int:
+        """How often an instruction has asked for this, in all its versions."""
         walk = self.state.path, i.offset
         self._walks[walk] = self._walks.get(walk, 0) + 1
-        return self._walks[walk] > most
+        return self._walks[walk]
 
     def fresh(self, kind: Kind) -> Value:
         """A new machine value."""
@@ -265,6 +269,8 @@ class Builder:
         self.relies.on_body(callee)
         result, exit = self.fresh(Kind.ANY), self._draft.new_exit(ExitReason.CALLEE_LEFT, waiting)
         self._draft.block.ops.append(Op("call_body", (Const(callee), *arguments), result, exit))
+        # It may store anything anywhere.
+        self.state.loaded = {}
         return result
 
     def begin_statement(self, offset: int) -> None:
@@ -385,11 +391,18 @@ class Builder:
     def return_value(self, value: Slot) -> None:
         """Ends the block: the region's function returns. Attributes get their values then."""
         if not self.request.scope.fields:
-            self.end(Return(value))
+            self.end(Return(self._answer(value)))
             return
         first = self.request.scope.locals_count - len(self.request.scope.fields)
         locals = (*[Hole.UNBOUND] * first, *self.state.locals[first:])
         self.end(Leave(self._draft.new_exit(ExitReason.RETURNED, FrameState(0, locals, (value,)))))
+
+    def _answer(self, value: Slot) -> Slot:
+        """What the region returns: a body makes what its caller is to find by its address."""
+        if self.request.root.point is not EntryPoint.BODY or not isinstance(value, Composite):
+            return value
+        made = stores.all_made(self, [value])
+        return value if made is None else Reference(made[0], SOME)
 
     # ---- attributes
 
@@ -403,10 +416,7 @@ class Builder:
             case VirtualInstance(cls):
                 return self.relies.classes[id(cls.value)]
             case Reference(_, Const(cls)):
-                met = self.relies.on_instance(cls) if isinstance(cls, type) else None
-                # Nobody looks whether they share more names when a body is entered.
-                is_unchecked = self.request.root.point is EntryPoint.BODY and met is not None and met.shared >= 0
-                return None if is_unchecked else met
+                return self.relies.on_instance(cls) if isinstance(cls, type) else None
             case _:
                 return None
 

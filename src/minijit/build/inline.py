@@ -16,12 +16,24 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING
 
+from minijit.build import references, stores
 from minijit.build.closures import cells_in, cells_of
 from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.build.state import Wanted
 from minijit.events import ExitReason
-from minijit.ir.kinds import BODY_KINDS, EntryKind
-from minijit.ir.region import Const, FrameState, Hole, Operand, Slot, Value
+from minijit.ir.kinds import ABSENT, BODY_KINDS, ClassKind, EntryKind
+from minijit.ir.region import (
+    Composite,
+    Const,
+    Entry,
+    FrameState,
+    Hole,
+    Reference,
+    Slot,
+    Value,
+    VirtualInstance,
+    VirtualTuple,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,11 +60,15 @@ def call_function(
     can be. What is `wanted` of it is on the stack at `next`, which is behind the instruction, unless it is given."""
     found = b.relies.as_it_is(function)
     slots = _slots(b, found, arguments, keywords)
-    is_inlined = slots is not None and _can_be_inlined(b, found, _around(b))
+    is_inlined = slots is not None and not _is_large(b, found, i) and _can_be_inlined(b, found, _around(b))
     if slots is not None and not is_inlined:
-        if wanted is Wanted.RESULT and _call_body(b, found, slots, i):
+        # What is passed on as machine values is lost if it has to be made an object first.
+        has_loop = any(isinstance(slot, Composite) for slot in slots) and _can_be_inlined(
+            b, found, _around(b), with_loops=True
+        )
+        if not has_loop and wanted is Wanted.RESULT and _call_body(b, found, slots, i):
             return
-        is_inlined = _can_be_inlined(b, found, _around(b), with_loops=True)
+        is_inlined = has_loop or _can_be_inlined(b, found, _around(b), with_loops=True)
     if slots is None or not is_inlined:
         b.unsupported(f"CALL {function.__qualname__}")
         return
@@ -70,6 +86,13 @@ def call_given(b: Builder, slot: int, arguments: list[Slot], keywords: tuple[str
         return
     scope = b.relies.on_given(slot, found)
     _go_into(b, scope, slots, cells_in(b, slot, scope.code), i.next, Wanted.RESULT)
+
+
+def _is_large(b: Builder, function: Inlined, i: Instruction) -> bool:
+    """Whether a call may be of so many functions, or of one with so many sorts of arguments, that together they are too
+    much to be inlined. Small ones are."""
+    size = len(b.relies.decoded(function.code).instructions)
+    return b.times(i) * size > b.request.max_inlined < 2 * size
 
 
 def _slots(b: Builder, function: Inlined, arguments: list[Slot], keywords: tuple[str, ...]) -> list[Slot] | None:
@@ -96,7 +119,7 @@ def _is_suitable(b: Builder, function: Inlined) -> bool:
 def _can_be_inlined(b: Builder, function: Inlined, around: list[CodeType], *, with_loops: bool = False) -> bool:
     """Whether a function may be inlined within these others, as well as all that it seems to call."""
     code = b.relies.decoded(function.code)
-    if function.code in around or len(around) > DEEPEST:
+    if function.code in around or len(around) > DEEPEST or b.request.is_apart(function.code):
         return False
     if len(code.instructions) > b.request.max_inlined or (code.loops and not with_loops):
         return False
@@ -126,39 +149,71 @@ def _call_body(b: Builder, function: Inlined, slots: list[Slot], i: Instruction)
     Behind the call the interpreter goes on behind it as well, whatever comes: the callee may have taken its time, or
     have been left.
     """
-    values = [slot for slot in slots if isinstance(slot, Value | Const)]
-    kinds = tuple(_ENTRY_KINDS.get(value.kind, EntryKind.OBJECT) for value in values)
-    if b.request.scope.fields or b.state.callers or len(values) < len(slots) or not all(map(_is_machine_value, values)):
-        return False
-    if b.is_handled(i.offset) or function.code.co_freevars:
+    kinds = tuple(kind for slot in slots if (kind := _kind_to_pass(slot)) is not None)
+    if len(kinds) < len(slots) or b.is_handled(i.offset) or function.code.co_freevars:
         return False
     callee = b.request.body(function.function, kinds)
-    if callee is None:
+    if callee is None or not _is_possible(b):
         return False
+    for slot in slots:
+        if isinstance(slot, Entry) and b.class_of(slot) is None:
+            b.effect("guard_object", b.entry_object(slot.slot), reason=ExitReason.KIND, detail="an object")
+    passed = stores.all_made(b, [slot for slot, kind in zip(slots, kinds, strict=True) if kind is not EntryKind.NONE])
+    assert passed is not None
     b.relies.on_function(function)
     b.effect("room", reason=ExitReason.ROOM)
     if not callee.is_self:
         b.effect("has_body", Const(callee), reason=ExitReason.CALLEE)
-    passed: list[Operand] = [value for value in values if value.kind is not None]
     waiting = FrameState(i.next, tuple(b.state.locals), tuple(b.state.stack))
     answer = b.call_body(callee, passed, waiting)
     b.state.push(answer)
     b.begin_statement(i.next)
-    kind = b.observed_kind(i.next)
-    if kind is not None and b.code.instructions[i.next].name not in _TAKE_ANYTHING:
+    if b.code.instructions[i.next].name not in _TAKE_ANYTHING:
+        _take_answer(b, answer, i)
+    return True
+
+
+def _is_possible(b: Builder) -> bool:
+    """Whether machine code can be called here. If that is only because of what was chosen for this region, it is told
+    for the next one: functions that are inlined are done again where they are left, which the call must not be; and
+    what is called may look at attributes that are variables here. (Constructors and operators are inlined or not
+    compiled.)"""
+    if any(caller.wanted is not Wanted.RESULT for caller in b.state.callers):
+        return False
+    b.relies.apart.update(_around(b)[1:])
+    classes = [kind for kind in b.request.entry_kinds if isinstance(kind, ClassKind)]
+    b.relies.aliased.update(kind.address for kind in classes if kind.fields)
+    return not b.state.callers and not b.request.scope.fields
+
+
+def _take_answer(b: Builder, answer: Value, i: Instruction) -> None:
+    """Puts in the place of an answer what it was seen to be: a number, or an object."""
+    kind, classes = b.observed_kind(i.next), b.observed(i.next, ABSENT)
+    if kind is not None:
         b.state.pop()
         b.state.push(b.op(f"unpack_{kind.value}", answer, reason=ExitReason.KIND))
         b.begin_statement(i.next)
-    return True
+    elif classes:
+        b.state.pop()
+        references.push_loaded(b, i, b.op("unpack_object", answer, reason=ExitReason.KIND), classes=classes)
 
 
 _TAKE_ANYTHING = ("RETURN_VALUE", "POP_TOP")
 
 
-def _is_machine_value(value: Value | Const) -> bool:
-    if value.kind is not None and value.kind.is_tagged:
-        return False
-    return value.kind is not None or (isinstance(value, Const) and value.value is None)
+def _kind_to_pass(slot: Slot) -> EntryKind | None:
+    """As what a body takes an argument; None if it cannot be passed."""
+    match slot:
+        case Value(_, kind):
+            return _ENTRY_KINDS.get(kind)
+        case Const(value) if slot.kind is not None or value is None:
+            return _ENTRY_KINDS[slot.kind]
+        case Const() | Reference() | Entry():
+            return EntryKind.REFERENCE
+        case VirtualTuple() | VirtualInstance() if stores.can_be_made(slot):
+            return EntryKind.REFERENCE
+        case _:
+            return None
 
 
 def _bound(function: Inlined, arguments: list[Slot], keywords: tuple[str, ...]) -> list[Slot] | None:

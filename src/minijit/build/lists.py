@@ -13,7 +13,7 @@ from minijit.build.handlers import Handlers
 from minijit.build.state import SOME, Wanted, tuple_items
 from minijit.events import ExitReason
 from minijit.ir.kinds import Kind, is_program_made
-from minijit.ir.region import Const, Entry, EntryPoint, Hole, Reference, Value, VirtualRange
+from minijit.ir.region import Const, Entry, Hole, Reference, Value, VirtualRange
 from minijit.ir.searching import is_sought
 
 if TYPE_CHECKING:
@@ -34,10 +34,7 @@ MOST_COMPARED = 16
 
 
 def _push_made(b: Builder, i: Instruction, name: str, *operands: Operand) -> None:
-    """Pushes a list that is made by an op. Bodies make none, as nobody lets go of what they keep."""
-    if b.request.root.point is EntryPoint.BODY:
-        b.unsupported(i.name)
-        return
+    """Pushes a list that is made by an op."""
     made = b.op(name, *operands, reason=ExitReason.ROOM)
     b.state.push(Reference(made, Const(list), b.identity() if b.state.callers else 0))
 
@@ -73,7 +70,7 @@ def _list_append(b: Builder, i: Instruction) -> None:
     """Of comprehensions. The list is below what they iterate over."""
     value, stack = b.state.pop(), b.state.stack
     made = stack[-i.arg]
-    if isinstance(made, Entry) and b.request.root.point is not EntryPoint.BODY:
+    if isinstance(made, Entry):
         address = b.entry_object(made.slot)
         b.effect("guard_type", address, Const(list), reason=ExitReason.KIND, detail="list")
         stack[-i.arg] = made = Reference(address, Const(list))
@@ -212,7 +209,7 @@ def _sought(b: Builder, slot: Slot) -> Operand | None:
     if number is not None:
         return numbers.as_number(b, number)
     if isinstance(slot, Entry):
-        return None if b.request.root.point is EntryPoint.BODY else b.entry_object(slot.slot)
+        return b.entry_object(slot.slot)
     found = references.reference(slot)
     if found is None or found.cls == SOME or not is_sought(found.cls.value):  # type: ignore[arg-type]
         return None

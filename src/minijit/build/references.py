@@ -16,7 +16,7 @@ from minijit.build.state import SOME
 from minijit.events import ExitReason
 from minijit.ir.kinds import ABSENT, ClassKind, Kind, is_program_made
 from minijit.ir.ops import RESIZING
-from minijit.ir.region import Const, Entry, EntryPoint, Reference, Value
+from minijit.ir.region import Const, Entry, Reference, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from minijit.build.builder import Builder
     from minijit.build.state import State
     from minijit.ir.bytecode import Instruction
-    from minijit.ir.region import ListIterator, Operand, Slot
+    from minijit.ir.region import ItemIterator, Operand, Slot
 
 UNBOXED = {int: "unbox_int", float: "unbox_float", bool: "unbox_bool"}
 OFTEN = 16
@@ -56,7 +56,7 @@ def push_loaded(
     if len(classes) > 1 and set(classes) <= set(UNBOXED):
         b.state.push(b.op("unbox_number", value, reason=ExitReason.KIND, detail=known))
         return
-    if len(classes) > 1 and b.is_often(i, OFTEN):
+    if len(classes) > 1 and b.times(i) > OFTEN:
         classes = classes[-1:]
     *others, last = classes
     before, rest = b.state, None
@@ -76,6 +76,8 @@ def push_loaded(
 
 
 def _push(state: State, found: Slot, place: tuple[object, ...]) -> None:
+    if isinstance(found, Reference):
+        state.learn(found)
     state.push(found)
     if place and (isinstance(found, Reference) or found == Const(None)):
         state.loaded = {**state.loaded, place: found}
@@ -118,9 +120,7 @@ def known_entry(b: Builder, i: Instruction, slot: Slot) -> bool:
         if classes:
             push_loaded(b, i, slot.value, classes=classes)
         return bool(classes)
-    if not isinstance(slot, Entry) or b.class_of(slot) is not None or b.request.root.point is EntryPoint.BODY:
-        return False
-    if not b.is_object(slot):
+    if not isinstance(slot, Entry) or b.class_of(slot) is not None or not b.is_object(slot):
         return False
     classes = b.observed(i.next, b.request.look("entry_object", (slot.slot,))) or _observed_elsewhere(b, i)
     if not classes or not all(_is_of_use(b, cls) for cls in classes):
@@ -159,9 +159,7 @@ def meet(b: Builder, i: Instruction) -> bool:
     """Where the object on top of the stack is one that the entry has found, of which nothing is known: does the
     instruction again, for each class that recordings have seen there. Whether it is so."""
     slot = b.state.stack[-1]
-    if not isinstance(slot, Entry) or not b.is_object(slot) or b.request.root.point is EntryPoint.BODY:
-        return False
-    if b.class_of(slot) is not None:
+    if not isinstance(slot, Entry) or not b.is_object(slot) or b.class_of(slot) is not None:
         return False
     classes = b.observed(i.offset, b.request.look("entry_object", (slot.slot,)))
     if not classes or not all(_is_of_use(b, cls) for cls in classes):
@@ -255,20 +253,20 @@ def load_item(b: Builder, i: Instruction, slot: Slot, index: Slot) -> bool:
     place = item_place(b, slot, index)
     if place is None:
         return False
-    load, store = _item_ops(slot)
+    load, store = _ITEM_OPS[list if is_of(slot, list) else tuple]
     _load(b, i, store, place, partial(b.op, load, *place))
     return True
 
 
-def load_next(b: Builder, i: Instruction, iterator: ListIterator) -> None:
-    """Pushes the item that an iterator over a list has come to."""
-    place = iterator.list, iterator.index
-    _load(b, i, "store_item", place, partial(b.op, "list_item", *place))
+def load_next(b: Builder, i: Instruction, iterator: ItemIterator) -> None:
+    """Pushes the item that an iterator has come to."""
+    load, store = _ITEM_OPS[iterator.cls]
+    place = iterator.items, iterator.index
+    _load(b, i, store, place, partial(b.op, load, *place))
 
 
-def _item_ops(slot: Slot) -> tuple[str, str]:
-    """The ops that load an item of a list or tuple, and that store one; of a tuple nothing does."""
-    return ("list_item", "store_item") if is_of(slot, list) else ("tuple_item", "")
+_ITEM_OPS: dict[type, tuple[str, str]] = {list: ("list_item", "store_item"), tuple: ("tuple_item", "")}
+"""The ops that load an item, and that store one; of a tuple nothing does."""
 
 
 def unpacked(b: Builder, i: Instruction, slot: Slot) -> tuple[Slot, ...] | None:
@@ -279,7 +277,7 @@ def unpacked(b: Builder, i: Instruction, slot: Slot) -> tuple[Slot, ...] | None:
     if found is None or count is None:
         return None
     b.effect("guard_true", b.op("int_eq", count, Const(i.arg)), reason=ExitReason.BOUNDS)
-    load, store = _item_ops(slot)
+    load, store = _ITEM_OPS[list if is_of(slot, list) else tuple]
     items: list[Slot] = []
     for position, offset in enumerate(_tops(b, i)):
         place = found.value, b.index(Const(position))

@@ -123,6 +123,8 @@ class Request:
     max_inlined: int = 0
     body: Callable[[FunctionType, tuple[EntryKind, ...]], Callee | None] = lambda _function, _kinds: None
     classes: Classes = Classes()
+    is_apart: Callable[[CodeType], bool] = lambda _code: False
+    """Whether code is not to be inlined, though it may be: builds have found that it calls machine code."""
     profiles: Callable[[CodeType], Profile | None] = lambda _code: None
     """What recordings saw of functions that may be inlined."""
     look: Callable[[str, tuple[object, ...]], object] = lambda _name, _arguments: ABSENT
@@ -187,6 +189,8 @@ class Build:
     """Those of objects that the region meets by address: their instances must share no more names."""
     aliased: frozenset[int] = frozenset()
     """The classes, by address, of which some objects are met while attributes of others are variables."""
+    apart: frozenset[CodeType] = frozenset()
+    """Code that was inlined, and is not to be: it calls machine code, which is never done again."""
     depth: int = 0
     """How many inlined calls are within each other."""
     unheard: tuple[CodeType, ...] = ()

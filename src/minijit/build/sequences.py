@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from minijit.build import numbers, operators, references, stores
@@ -9,8 +10,8 @@ from minijit.build.handlers import Handlers
 from minijit.build.state import MAX_DEPTH, Wanted, depth, tuple_items
 from minijit.ir.region import (
     Const,
+    ItemIterator,
     Jump,
-    ListIterator,
     RangeIterator,
     Reference,
     VirtualRange,
@@ -34,10 +35,21 @@ def _get_iter(b: Builder, i: Instruction) -> None:
             b.state.push(slot)
         case VirtualRange(start, stop, step):
             b.state.push(RangeIterator(start, step, numbers.range_length(b, start, stop, step)))
-        case _ if references.is_of(slot, list) and (items := references.reference(slot)) is not None:
-            b.state.push(ListIterator(items.value, Const(0)))
+        case Const(range() as known) if all(Const(end).kind for end in _ends(known)):
+            start, stop, step = map(Const, _ends(known))
+            b.state.push(RangeIterator(start, step, numbers.range_length(b, start, stop, step)))
+        case VirtualTuple() if (made := stores.all_made(b, [slot])) is not None:
+            b.state.push(ItemIterator(made[0], Const(0), tuple))
         case _:
-            b.unsupported(i.name)
+            found = references.reference(slot)
+            if found is None or found.cls.value not in (list, tuple):
+                b.unsupported(i.name)
+                return
+            b.state.push(ItemIterator(found.value, Const(0), found.cls.value))
+
+
+def _ends(found: range) -> tuple[int, int, int]:
+    return found.start, found.stop, found.step
 
 
 @handles("FOR_ITER")
@@ -46,8 +58,8 @@ def _for_iter(b: Builder, i: Instruction) -> None:
     match iterator:
         case RangeIterator(length=length):
             some = b.op("int_gt", length, Const(0))
-        case ListIterator(items, index):
-            count = references.length(b, Reference(items, Const(list)))
+        case ItemIterator(items, index, cls):
+            count = references.length(b, Reference(items, Const(cls)))
             if count is None:
                 b.unsupported(i.name)
                 return
@@ -63,17 +75,17 @@ def _for_iter(b: Builder, i: Instruction) -> None:
     b.state = done
     b.end(Jump(b.edge(i.target, conditional=True)))
     b.resume(yes)
-    if isinstance(iterator, ListIterator):
+    if isinstance(iterator, ItemIterator):
         _next_item(b, iterator, done, i)
     else:
         b.later(yes, i.next, _next_value(b, iterator, done))
 
 
-def _next_item(b: Builder, iterator: ListIterator, done: State, i: Instruction) -> None:
+def _next_item(b: Builder, iterator: ItemIterator, done: State, i: Instruction) -> None:
     """Goes on where the loop's body begins."""
     following = b.op("int_add_wrap", iterator.index, Const(1))
     b.state = done.copy()
-    b.state.push(ListIterator(iterator.list, following, iterator.home))
+    b.state.push(replace(iterator, index=following))
     references.load_next(b, i, iterator)
 
 

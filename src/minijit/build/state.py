@@ -19,7 +19,7 @@ from minijit.ir.region import (
     Entry,
     FrameState,
     Hole,
-    ListIterator,
+    ItemIterator,
     Operand,
     RangeIterator,
     Reference,
@@ -179,6 +179,18 @@ class State:
         self.pending = tuple(each._replace(value=_settled(each.value, gone, made)) for each in self.pending)
         self.loaded = dict(zip(self.loaded, settled(self.loaded.values()), strict=True))
 
+    def learn(self, known: Reference) -> None:
+        """What an object is of whose class nothing was known, wherever the frames have it."""
+
+        def learnt(slots: Iterable[Slot]) -> list[Slot]:
+            return [known if slot == unknown else slot for slot in slots]
+
+        unknown = Reference(known.value, SOME)
+        self.locals, self.stack = learnt(self.locals), learnt(self.stack)
+        self.callers = tuple(
+            replace(c, locals=tuple(learnt(c.locals)), stack=tuple(learnt(c.stack))) for c in self.callers
+        )
+
     def push(self, slot: Slot) -> None:
         self.stack.append(slot)
 
@@ -250,8 +262,9 @@ def can_be_any(slot: Slot) -> bool:
     return is_scalar(slot) or slot is Hole.UNBOUND or (isinstance(slot, Const) and slot.value is None)
 
 
-def shape_of(state: State, widens: Callable[[int], bool]) -> Shape:
-    """The key under which a state's version is kept. `widens(index)` tells which locals lose their kind."""
+def shape_of(state: State, widens: Callable[[int], bool], *, forgets: bool = False) -> Shape:
+    """The key under which a state's version is kept. `widens(index)` tells which locals lose their kind; if it
+    `forgets`, all objects lose their class."""
     parts: list[object] = []
     seen: dict[int, tuple[Slot, Same]] = {}
     own = len(state.locals)
@@ -260,7 +273,7 @@ def shape_of(state: State, widens: Callable[[int], bool]) -> Shape:
             slot = _forgotten(slot)
             parts.append(ANY if can_be_any(slot) else _shape(slot, seen))
         else:
-            parts.append(_shape(slot, seen))
+            parts.append(_shape(_forgotten(slot) if forgets else slot, seen))
     return tuple(parts)
 
 
@@ -297,8 +310,8 @@ def _shape(slot: Slot, seen: dict[int, tuple[Slot, Same]]) -> object:
             return ("range_iterator", home)
         case Reference(value, cls, identity):
             return ("reference", cls, bool(identity), _fixed(value))
-        case ListIterator(items, _, home):
-            return ("list_iterator", home, _fixed(items))
+        case ItemIterator(items, _, cls, home):
+            return ("iterator", cls, home, _fixed(items))
         case _:
             assert_never(slot)
 
@@ -331,8 +344,8 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
         case Reference(value):
             assert isinstance(shape, tuple)
             return Reference(_fixed(value) or fresh(Kind.OBJECT), shape[1])
-        case ListIterator(items, _, home):
-            return ListIterator(_fixed(items) or fresh(Kind.OBJECT), fresh(Kind.INT), home)
+        case ItemIterator(items, _, cls, home):
+            return ItemIterator(_fixed(items) or fresh(Kind.OBJECT), fresh(Kind.INT), cls, home)
         case _:
             assert_never(slot)
 
@@ -369,7 +382,7 @@ def arguments(slot: Slot, shape: object, pack: Callable[[Slot], Value]) -> Itera
             assert isinstance(shape, tuple)
             for part, part_shape in zip(slot.parts, shape[1:], strict=True):
                 yield from arguments(part, part_shape, pack)
-        case VirtualRange() | RangeIterator() | Reference() | ListIterator():
+        case VirtualRange() | RangeIterator() | Reference() | ItemIterator():
             yield from (operand for operand in slot_operands(slot) if operand.kind is not None)
         case _:
             assert_never(slot)

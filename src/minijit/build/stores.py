@@ -14,7 +14,7 @@ from minijit.build.numbers import number
 from minijit.build.state import Pending
 from minijit.events import ExitReason
 from minijit.ir.kinds import ABSENT, Kind
-from minijit.ir.region import Const, Entry, EntryPoint, Hole, Reference, Value, VirtualInstance, VirtualTuple
+from minijit.ir.region import Const, Entry, Hole, Reference, Value, VirtualInstance, VirtualTuple
 
 if TYPE_CHECKING:
     from minijit.build.builder import Builder
@@ -40,8 +40,8 @@ NOTHING = Hole.NULL
 def _store(b: Builder, i: Instruction, store: str, owner: Reference, where: Operand, value: Slot) -> bool:
     """Puts a value in a place: at once, or when the calls that are inlined have returned, since they may be done again
     until then. Whether that is compiled."""
-    is_body, place = b.request.root.point is EntryPoint.BODY, (owner.value, where)
-    if not _can_be_stored(b, value) or not _is_possible(b, i, owner) or (is_body and number(value) is None):
+    place = owner.value, where
+    if not can_be_made(value) or not _is_possible(b, i, owner):
         return False
     guard = _guard(b, store, place, value)
     if guard == "guard_number":
@@ -77,8 +77,7 @@ def _guard(b: Builder, store: str, place: tuple[Operand, ...], value: Slot) -> s
         return ""
     sample = b.request.look(_OLD[store], tuple(map(b.sample, place)))
     is_of_number = sample is ABSENT or type(sample) in references.UNBOXED
-    is_body = b.request.root.point is EntryPoint.BODY
-    is_expected = number(value) is not None and is_of_number and (is_body or not b.is_overwriting)
+    is_expected = number(value) is not None and is_of_number and not b.is_overwriting
     return "guard_number" if is_expected else "guard_may_end"
 
 
@@ -102,16 +101,15 @@ def _may_be_same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
     return one[0] == other[0] and not is_elsewhere
 
 
-def _can_be_stored(b: Builder, slot: Slot) -> bool:
+def can_be_made(slot: Slot) -> bool:
+    """Whether there can be an object of it, by its address: what can be stored, or passed to machine code."""
     match slot:
         case Value(_, kind):
             return kind is not Kind.ANY
-        case Const() | Reference() | Hole.NULL:
+        case Const() | Reference() | Entry() | Hole.NULL:
             return True
-        case Entry():
-            return b.request.root.point is not EntryPoint.BODY
         case VirtualTuple() | VirtualInstance():
-            return all(_can_be_stored(b, part) for part in slot.parts)
+            return all(can_be_made(part) for part in slot.parts)
         case _:
             return False
 
@@ -144,7 +142,7 @@ def _perform(b: Builder, pending: tuple[Pending, ...]) -> None:
 
 def all_made(b: Builder, slots: list[Slot]) -> list[Operand] | None:
     """Values as operands of an op that makes an object of them; None if one of them can be none."""
-    if not all(_can_be_stored(b, slot) for slot in slots):
+    if not all(can_be_made(slot) for slot in slots):
         return None
     made: dict[int, Slot] = {}
     operands = [_made(b, slot, made) for slot in slots]
@@ -208,9 +206,7 @@ def delete(b: Builder, i: Instruction, items: Reference, index: Operand, value: 
 
 
 def _resize(b: Builder, i: Instruction, items: Reference, store: Pending) -> bool:
-    # Nobody lets go of what bodies keep, and their callers rely on the length of lists.
-    is_body = b.request.root.point is EntryPoint.BODY
-    if is_body or not _is_possible(b, i, items) or not _can_be_stored(b, store.value):
+    if not _is_possible(b, i, items) or not can_be_made(store.value):
         return False
     if store.op != "append_item":
         # Other items are elsewhere from now on.

@@ -2,7 +2,8 @@
 
 In: a state and the offset that it goes on at. Out: the version that serves it, with what an edge passes; the offsets
 that are still to be interpreted are `work`. Locals that are not live at a join lose their kind there (`Kind.ANY`), so
-that temporaries do not multiply versions; so do all locals of an offset that has too many versions. See `state`.
+that temporaries do not multiply versions. At an offset that has too many versions objects lose their classes; and if
+there are still too many, all locals their kinds. See `state`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from minijit.ir.region import (
     Edge,
     FrameState,
     Hole,
+    ItemIterator,
     Jump,
-    ListIterator,
     Op,
     Operand,
     Reference,
@@ -64,8 +65,12 @@ class Versions:
         code, count = state.scope.code, state.scope.locals_count
         # Anybody may read the names among the locals once the region is left.
         live = code.live[offset] | (1 << count) - (1 << code.locals_count)
-        shape = shape_of(state, lambda index: not live >> index & 1)
-        if shape not in versions and len(versions) >= self.request.max_versions:
+        known, most = shape_of(state, lambda index: not live >> index & 1), self.request.max_versions
+        shape = known
+        if shape not in versions and len(versions) >= most:
+            shape = shape_of(state, lambda index: not live >> index & 1, forgets=True)
+            most *= 1 if shape == known else 2
+        if shape not in versions and len(versions) >= most:
             shape = shape_of(state, lambda index: not _is_unbound_name(state, index))
         if shape not in versions and not self.is_full:
             params, start = self._start(state, shape)
@@ -105,7 +110,7 @@ class Versions:
         made: dict[int, Slot] = {}
         slots = [parameters(slot, part, fresh, made) for slot, part in zip(state.slots(), shape, strict=True)]
         for before, after in zip(state.slots(), slots, strict=True):
-            if isinstance(after, Reference | ListIterator):
+            if isinstance(after, Reference | ItemIterator):
                 for old, new in zip(slot_operands(before), slot_operands(after), strict=True):
                     if old in self.samples:
                         self.samples[new] = self.samples[old]

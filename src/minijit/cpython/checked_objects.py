@@ -62,10 +62,11 @@ def _objects(at: Layouts) -> Iterator[Row]:
     next(iterator)
     words = [raw.read_i64(id(iterator) + x) for x in _values(at.range_iterator)]
     yield "a range iterator", "range_iterator.start range_iterator.step range_iterator.length", words, [12, 7, 6]
-    over = iter(listed)
-    next(over)
-    words = [raw.read_i64(id(over) + at.list_iterator.index), raw.read_i64(id(over) + at.list_iterator.list)]
-    yield "a list iterator", "list_iterator.index list_iterator.list", words, [1, id(listed)]
+    for several in (listed, tuple(listed)):
+        over = iter(several)
+        next(over)
+        words = [raw.read_i64(id(over) + at.item_iterator.index), raw.read_i64(id(over) + at.item_iterator.items)]
+        yield f"a {type(over).__name__}", "item_iterator.index item_iterator.items", words, [1, id(several)]
 
 
 _SIZED = ({"name": 1}, {str(n): n for n in range(10)}, {str(n): n for n in range(600)})

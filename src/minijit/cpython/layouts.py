@@ -76,11 +76,11 @@ class RangeIterator:
 
 
 @dataclass(frozen=True, slots=True)
-class ListIterator:
-    """_PyListIterObject; there is no list any more when it has come to its end."""
+class ItemIterator:
+    """_PyListIterObject and _PyTupleIterObject; there is no list or tuple any more when it has come to its end."""
 
     index: int = 16
-    list: int = 24
+    items: int = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ class Layouts:
     list: List = List()
     unicode: Unicode = Unicode()
     range_iterator: RangeIterator = RangeIterator()
-    list_iterator: ListIterator = ListIterator()
+    item_iterator: ItemIterator = ItemIterator()
     function: Function = Function()
     cell: Cell = Cell()
     code: Code = Code()
@@ -294,7 +294,7 @@ OBJECT, VAR_OBJECT, LONG, FLOAT, TUPLE, LIST = (
     LAYOUTS.list,
 )
 UNICODE, FUNCTION, CELL, CODE = LAYOUTS.unicode, LAYOUTS.function, LAYOUTS.cell, LAYOUTS.code
-RANGE_ITERATOR, LIST_ITERATOR = LAYOUTS.range_iterator, LAYOUTS.list_iterator
+RANGE_ITERATOR, ITEM_ITERATOR = LAYOUTS.range_iterator, LAYOUTS.item_iterator
 MONITORING, FRAME, FRAME_OBJECT = LAYOUTS.monitoring, LAYOUTS.frame, LAYOUTS.frame_object
 THREAD, STACK_CHUNK, RUNTIME = LAYOUTS.thread, LAYOUTS.stack_chunk, LAYOUTS.runtime
 INTERPRETER = LAYOUTS.interpreter

@@ -25,7 +25,7 @@ from minijit.cpython.native_map import NativeMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import CodeType, FunctionType
+    from types import CodeType
 
 CALLBACKS = {"on_dict": "PyDict", "on_function": "PyFunction", "on_type": "PyType", "on_code": "PyCode"}
 """The native callbacks, and the prefix of the C functions that add and clear their watchers."""
@@ -144,9 +144,9 @@ class Watch:
             if not dying:
                 _unwatch_dict(self._ids["on_dict"], address)
 
-    def watch_function(self, function: FunctionType) -> None:
+    def watch_function(self, address: int) -> None:
         """Reports of changes to the function, and of its end."""
-        self.filters.functions.add(id(function), 1)
+        self.filters.functions.add(address, 1)
 
     def unwatch_function(self, address: int) -> None:
         """Gives up one `watch_function`."""

@@ -8,13 +8,14 @@ cannot be compiled is found out by that, before LLVM is loaded and anything reco
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from minijit.build.builder import Builder
 from minijit.build.bytecodes import HANDLERS
 from minijit.build.request import Request, Scope
 from minijit.driver.attributes import CLASSES
-from minijit.driver.entries import call_kinds, loop_kinds
+from minijit.driver.entries import call_kinds, loop_kinds, without_classes
 from minijit.driver.present import Present
 from minijit.events import ExitReason
 from minijit.ir.bytecode import decode
@@ -41,19 +42,20 @@ class World:
 
     `namespaces` are the globals and builtins that the root's frames have, and `volatile` the globals that change often.
     `inlines` tells which functions may be inlined, `profiles` what was seen of these, and `body` gives those that are
-    called; `look` says what stands in the heap where nothing was seen.
+    called, among them all code that `is_apart`; `look` says what stands in the heap where nothing was seen.
     """
 
     namespaces: tuple[dict[str, object], dict[str, object]]
     inlines: Callable[[FunctionType], bool]
     body: Callable[[FunctionType, Kinds], Callee | None]
     volatile: frozenset[Key] = frozenset()
+    is_apart: Callable[[CodeType], bool] = lambda _code: False
     profiles: Callable[[CodeType], Profile | None] = lambda _code: None
     look: Callable[[str, tuple[object, ...]], object] = lambda _name, _arguments: ABSENT
 
 
 def build_root(
-    code: Code, root: Root, profile: Profile, kinds: Kinds, config: Config, world: World, *, compile_unseen: bool
+    code: Code, root: Root, profile: Profile, kinds: Kinds, *, config: Config, world: World, compile_unseen: bool
 ) -> Build:
     """What the builder makes of a root for these entry kinds."""
     is_loop = root.point is EntryPoint.LOOP
@@ -71,11 +73,32 @@ def build_root(
         inlines=world.inlines,
         max_inlined=config.inlined_instructions,
         body=world.body,
+        is_apart=world.is_apart,
         classes=CLASSES,
         profiles=world.profiles,
         look=world.look,
     )
     return Builder(request, HANDLERS).build()
+
+
+REBUILDS = 8
+"""So often a root is built again at most."""
+
+
+def build_settled(
+    build: Callable[[Kinds], Build], kinds: Kinds, met: set[int], set_apart: Callable[[frozenset[CodeType]], bool]
+) -> tuple[Build, Kinds]:
+    """Builds a root, and again as long as that shows that it should have been asked for otherwise: `met` gets classes
+    whose attributes cannot be variables, and `set_apart` takes code that is not to be inlined, and tells whether any of
+    that is new. The last build, and the kinds that it is for."""
+    for _ in range(REBUILDS):
+        built = build(kinds)
+        is_other = not built.aliased <= met
+        met |= built.aliased
+        if not set_apart(built.apart) and not is_other:
+            break
+        kinds = without_classes(kinds, met)
+    return built, kinds
 
 
 def gets_anywhere(frame: Frame, code: CodeType, header: int | None, config: Config) -> bool:
@@ -95,15 +118,25 @@ def gets_anywhere(frame: Frame, code: CodeType, header: int | None, config: Conf
         return False
     names = () if header is None else decoded.loop_names(header)
     present = Present(frame, decoded.locals_count, (*names, *held_fields(kinds)))
+    met: set[int] = set()
+    apart: set[int] = set()
     world = World(
         frame.namespaces(),
         inlines=lambda _: True,
         body=lambda function, _: Callee(function.__qualname__, 0),
+        is_apart=lambda code: id(code) in apart,
         look=present.look,
     )
+
+    def set_apart(codes: frozenset[CodeType]) -> bool:
+        before = len(apart)
+        apart.update(map(id, codes))
+        return len(apart) > before
+
     for guess in ("float", "int"):
         profile = Profile(set(decoded.instructions), dict.fromkeys(decoded.instructions, guess))
-        if is_worthwhile(build_root(decoded, root, profile, kinds, config, world, compile_unseen=True).region):
+        ask = partial(build_root, decoded, root, profile, config=config, world=world, compile_unseen=True)
+        if is_worthwhile(build_settled(ask, kinds, met, set_apart)[0].region):
             return True
     return False
 

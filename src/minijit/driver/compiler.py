@@ -5,35 +5,40 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from minijit.build.request import namespaces_of
-from minijit.driver.building import build_root, is_worthwhile
+from minijit.driver.building import build_root, build_settled, is_worthwhile
 from minijit.driver.dumps import show
-from minijit.driver.entries import without_classes
 from minijit.driver.natives import RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState
 from minijit.events import AbortReason, ExitReason
 from minijit.ir.check import require_valid
-from minijit.ir.kinds import Kinds
 from minijit.ir.region import Leave
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
 
     from minijit.build.request import Build
     from minijit.config import Config
     from minijit.driver.building import World
     from minijit.driver.natives import Natives
     from minijit.driver.state import Installed, Reach, RootState
+    from minijit.ir.kinds import Kinds
     from minijit.ir.region import Callee, Region
 
 
 SNAPSHOT_SLOTS = 10_000
 """How many slots all exits of a region may have: what is done with a region takes as long as these are many, up to a
 second."""
+
+
+INLINED = (1.0, 0.25)
+"""Of what may be inlined, how much is: where all of it makes too large a region, less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +72,24 @@ def compile_root(
     *,
     compile_unseen: bool,
     reach: Callable[[tuple[Callee, ...]], Reach],
+    set_apart: Callable[[frozenset[CodeType]], bool],
     number: int,
 ) -> Success | Failure:
     """Compiles a root for these entry kinds.
 
-    `reach` tells what bodies need that are called; `number` is that of the compilation. Nothing is in service
-    afterwards.
+    `reach` tells what bodies need that are called; `set_apart` takes code that is not to be inlined; `number` is that
+    of the compilation. Nothing is in service afterwards.
     """
     started = time.perf_counter()
-
-    def built(kinds: Kinds) -> Build:
-        code = state.code
-        return build_root(code.code, state.root, code.profile, kinds, config, world, compile_unseen=compile_unseen)
-
-    build = built(kinds)
-    if build.aliased:
-        # Objects of one class would be known by two names, which must never be the same.
-        state.code.met |= build.aliased
-        kinds = without_classes(kinds, state.code.met)
-        build = built(kinds)
+    code = state.code
+    for share in INLINED:
+        less = replace(config, inlined_instructions=int(share * config.inlined_instructions))
+        ask = partial(
+            build_root, code.code, state.root, code.profile, config=less, world=world, compile_unseen=compile_unseen
+        )
+        build, kinds = build_settled(ask, kinds, code.met, set_apart)
+        if not _is_too_large(build.region):
+            break
     region = build.region
     if config.dumps("region"):
         show("region", print_region(region))
@@ -93,7 +97,7 @@ def compile_root(
         require_valid(region, "build")
     if not is_worthwhile(region):
         return replace(_nothing(region), unheard=build.unheard)
-    if sum(len(exit.frame.slots()) for exit in region.exits) > SNAPSHOT_SLOTS:
+    if _is_too_large(region):
         raise RegionTooLarge
     region = _optimised(region, state, config, number)
     build_seconds = time.perf_counter() - started
@@ -101,6 +105,10 @@ def compile_root(
     installed = natives.install(state, kinds, build, region, world.namespaces, reach(build.callees), _dumper(config))
     made = time.perf_counter() - started
     return Success(installed, build, build_seconds, made)
+
+
+def _is_too_large(region: Region) -> bool:
+    return sum(len(exit.frame.slots()) for exit in region.exits) > SNAPSHOT_SLOTS
 
 
 def _optimised(region: Region, state: RootState, config: Config, number: int) -> Region:

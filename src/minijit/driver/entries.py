@@ -17,6 +17,7 @@ from minijit.ir.kinds import (
     ABSENT,
     GENERAL,
     INPUT_RANGES,
+    ITERATED,
     RANGE_STEPS,
     ClassKind,
     EntryKind,
@@ -37,6 +38,7 @@ _KINDS = {
     "bool": EntryKind.BOOL,
     "NoneType": EntryKind.NONE,
 }
+_ITEM_ITERATORS = {kind.value: kind for kind in ITERATED}
 _TOUCHES = {"LOAD_FAST", "LOAD_FAST_CHECK", "STORE_FAST", "DELETE_FAST", "LOAD_FAST_AND_CLEAR"}
 
 
@@ -153,8 +155,8 @@ def _kind(object: int) -> EntryKind:
         return _int_kind(frames.int_value(object))
     if name == "range_iterator":
         return _iterator_kind(object)
-    if name == "list_iterator":
-        return EntryKind.LIST_ITERATOR if frames.is_unshared(object) else EntryKind.OBJECT
+    if name in _ITEM_ITERATORS:
+        return _ITEM_ITERATORS[name] if frames.is_unshared(object) else EntryKind.OBJECT
     return _KINDS.get(name, EntryKind.OBJECT)
 
 
@@ -257,4 +259,4 @@ def _kind_of(value: object) -> SlotKind:
 def _no_iterator(kind: SlotKind) -> SlotKind:
     """The kind of what a variable holds: an iterator is any object, since it would have two names as soon as a loop
     takes it."""
-    return EntryKind.OBJECT if kind.label in ("range_iterator", "list_iterator") else kind
+    return EntryKind.OBJECT if kind.label in ("range_iterator", *_ITEM_ITERATORS) else kind

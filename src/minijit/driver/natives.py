@@ -257,7 +257,8 @@ class Natives:
         # Not the defaults, which may lead back to the function.
         kept = code, *(each.code for each in build.inlined), *(each.code for each in build.given)
         records = make_records(region, placement, kept, id(code), start, self.config.exit_threshold)
-        reach |= Reach(frozenset(map(id, build.modules)), frozenset(map(id, kept[1:])))
+        shared = frozenset((kind.address, kind.shared) for kind in build.met if kind.shared >= 0)
+        reach |= Reach(frozenset(map(id, build.modules)), frozenset(map(id, kept[1:])), shared)
         prologue = self._prologue(owner, placement, words, namespaces, build, reach)
         text = lower(region, self.target[region.point], records.addresses, prologue)
         machine = self.machinery.engine.compile(text, name=f"minijit:{owner.name}", dump=dump)
@@ -297,7 +298,7 @@ class Natives:
             calls=bool(build.callees),
             given=tuple((each.slot, each.kind) for each in build.given),
             instances=build.instances,
-            met=build.met,
+            shared=tuple(sorted(reach.shared)),
             placement=placement,
             changes=self.changes,
             strikes=self.config.stressed.kill > 0,

@@ -31,8 +31,8 @@ class Present:
         match name, arguments:
             case "entry_object", (int(slot),):
                 return self._slot(slot)
-            case "entry_list", (int(slot),):
-                return self._list_of(self._slot(slot))
+            case "entry_items", (int(slot),):
+                return self._items_of(self._slot(slot))
             case (("list_item" | "tuple_item"), (items, *_)) if type(items) in (list, tuple):
                 return items[0] if items else ABSENT  # type: ignore[index]
             case (("load_field" | "field_value"), (thing, Field() as field)) if thing is not ABSENT:
@@ -60,8 +60,8 @@ class Present:
                 return namespace.get(name, ABSENT) if is_plain_namespace(namespace) else ABSENT
 
     @staticmethod
-    def _list_of(iterator: object) -> object:
-        """The list that an iterator runs over."""
-        is_one = frames.type_name(id(iterator)) == "list_iterator"
-        address = raw.read_u64(id(iterator) + abi.LIST_ITERATOR.list) if is_one else 0
+    def _items_of(iterator: object) -> object:
+        """The list or tuple that an iterator runs over."""
+        is_one = frames.type_name(id(iterator)) in ("list_iterator", "tuple_iterator")
+        address = raw.read_u64(id(iterator) + abi.ITEM_ITERATOR.items) if is_one else 0
         return raw.borrow(address) if address else ABSENT

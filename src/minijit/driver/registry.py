@@ -149,7 +149,7 @@ class Registry:
             return
         self._adopt_code(state.code)
         self.natives.functions[state.address] = state.words.address
-        self.natives.watch.watch_function(function)
+        self.natives.watch.watch_function(id(function))
 
     def _adopt_code(self, code: CodeState) -> None:
         self.natives.sites[site_key(code.address, 0)] = code.start.address

@@ -21,14 +21,14 @@ from minijit.driver.attributes import is_current
 from minijit.driver.building import World
 from minijit.driver.natives import Natives, RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState, Installed, Reach, RootState, body_state, exits_of
-from minijit.events import Aborted, AbortReason, Compiled, Event, Hub, Killed, KillReason
+from minijit.events import Aborted, AbortReason, Compiled, Event, GiveUpReason, Hub, Killed, KillReason
 from minijit.ir.kinds import ClassKind, Kinds
 from minijit.ir.region import Callee
 from minijit.runtime.assume import ABSENT, Assumptions, Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import FunctionType
+    from types import CodeType, FunctionType
 
     from minijit.config import Config
     from minijit.driver.compiler import Success
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _NOTHING = object()
 BODIES, ATTEMPTS = 4, 3
 """How many bodies a function may have, for arguments of other kinds each, and how often one is tried."""
+UNSAFE = (GiveUpReason.CRASHED, GiveUpReason.DIFFERS)
+"""Why a function was given up that is not to be compiled in any form."""
 PLACES, SHOWN = 1000, 20
 """Of how many places there are counters, and how many are shown in the end."""
 
@@ -94,6 +96,7 @@ class Service:
             inlines=self._may_inline,
             body=partial(self._callee, state),
             volatile=self.assumptions.volatile(),
+            is_apart=self._is_apart,
             profiles=self.hearsay.profile,
         )
         state.is_under_way = True
@@ -107,6 +110,7 @@ class Service:
                     world,
                     compile_unseen=compile_unseen,
                     reach=self._reach_of,
+                    set_apart=self._set_apart,
                     number=self.begun,
                 )
         except RegionTooLarge:
@@ -149,10 +153,13 @@ class Service:
         return installed
 
     def _callee(self, caller: RootState, function: FunctionType, kinds: Kinds) -> Callee | None:
-        """The body of a function that `caller` calls with such arguments, compiled if need be."""
+        """The body of a function that `caller` calls with such arguments, compiled if need be; if it cannot be yet,
+        that may come."""
         state = self.known(function)
-        # What the calls in it give is known only if it was recorded.
-        if state is None or state.is_out or not state.exists or not state.code.profile.seen:
+        # What the calls in it give is known only if it was recorded. That nothing is compiled for the interpreter's
+        # calls may be for their sake alone.
+        is_out = state is None or state.suppressed or state.given_up in UNSAFE
+        if state is None or is_out or not state.exists or not state.code.profile.seen:
             return None
         body = state.bodies.get(kinds)
         if body is None:
@@ -161,22 +168,31 @@ class Service:
             body = state.bodies[kinds] = body_state(state, kinds)
             self._bodies[body.cell] = body.versions
         callee = Callee(state.name, body.cell, is_self=body is caller)
+        known = state.code.profile.news
         if body.versions or body.is_under_way:
             return callee
         is_spent = self.compile_seconds >= self.config.compile_seconds or body.counters["aborts"] >= ATTEMPTS
         if body.is_out or is_spent or self.natives.guard.is_suspect(body):
             return None
-        result = self.compile(body, kinds, compile_unseen=False)
-        if isinstance(result, Installed):
+        if body.tried == known:
             return callee
-        at = result.offset_in(body.root)
-        self.emit(body, Aborted(function=body.name, offset=0, reason=result.reason, at=at, detail=result.detail))
-        return None
+        result = self.compile(body, kinds, compile_unseen=False)
+        if isinstance(result, Failure):
+            body.tried = known
+            if result.reason is AbortReason.TOO_LARGE:
+                body.given_up = GiveUpReason.ABORTS
+            self.hearsay.listen_for(state.code, result.unheard)
+            at = result.offset_in(body.root)
+            self.emit(body, Aborted(function=body.name, offset=0, reason=result.reason, at=at, detail=result.detail))
+        return None if body.is_out else callee
 
     def _reach_of(self, callees: tuple[Callee, ...]) -> Reach:
         """What their bodies must find as it was, those that there are."""
-        regions = [region for callee in callees for region in self._bodies.get(callee.cell, ())]
-        return reduce(operator.or_, [region.reach for region in regions], Reach())
+        return reduce(operator.or_, [region.reach for region in self._called(callees)], Reach())
+
+    def _called(self, callees: tuple[Callee, ...]) -> list[Installed]:
+        """The bodies among these that there are."""
+        return [region for callee in callees for region in self._bodies.get(callee.cell, ())]
 
     def _outdated_by(self, body: BodyState, installed: Installed) -> list[Installed]:
         """The regions that call a body without a look at all that it relies on now."""
@@ -220,20 +236,44 @@ class Service:
     def _rely(self, installed: Installed, result: Success) -> None:
         installed.inlined = tuple(_key(f.function) for f in result.build.inlined)
         for f, key in zip(result.build.inlined, installed.inlined, strict=True):
-            self.inlined.add(key, installed, id(f.code))
-            self.natives.watch.watch_function(f.function)
+            self._rely_on_function(key, installed, id(f.code))
         known = (kind for kind in installed.kinds if isinstance(kind, ClassKind))
         installed.classes = (*known, *result.build.classes, *result.build.met)
         for kind in installed.classes:
-            self.classes.add(_class_key(kind), installed, kind.version)
-            cls = kind.cls()
-            if cls is not None:
-                self.natives.watch.watch_type(cls)
+            self._rely_on_class(kind, installed)
         installed.assumptions = tuple((id(a.namespace), a.name) for a in result.build.assumptions)
         for a in result.build.assumptions:
             assumed = ABSENT if a.value is None else id(a.value.value)
             if self.assumptions.add((id(a.namespace), a.name), installed, assumed):
                 self.natives.watch.watch_dict_key(a.namespace, a.name)
+        for region in self._called(result.build.callees):
+            self._rely_as(region, installed)
+
+    def _rely_as(self, other: Installed, installed: Installed) -> None:
+        """A region relies on all that another one does that it calls: at its own entry it looks at the modules, the
+        classes and the code of that, which must not end before it does."""
+        names = [key for key in other.assumptions if key not in installed.assumptions]
+        functions = [key for key in other.inlined if key not in installed.inlined]
+        classes = [kind for kind in other.classes if kind not in installed.classes]
+        for key in names:
+            self.assumptions.add(key, installed, self.assumptions.assumed_by(key, other))
+        for key in functions:
+            self._rely_on_function(key, installed, self.inlined.assumed_by(key, other))
+        for kind in classes:
+            self._rely_on_class(kind, installed)
+        installed.assumptions += tuple(names)
+        installed.inlined += tuple(functions)
+        installed.classes += tuple(classes)
+
+    def _rely_on_function(self, key: Key, installed: Installed, code: int) -> None:
+        self.inlined.add(key, installed, code)
+        self.natives.watch.watch_function(key[0])
+
+    def _rely_on_class(self, kind: ClassKind, installed: Installed) -> None:
+        self.classes.add(_class_key(kind), installed, kind.version)
+        cls = kind.cls()
+        if cls is not None:
+            self.natives.watch.watch_type(cls)
 
     def relink(self, state: RootState) -> None:
         """Makes the chain of a root's versions what the list says."""
@@ -296,6 +336,18 @@ class Service:
     def _may_inline(self, function: FunctionType) -> bool:
         """Not what has changed too often."""
         return _key(function) not in self.inlined.volatile() and self.inlines(function)
+
+    def _is_apart(self, code: CodeType) -> bool:
+        known = self.hearsay.registry.codes.get(id(code))
+        return known is not None and known.is_apart
+
+    def _set_apart(self, codes: frozenset[CodeType]) -> bool:
+        """Code is not inlined any more, if its functions can be called as machine code; whether any was before."""
+        known = [self.hearsay.registry.codes.get(id(code)) for code in codes]
+        inlined = [state for state in known if state is not None and not state.is_apart]
+        for state in inlined:
+            state.is_apart = True
+        return bool(inlined)
 
     def forget_namespace(self, namespace: int) -> list[Installed]:
         """A namespace is being destroyed: nothing refers to its address any more. The regions that relied on it."""

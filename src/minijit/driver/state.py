@@ -90,16 +90,18 @@ class Sample:
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What must be as it was, beside the code of the root itself, when a region is entered: modules that are plain
-    modules, and code that nobody watches, of all functions that it may run."""
+    modules, and code that nobody watches, of all functions that it may run; and classes whose instances share no more
+    than so many names."""
 
     modules: frozenset[int] = frozenset()
     codes: frozenset[int] = frozenset()
+    shared: frozenset[tuple[int, int]] = frozenset()
 
     def __or__(self, other: Reach) -> Reach:
-        return Reach(self.modules | other.modules, self.codes | other.codes)
+        return Reach(self.modules | other.modules, self.codes | other.codes, self.shared | other.shared)
 
     def __le__(self, other: Reach) -> bool:
-        return self.modules <= other.modules and self.codes <= other.codes
+        return self.modules <= other.modules and self.codes <= other.codes and self.shared <= other.shared
 
 
 @dataclass(slots=True, eq=False)
@@ -245,10 +247,12 @@ def exits_of(installed: Installed) -> int:
 @dataclass(slots=True, eq=False)
 class BodyState(RootState):
     """A function's start as other machine code enters it, with arguments of these kinds: one version at most, whose
-    address stands in `cell`. `of` is the address of the function."""
+    address stands in `cell`. `of` is the address of the function; `tried` how much was known of it when it could not be
+    compiled."""
 
     of: int = 0
     kinds: Kinds = ()
+    tried: int = -1
 
     @property
     def cell(self) -> int:
@@ -330,7 +334,8 @@ class CodeState:
     """One code object: what was decoded and recorded of it, its functions and its loops. `spare` is the state of a
     function that has ended, for the next one that has this code (see `registry`). `met` are classes, by address, whose
     instances its regions meet in the heap: their attributes are no variables. `inlines` is code of which builds wanted
-    to know what it loads; `is_heard`: so did one of this (see `hearsay`)."""
+    to know what it loads; `is_heard`: so did one of this (see `hearsay`). `is_apart`: it is not inlined, since it calls
+    machine code."""
 
     code: Code
     start: Words
@@ -344,6 +349,7 @@ class CodeState:
     met: set[int] = field(default_factory=set)
     inlines: dict[int, CodeType] = field(default_factory=dict)
     is_heard: bool = False
+    is_apart: bool = False
 
     @property
     def address(self) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from minijit.events import ExitReason
 from minijit.ir.flow import UNREACHABLE, Dominators, dominators, predecessors, successors
-from minijit.ir.kinds import BODY_KINDS, GENERAL, INPUT_FIELDS, EntryKind, Kind
+from minijit.ir.kinds import BODY_KINDS, GENERAL, INPUT_FIELDS, ITERATED, EntryKind, Kind
 from minijit.ir.ops import TABLE, Row
 from minijit.ir.region import (
     Branch,
@@ -22,8 +22,8 @@ from minijit.ir.region import (
     Entry,
     EntryPoint,
     Hole,
+    ItemIterator,
     Leave,
-    ListIterator,
     LoopIterator,
     Op,
     Operand,
@@ -372,8 +372,9 @@ def _entry_slots(facts: _Facts) -> Found:
 
 
 def _is_home_of(kind: EntryKind, slot: Slot) -> bool:
-    wanted = EntryKind.RANGE_ITERATOR if isinstance(slot, RangeIterator) else EntryKind.LIST_ITERATOR
-    return GENERAL.get(kind, kind) is wanted
+    if isinstance(slot, ItemIterator):
+        return ITERATED.get(kind) is slot.cls
+    return GENERAL.get(kind, kind) is EntryKind.RANGE_ITERATOR
 
 
 def _virtuals(facts: _Facts) -> Found:
@@ -388,8 +389,8 @@ def _virtuals(facts: _Facts) -> Found:
                     yield where, f"a range made from {_kind(operand)}"
         if isinstance(slot, Reference) and not _is_of(Kind.OBJECT, slot.value):
             yield where, f"a reference that is {_kind(slot.value)}"
-        if isinstance(slot, ListIterator) and not (_is_of(Kind.OBJECT, slot.list) and slot.index.kind is Kind.INT):
-            yield where, "an iterator over no list"
+        if isinstance(slot, ItemIterator) and not (_is_of(Kind.OBJECT, slot.items) and slot.index.kind is Kind.INT):
+            yield where, "an iterator over no list or tuple"
 
 
 def _instance(instance: VirtualInstance) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 In: a valid region and the values of its inputs. Out: how it ended. An op means what its row in `ops.TABLE`
 says; where that raises `Leaves`, the region ends through the op's exit, with the slots of the snapshot as
-Python objects: a virtual tuple or range is made, an iterator becomes a `RangeState` or a `ListState`, a virtual
+Python objects: a virtual tuple or range is made, an iterator becomes a `RangeState` or an `ItemState`, a virtual
 instance an `InstanceState`, what the entry found in a slot is taken from `objects`. Machine ints are Python
 ints here: rows that promise 64 bits keep that promise themselves.
 """
@@ -19,9 +19,9 @@ from minijit.ir.region import (
     Edge,
     Entry,
     Hole,
+    ItemIterator,
     Jump,
     Leave,
-    ListIterator,
     Op,
     Operand,
     RangeIterator,
@@ -59,10 +59,10 @@ class RangeState:
 
 
 @dataclass(frozen=True, slots=True)
-class ListState:
-    """An iterator over a list, likewise."""
+class ItemState:
+    """An iterator over a list or a tuple, likewise."""
 
-    list: object
+    items: object
     index: object
     home: int | None = None
 
@@ -204,8 +204,8 @@ class _Machine:
                 return RangeState(self.int(start), self.int(step), self.int(length), home)
             case Reference(value):
                 return self.operand(value)
-            case ListIterator(list, index, home):
-                return ListState(self.operand(list), self.int(index), home)
+            case ItemIterator(items, index, _, home):
+                return ItemState(self.operand(items), self.int(index), home)
             case _:
                 assert_never(slot)
 

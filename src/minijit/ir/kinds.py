@@ -67,6 +67,8 @@ class EntryKind(enum.Enum):
     RANGE_UP = "range_up"  # one with a step of 1 through numbers that are short
     RANGE_DOWN = "range_down"  # one with a step of -1 through such numbers
     LIST_ITERATOR = "list_iterator"
+    TUPLE_ITERATOR = "tuple_iterator"
+    REFERENCE = "reference"  # an object that is no number and not None, by its address
     OBJECT = "object"  # anything at all: never looked at, only handed back
     UNBOUND = "unbound"
 
@@ -195,9 +197,13 @@ INPUT_RANGES: dict[EntryKind, tuple[int, int]] = {
     EntryKind.RANGE_UP: (0, 2**31),
     EntryKind.RANGE_DOWN: (-1, 2**31 - 1),
     EntryKind.LIST_ITERATOR: (0, INT_MAX),
+    EntryKind.TUPLE_ITERATOR: (0, INT_MAX),
 }
 """Between what the int inputs of a kind are, both ends inclusive; those of a range are not all its numbers: its stop is
 none of them."""
+
+ITERATED = {EntryKind.LIST_ITERATOR: list, EntryKind.TUPLE_ITERATOR: tuple}
+"""What iterators of a kind run over."""
 
 RANGE_STEPS = {EntryKind.RANGE_UP: 1, EntryKind.RANGE_DOWN: -1}
 
@@ -211,7 +217,9 @@ INPUT_FIELDS: dict[EntryKind, dict[str, Kind]] = {
     EntryKind.RANGE_ITERATOR: {"start": Kind.INT, "step": Kind.INT, "length": Kind.INT},
     EntryKind.RANGE_UP: {"start": Kind.INT, "stop": Kind.INT},
     EntryKind.RANGE_DOWN: {"start": Kind.INT, "stop": Kind.INT},
-    EntryKind.LIST_ITERATOR: {"list": Kind.OBJECT, "index": Kind.INT},
+    EntryKind.LIST_ITERATOR: {"items": Kind.OBJECT, "index": Kind.INT},
+    EntryKind.TUPLE_ITERATOR: {"items": Kind.OBJECT, "index": Kind.INT},
+    EntryKind.REFERENCE: {"value": Kind.OBJECT},
 }
 """The machine values that a region gets of a slot, in their order."""
 
@@ -220,5 +228,6 @@ BODY_KINDS = {
     EntryKind.FLOAT: Kind.FLOAT,
     EntryKind.BOOL: Kind.BOOL,
     EntryKind.NONE: None,
+    EntryKind.REFERENCE: Kind.OBJECT,
 }
 """What the arguments of a `BODY` may be, and the machine values that they are passed as."""

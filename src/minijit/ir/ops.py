@@ -409,6 +409,7 @@ FREE_VARIABLES = tuple(types.CellType(0.5) for _ in range(256))
 op("free_variable", "const -> object", lambda number: FREE_VARIABLES[number], Effect.LOAD)
 op("guard_type", "object const ->", lambda x, cls: _guard(type(x) is cls), GUARD)
 op("guard_values", "object ->", lambda _: None, GUARD)
+op("guard_object", "object ->", lambda x: _guard(x is not None and type(x) not in (int, float, bool)), Effect.GUARD)
 op("guard_number", "object ->", lambda x: _guard(type(x) in (int, float, bool)), Effect.READ)
 # Machine code leaves where somebody would notice the end of an object.
 op("guard_may_end", "object ->", lambda _: None, Effect.READ)
@@ -476,6 +477,12 @@ def _unboxed(value: object, kind: type) -> object:
     return value
 
 
+def _unpack_object(value: object) -> object:
+    if value is UNBOUND or type(value) in PYTHON_TYPES.values():
+        raise Leaves
+    return value
+
+
 def _unknown(*_: object) -> object:
     """Only machine code can say: to the evaluator there is never room."""
     raise Leaves
@@ -483,7 +490,9 @@ def _unknown(*_: object) -> object:
 
 op("room", "->", _unknown, Effect.POLL)
 op("has_body", "const ->", _unknown, Effect.READ)
-op("call_body", "const * -> any", _unknown, Effect.POLL)
+op("call_body", "const ** -> any", _unknown, Effect.POLL)
+# None is an object to it.
+op("unpack_object", "any -> object", _unpack_object, Effect.GUARD)
 
 PYTHON_TYPES = {Kind.INT: int, Kind.FLOAT: float, Kind.BOOL: bool}
 

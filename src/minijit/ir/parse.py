@@ -30,9 +30,9 @@ from minijit.ir.region import (
     Exit,
     FrameState,
     Hole,
+    ItemIterator,
     Jump,
     Leave,
-    ListIterator,
     LoopIterator,
     Op,
     Operand,
@@ -77,7 +77,7 @@ _TOKEN = re.compile(
            | [A-Za-z_][\w.]* | [(),:=|\[\]] | \S )""",
     re.VERBOSE,
 )
-_NUMBERED = re.compile(r"(v|b|e|entry|tuple\.|instance\.|range\.|range_iter\.|list_iter\.)(\d+)")
+_NUMBERED = re.compile(r"(v|b|e|entry|tuple\.|instance\.|range\.|range_iter\.|list_iter\.|tuple_iter\.)(\d+)")
 _KINDS = {kind.value: kind for kind in Kind}
 _ENTRY_KINDS = {kind.value: kind for kind in EntryKind}
 _POINTS = {point.value: point for point in EntryPoint}
@@ -341,14 +341,20 @@ class _Parser:
             return VirtualRange(*self.three(line), identity)
         if line.skip("reference"):
             return self.reference(line)
-        return self.iterator(line, "range_iter") or self.iterator(line, "list_iter") or self.operand(line)
+        for name in ("range_iter", "list_iter", "tuple_iter"):
+            found = self.iterator(line, name)
+            if found is not None:
+                return found
+        return self.operand(line)
 
     def iterator(self, line: _Line, name: str) -> LoopIterator | None:
         """An iterator that is called so, if one is next."""
         home = line.number_after(f"{name}.", "an entry slot") if _is_numbered(line, f"{name}.") else None
         if home is None and not line.skip(name):
             return None
-        return RangeIterator(*self.three(line), home) if name == "range_iter" else ListIterator(*self.two(line), home)
+        if name == "range_iter":
+            return RangeIterator(*self.three(line), home)
+        return ItemIterator(*self.two(line), list if name == "list_iter" else tuple, home)
 
     def instance(self, line: _Line, identity: int) -> VirtualInstance:
         line.expect("(")

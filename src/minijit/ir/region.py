@@ -171,11 +171,12 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class ListIterator:
-    """An iterator over a list, and the index of the next item. `home` as in `RangeIterator`."""
+class ItemIterator:
+    """An iterator over a list or a tuple, `cls`, and the index of the next item. `home` as in `RangeIterator`."""
 
-    list: Operand
+    items: Operand
     index: Operand
+    cls: type
     home: int | None = None
 
 
@@ -183,7 +184,7 @@ Composite = VirtualTuple | VirtualInstance
 """Virtual objects that have other objects as parts."""
 Virtual = Composite | VirtualRange
 """Objects that nobody has allocated yet."""
-LoopIterator = RangeIterator | ListIterator
+LoopIterator = RangeIterator | ItemIterator
 """Iterators that a region advances itself."""
 Slot = Value | Const | Hole | Entry | Virtual | Reference | LoopIterator
 
@@ -332,8 +333,8 @@ def slot_operands(slot: Slot) -> Iterator[Operand]:
             yield from (start, step, length)
         case Reference(value):
             yield value
-        case ListIterator(list, index, _):
-            yield from (list, index)
+        case ItemIterator(items, index):
+            yield from (items, index)
         case Hole() | Entry():
             return
         case _:

@@ -14,9 +14,9 @@ from minijit.ir.region import (
     Exit,
     FrameState,
     Hole,
+    ItemIterator,
     Jump,
     Leave,
-    ListIterator,
     Op,
     Operand,
     RangeIterator,
@@ -49,8 +49,8 @@ def map_slot(slot: Slot, change: dict[Value, Operand]) -> Slot:
             )
         case Reference(value):
             return replace(slot, value=map_operand(value, change))
-        case ListIterator(list, index, home):
-            return ListIterator(map_operand(list, change), map_operand(index, change), home)
+        case ItemIterator(items, index, cls, home):
+            return ItemIterator(map_operand(items, change), map_operand(index, change), cls, home)
         case Const() | Hole() | Entry():
             return slot
         case _:

@@ -39,9 +39,9 @@ from minijit.ir.region import (
     Entry,
     Exit,
     Hole,
+    ItemIterator,
     Jump,
     Leave,
-    ListIterator,
     Op,
     Operand,
     RangeIterator,
@@ -176,9 +176,9 @@ class _Printer:
                 return f"range_iter{at}({', '.join(map(self.operand, (start, step, length)))})"
             case Reference(value, cls):
                 return f"reference({self.operand(value)}, {self.operand(cls)})"
-            case ListIterator(items, index, home):
+            case ItemIterator(items, index, cls, home):
                 at = "" if home is None else f".{home}"
-                return f"list_iter{at}({self.operand(items)}, {self.operand(index)})"
+                return f"{cls.__name__}_iter{at}({self.operand(items)}, {self.operand(index)})"
             case _:
                 assert_never(slot)
 

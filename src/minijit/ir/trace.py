@@ -52,12 +52,13 @@ class Trace:
 class Profile:
     """What recordings saw of one code object: the offsets that were executed, the type last seen on top of the stack,
     and the classes seen there, the latest `MOST_CLASSES` of them; and what exits have told: the statements that store
-    something over what is no number, or nothing."""
+    something over what is no number, or nothing. `news` counts what was new of all that."""
 
     seen: set[int] = field(default_factory=set)
     tops: dict[int, str] = field(default_factory=dict)
     classes: dict[int, tuple[weakref.ref[type], ...]] = field(default_factory=dict)
     overwritten: set[int] = field(default_factory=set)
+    news: int = 0
 
     def add(self, step: Step) -> bool:
         """Takes a step in; whether it was new."""
@@ -67,6 +68,7 @@ class Profile:
         if step.cls is not None and step.cls not in (known := self.classes_at(step.offset)):
             new = True
             self.classes[step.offset] = tuple(map(weakref.ref, (*known, step.cls)[-MOST_CLASSES:]))
+        self.news += new
         return new
 
     def classes_at(self, offset: int) -> tuple[type, ...]:

@@ -17,7 +17,7 @@ from _random import Random  # the program may have a module of its own that is c
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minijit.ir.kinds import INPUT_RANGES, INT_MAX, INT_MIN, RANGE_STEPS, EntryKind
+from minijit.ir.kinds import INPUT_RANGES, INT_MAX, INT_MIN, ITERATED, RANGE_STEPS, EntryKind
 from minijit.ir.ops import UNBOUND
 from minijit.ir.region import Const, Region
 
@@ -106,9 +106,12 @@ class _Maker:
                 return self.iterator(), object()
             case EntryKind.RANGE_UP | EntryKind.RANGE_DOWN:
                 return self.short_range(kind), object()
-            case EntryKind.LIST_ITERATOR:
-                items = [self.real() for _ in range(self.choices.below(4))]
+            case EntryKind.LIST_ITERATOR | EntryKind.TUPLE_ITERATOR:
+                items = ITERATED[kind](self.real() for _ in range(self.choices.below(4)))
                 return (items, self.choices.below(5)), object()
+            case EntryKind.REFERENCE:
+                found = object()
+                return (found,), found
             case EntryKind.NONE:
                 return (), None
             case EntryKind.UNBOUND:

@@ -29,7 +29,7 @@ from minijit.backend.snapshots import (
     stub_returns,
 )
 from minijit.cpython import abi, raw
-from minijit.ir.eval import InstanceState, Left, ListState, Outcome, RangeState, Returned
+from minijit.ir.eval import InstanceState, ItemState, Left, Outcome, RangeState, Returned
 from minijit.ir.kinds import Kind
 from minijit.ir.ops import FREE_VARIABLES, UNBOUND
 from minijit.ir.region import (
@@ -38,7 +38,7 @@ from minijit.ir.region import (
     EntryPoint,
     Exit,
     Hole,
-    ListIterator,
+    ItemIterator,
     Operand,
     RangeIterator,
     Reference,
@@ -262,8 +262,8 @@ class _Reader:
                 return RangeState(self._int(start), self._int(step), self._int(length), home)
             case Reference(value):
                 return self._operand(value)
-            case ListIterator(items, index, home):
-                return ListState(self._operand(items), self._int(index), home)
+            case ItemIterator(items, index, _, home):
+                return ItemState(self._operand(items), self._int(index), home)
             case _:
                 return self.values[slot]
 

@@ -62,6 +62,10 @@ class Assumptions[R]:
         if self.relying_on(key) == [region]:
             self.kills[key] += 1
 
+    def assumed_by(self, key: Key, region: R) -> int:
+        """What a region assumes of a key that it relies on."""
+        return self.dependents[key][id(region)][1]
+
     def relying_on(self, key: Key) -> list[R]:
         """The regions that rely on a key."""
         return [region for region, _ in self._relying(key)]

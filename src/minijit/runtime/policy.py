@@ -157,7 +157,11 @@ class Policy:
         if is_news and exit.root.bridges < self.config.bridges and not spent:
             return Bridge()
         is_otherwise = exit.reason in (ExitReason.OVERWRITTEN, ExitReason.UNBOUND) and exit.is_new
-        if (is_otherwise or exit.reason in (ExitReason.GLOBAL, ExitReason.CALLEE)) and not spent:
+        # What is called may not be compiled yet: now and then somebody looks, the less often the more it has cost.
+        tried = min(exit.root.compilations + exit.root.aborts, 32)
+        is_time = exit.is_new or exit.count > self.config.exit_threshold << tried
+        is_wanted = exit.reason is ExitReason.CALLEE and is_time
+        if (is_otherwise or is_wanted or exit.reason is ExitReason.GLOBAL) and not spent:
             return Recompile()
         # Where every other run ends there, hardly anything of what it is for gets done.
         least = self.OFTEN_SECONDS if 2 * exit.count > exit.entries else self.LEAST_SECONDS
