@@ -180,7 +180,7 @@ def fountain(count, steps):
 
 
 class Point:
-    __slots__ = ("re", "im")
+    __slots__ = ("im", "re")
 
     def __init__(self, re, im):
         self.re = re

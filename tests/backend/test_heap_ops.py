@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import weakref
-from functools import partial
+from functools import partial, reduce
 from io import StringIO
 from types import CellType
 from typing import TYPE_CHECKING, Any
@@ -289,6 +289,20 @@ class Listed(list[object]):
     pass
 
 
+def watched_set() -> set[int]:
+    """A set of which somebody is told when it ends."""
+    made = Watched([1])
+    references.append(weakref.ref(made))
+    return made
+
+
+class Watched(set[int]):
+    pass
+
+
+references: list[object] = []
+
+
 @pytest.mark.parametrize("machine", [2], indirect=True)
 def test_guard_may_end(machine: Machine) -> None:
     """The evaluator does not look: nothing ends of what tests hold. Machine code does."""
@@ -296,7 +310,9 @@ def test_guard_may_end(machine: Machine) -> None:
     shared, thing = Ended(), Open(1)
     noticed = weakref.ref(thing)
     made = Open(Derived(1)), Closed([Listed([1])])
-    quiet = [1, None, "x", (1, (2.5, [3])), [[1], [2]], *made, shared, Ended]
+    ring: Any = Open(None)
+    ring.x = [Open(ring), {ring, 2}, {"ring": ring}]
+    quiet = [1, None, "x", (1, (2.5, [3])), [[1], [2]], *made, shared, Ended, ring, {1: 2}, {1, (2, 3)}]
     loud = [
         [shared],
         Open(shared),
@@ -306,10 +322,13 @@ def test_guard_may_end(machine: Machine) -> None:
         (1, (2, [Ended()])),
         Listed([Ended()]),
         Closed(Derived(Ended())),
+        {"key": Ended()},
+        {(Ended(), 2)},
     ]
-    chain: object = None
-    for _ in range(40):
-        chain = Closed(chain)
+    short, long = (
+        reduce(lambda rest, _: Closed(rest), range(100), 1),
+        reduce(lambda rest, _: Closed(rest), range(300), 1),
+    )
     with machine.compile(region) as compiled:
         for thing_held in (*quiet, thing):
             held = [thing_held]
@@ -322,12 +341,15 @@ def test_guard_may_end(machine: Machine) -> None:
             for thing_held, fits in ((empty, True), (cls(1), True), (cls(shared), True), (cls(Ended()), False)):
                 with machine.compile(replaced) as other:
                     assert isinstance(other.run((), (thing_held,)), Returned) is fits
-        for maker in (Ended, lambda: (n for n in ()), lambda: {1: 2}, StringIO):
+        for maker in (Ended, lambda: (n for n in ()), watched_set, StringIO):
             held = [maker()]
             assert isinstance(compiled.run((), (held,)), Left)
-        held = [chain]
-        del chain
-        assert isinstance(compiled.run((), (held,)), Left), "too deep to be looked through"
+        held = [short]
+        del short
+        assert compiled.run((), (held,)) == Returned(1)
+        held = [long]
+        del long
+        assert isinstance(compiled.run((), (held,)), Left), "too much to be looked through"
         held, quiet, made = [thing], [], ()  # type: ignore[assignment]
         del thing, thing_held
         assert isinstance(compiled.run((), (held,)), Left), "somebody is told of its end"

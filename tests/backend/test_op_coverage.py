@@ -109,7 +109,7 @@ SPECIAL = {
     "guard_number": "test_what_an_object_is",
     "unpack_object": "test_unpack_object",
     "guard_quiet": "test_guard_quiet",
-    "load_global": "test_load_global",
+    **dict.fromkeys(("load_global", "guard_unwatched", "store_global"), "test_load_global"),
     "call_pure": "test_call_pure",
     "poll": "test_poll",
     **dict.fromkeys(("room", "has_body", "call_body"), "test_calls_have_no_room"),

@@ -10,7 +10,8 @@ import itertools
 import math
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -172,7 +173,7 @@ class Plain:
 
 
 def nested(depth: int) -> object:
-    return (nested(depth - 1),) if depth else 1
+    return reduce(lambda inner, _: (inner,), range(depth), cast("object", 1))
 
 
 def referred() -> object:
@@ -193,11 +194,23 @@ QUIET: list[object] = [
     *(0, 2**100, -0.0, math.nan, True, None, "text", b"bytes", 1j, range(3), (), UNBOUND),
     *((1, "a", None), ((1.5, (1, 2)), ((), 7)), tuple(range(1000)), [], [1, [2.5, ["a"]]], (1, ("a", [])), nested(7)),
     *(Plain(), Plain([Plain(1), (Plain(), 2)]), [SHARED, Plain(SHARED)], int, [int, Plain]),
+    *({}, {1: [2]}, {1, (2, 3)}, frozenset({Plain(1)}), round_about(), nested(200)),
 ]
 NOISY: list[object] = [
-    *(Noticed(), Count(3), {}, {1}, object(), len, iter(range(3)), bytearray(), (Noticed(),), (1, Count(2))),
-    *([Noticed()] * 2, Plain(Noticed()), Plain([1, (Noticed(),)]), referred(), [1, referred()], round_about()),
-    *(list(range(10_000)), nested(10)),
+    *(
+        Noticed(),
+        Count(3),
+        {1: Noticed()},
+        {Noticed()},
+        object(),
+        len,
+        iter(range(3)),
+        bytearray(),
+        (Noticed(),),
+        (1, Count(2)),
+    ),
+    *([Noticed()] * 2, Plain(Noticed()), Plain([1, (Noticed(),)]), referred(), [1, referred()]),
+    *(list(range(10_000)), nested(1500)),
 ]
 
 
@@ -224,8 +237,9 @@ def test_guard_quiet(machine: Machine, slot: int) -> None:
 LOAD = """
 region load call()
 b0():
-  v0: {} = load_global @namespace, "count" | e0
-  return v0
+  v0: object = load_global @namespace, "count" | e0
+  v1: {0} = unbox_{0} v0 | e0
+  return v1
 e0: global @0 [|]
 """
 HELD = [

@@ -14,7 +14,7 @@ import pytest
 from builder_tools import BLOCKS, build, function_of
 from random_functions import random_function
 
-from minijit.build.sequences import MAX_DEPTH
+from minijit.build.state import MAX_DEPTH
 from minijit.events import ExitReason
 from minijit.ir.bytecode import decode
 from minijit.ir.check import check_region

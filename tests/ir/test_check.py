@@ -24,7 +24,8 @@ b1(v7: int):
   v9: any = pack_int v7
   return (v8, None)
 b2():
-  v10: int = load_global @namespace, "n" | e1
+  v12: object = load_global @namespace, "n" | e1
+  v10: int = unbox_int v12 | e1
   jump b3(v10)
 b3(v11: int):
   leave e2
@@ -50,8 +51,8 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("  branch v6 b1(v5) b2()", "  branch v6 b1(v11) b2()"),
         ("  return (v8, None)", "  return (v8, v10)"),
         (
-            '  v10: int = load_global @namespace, "n" | e1',
-            '  v10: int = load_global @namespace, "n" | e1\n  v12: int = int_xor v7, 1',
+            "  v10: int = unbox_int v12 | e1",
+            "  v10: int = unbox_int v12 | e1\n  v13: int = int_xor v7, 1",
         ),
     ],
     "snapshots": [
@@ -74,7 +75,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     "results": [
         ("  v9: any = pack_int v7", "  pack_int v7"),
         ("  v9: any = pack_int v7", "  v9: int = pack_int v7"),
-        ("  v9: any = pack_int v7", "  v9: any = pack_int v7\n  v12: int = poll | e1"),
+        ("  v9: any = pack_int v7", "  v9: any = pack_int v7\n  v14: int = poll | e1"),
         ("  v9: any = pack_int v7", "  v9: any = call_pure @abs, v7 | e1"),
     ],
     "op_exits": [

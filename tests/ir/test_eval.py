@@ -169,7 +169,8 @@ def test_floats(op: str, inputs: tuple[object, ...], kind: str, result: object) 
 )
 def test_loads_leave_unless_the_kind_is_the_recorded_one(name: str, kind: str, result: object) -> None:
     reset_namespace()
-    body = f'b0():\n  v0: {kind} = load_global @space, "{name}" | e0\n  return v0\ne0: global @0 [|]'
+    load = f'v0: object = load_global @space, "{name}" | e0\n  v1: {kind} = unbox_{kind} v0 | e0'
+    body = f"b0():\n  {load}\n  return v1\ne0: global @0 [|]"
     region = parse_region(f"region f call()\n{body}", {"space": NAMESPACE}.__getitem__)
     outcome = evaluate(region, [])
     assert outcome == (Left(0, (), ()) if result is None else Returned(result))

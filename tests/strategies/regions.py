@@ -449,7 +449,8 @@ class _Maker:
                 self.emit("poll", ())
             else:
                 name, kind = usual if self.source.chance(70) else self.source.choose(LOADS)
-                self.emit("load_global", (Const(NAMESPACE), Const(name)), kind)
+                found = self.emit("load_global", (Const(NAMESPACE), Const(name)))
+                self.emit(f"unbox_{kind.value}", (found,))
 
     def call(self) -> None:
         function, kinds, kind = self.source.choose(CALLS)

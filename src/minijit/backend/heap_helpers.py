@@ -29,14 +29,20 @@ SPARE = 64
 """So many more are kept without asking: what one statement stores, at most."""
 RECENT = 8
 """Among so many of the last that are kept, a store looks for what it stores."""
-KEPT_BYTES = 8 * (1 + MOST_KEPT)
-"""The buffer's size: how many there are, and the objects."""
-_DEPTH = 8
-"""How deep in each other objects may end at once."""
-_EFFORT, _THROUGH = 2048, 32
-"""How much is looked at to find that nothing is to be noticed: so many objects, of which one that is looked through
-counts as so many others. At an entry, this may come before each run of a loop, and must cost less than a few rounds of
-it."""
+ENTRY_EFFORT, _STORE_EFFORT = 4096, 256
+"""How many references are looked at to find that nothing is to be noticed: before a loop, of which that must cost less
+than some rounds, and at a store."""
+_MOST_FOUND, _MARK_BITS = 1024, 11
+"""To how many objects that hold others; and how large the table of those is."""
+_MIXER = -7046029254386353131
+"""An odd number near 2**64 divided by the golden ratio (Knuth, multiplicative hashing)."""
+_STALE = 8 * (1 + MOST_KEPT)
+_FOUND = _STALE + 8 * (1 + SPARE)
+_OBJECTS = _FOUND + 16
+_MARKS = _OBJECTS + 16 * _MOST_FOUND
+KEPT_BYTES = _MARKS + (8 << _MARK_BITS)
+"""The buffer's size: how many are kept, and these objects; the same of stale ones; of a look at what can be reached,
+how many objects were found, how much it may still take, the objects, each with the place of its mark, and the marks."""
 _GC = 1 << 14
 """Of `tp_flags`: the garbage collector asks the class what its instances hold."""
 
@@ -52,11 +58,12 @@ def cases(types: Iterable[type], label: str) -> str:
 
 def heap_text(symbol: Callable[[str], int], kept: int) -> str:
     """The text of the helpers; `kept` is the buffer's address."""
-    return _keeping(symbol, kept) + _may_end() + _puts(symbol) + _makes(symbol)
+    return _keeping(symbol, kept) + _may_end(kept) + _puts(symbol) + _makes(symbol)
 
 
 def _keeping(symbol: Callable[[str], int], kept: int) -> str:
     count, decref = f"inttoptr (i64 {kept} to ptr)", f"inttoptr (i64 {symbol('Py_DecRef')} to ptr)"
+    stale = f"inttoptr (i64 {kept + _STALE} to ptr)"
     return f"""
 define internal void @keep(ptr %object) nounwind {{
   %count = load i64, ptr {count}
@@ -111,8 +118,30 @@ define internal i1 @keeps_nothing() nounwind alwaysinline {{
   ret i1 %none
 }}
 
-; An object that the frame holds still, though nobody would any more: as long as something is kept, no reference tells
-; for sure that an object goes on. (Of a loop there are fewer of these than are kept without asking.)
+; How many references to an object are stale: frames have them still, and would not in the interpreter.
+define internal i64 @stale_references(ptr %object) nounwind {{
+entry:
+  %count = load i64, ptr {stale}
+  br label %next
+next:
+  %k = phi i64 [ %count, %entry ], [ %before, %one ]
+  %sum = phi i64 [ 0, %entry ], [ %sum1, %one ]
+  %none = icmp eq i64 %k, 0
+  br i1 %none, label %done, label %one
+one:
+  %place = getelementptr ptr, ptr {stale}, i64 %k
+  %other = load ptr, ptr %place
+  %same = icmp eq ptr %other, %object
+  %more = zext i1 %same to i64
+  %sum1 = add i64 %sum, %more
+  %before = sub i64 %k, 1
+  br label %next
+done:
+  ret i64 %sum
+}}
+
+; An object that the frame holds still, though it would not any more. If nobody else holds it, it is kept: as long as
+; something is, no reference tells for sure that an object goes on.
 define void @keep_stale(ptr %object) nounwind {{
 entry:
   %absent = icmp eq ptr %object, null
@@ -122,9 +151,23 @@ present:
   %type = load i64, ptr %type_place
   switch i64 %type, label %other [ {cases(QUIET_TYPES, "done")} ]
 other:
+  %count = load i64, ptr {stale}
+  %full = icmp eq i64 %count, {SPARE}
+  br i1 %full, label %kept, label %noted
+kept:
   call void @incref(ptr %object)
   call void @keep(ptr %object)
   br label %done
+noted:
+  %more = add i64 %count, 1
+  %place = getelementptr ptr, ptr {stale}, i64 %more
+  store ptr %object, ptr %place
+  store i64 %more, ptr {stale}
+  ; If nobody else holds it, it is about to end.
+  %references = load i64, ptr %object
+  %own = call i64 @stale_references(ptr %object)
+  %held = icmp ugt i64 %references, %own
+  br i1 %held, label %done, label %kept
 done:
   ret void
 }}
@@ -132,6 +175,7 @@ done:
 ; Gives back what is kept. This may run any code, which may enter regions that keep something, and let it go.
 define void @let_go() {{
 entry:
+  store i64 0, ptr {stale}
   br label %next
 next:
   %count = load i64, ptr {count}
@@ -165,7 +209,13 @@ present:
   %immortal = icmp slt i32 %low, 0
   br i1 %immortal, label %done, label %mortal
 mortal:
-  %shared = icmp ugt i64 %count, 1
+  %alone = icmp eq i64 %count, 1
+  br i1 %alone, label %last, label %held
+held:
+  ; What only frames hold that would not is about to end, and all that it holds: it is kept.
+  %stale = call i64 @stale_references(ptr %object)
+  %own = add i64 %stale, 1
+  %shared = icmp ugt i64 %count, %own
   br i1 %shared, label %fewer, label %last
 fewer:
   %less = sub i64 %count, 1
@@ -187,8 +237,10 @@ done:
 """
 
 
-def _may_end() -> str:
-    plain = raw.read_u64(id(_Plain) + abi.TYPE.tp_dealloc)
+def _may_end(kept: int) -> str:
+    plain, of_sets = (raw.read_u64(id(each) + abi.TYPE.tp_dealloc) for each in (_Plain, set))
+    places = (kept + _FOUND, kept + _FOUND + 8, kept + _OBJECTS, kept + _MARKS)
+    found, effort, objects, marks = (f"inttoptr (i64 {place} to ptr)" for place in places)
     return f"""
 ; Whether a reference that a place has can be given back: nobody notices if the object ends then, nor if that is late;
 ; and there is room to keep it.
@@ -202,12 +254,14 @@ some:
 present:
   ; What is kept may be all that still holds it.
   %none_kept = call i1 @keeps_nothing()
-  %most = select i1 %none_kept, i64 1, i64 {SPARE}
+  %stale = call i64 @stale_references(ptr %object)
+  %own = add i64 %stale, 1
+  %most = select i1 %none_kept, i64 %own, i64 {SPARE}
   %count = load i64, ptr %object
   %held = icmp ugt i64 %count, %most
   br i1 %held, label %yes, label %through
 through:
-  %quiet = call i1 @is_quiet(ptr %object)
+  %quiet = call i1 @is_quiet(ptr %object, i64 {_STORE_EFFORT})
   ret i1 %quiet
 yes:
   ret i1 true
@@ -232,31 +286,60 @@ yes:
 }}
 
 ; Whether nobody notices the end of an object, nor of anything that can be reached from it: so it does not matter who
-; else holds that, and is about to end. Of none there is no end.
-define i1 @is_quiet(ptr %object) nounwind {{
+; else holds that, and is about to end. Of none there is no end. False where it would take more effort.
+define i1 @is_quiet(ptr %object, i64 %effort) nounwind {{
 entry:
-  %words = alloca [2 x i64]
-  store i64 {_DEPTH}, ptr %words
-  %left_place = getelementptr i64, ptr %words, i64 1
-  store i64 {_EFFORT}, ptr %left_place
+  store i64 0, ptr {found}
+  store i64 %effort, ptr {effort}
   %absent = icmp eq ptr %object, null
   br i1 %absent, label %yes, label %present
 present:
-  %noticed = call i32 @visit(ptr %object, ptr %words)
+  %first = call i32 @visit(ptr %object, ptr null)
+  br label %next
+next:
+  %k = phi i64 [ 0, %present ], [ %k1, %through ]
+  %noticed = phi i32 [ %first, %present ], [ %told, %through ]
+  %count = load i64, ptr {found}
+  %over = icmp eq i64 %k, %count
+  %known = icmp ne i32 %noticed, 0
+  %ends = or i1 %over, %known
+  br i1 %ends, label %forget, label %through
+through:
+  %object_place = getelementptr [2 x i64], ptr {objects}, i64 %k
+  %one = load ptr, ptr %object_place
+  %type_place = getelementptr i8, ptr %one, i64 {abi.OBJECT.ob_type}
+  %type = load ptr, ptr %type_place
+  %traverse_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_traverse}
+  %traverse_function = load ptr, ptr %traverse_place
+  %told = call i32 %traverse_function(ptr %one, ptr @visit, ptr null)
+  %k1 = add i64 %k, 1
+  br label %next
+forget:
+  %f = phi i64 [ 0, %next ], [ %f1, %forget_one ]
+  %forgotten = icmp eq i64 %f, %count
+  br i1 %forgotten, label %done, label %forget_one
+forget_one:
+  %pair = getelementptr [2 x i64], ptr {objects}, i64 %f
+  %index_place = getelementptr i64, ptr %pair, i64 1
+  %index = load i64, ptr %index_place
+  %mark = getelementptr i64, ptr {marks}, i64 %index
+  store i64 0, ptr %mark
+  %f1 = add i64 %f, 1
+  br label %forget
+done:
   %quiet = icmp eq i32 %noticed, 0
   ret i1 %quiet
 yes:
   ret i1 true
 }}
 
-; What can be reached: whether somebody notices its end. The words are how deep it may still go, and how much may be
-; looked at.
-define internal i32 @visit(ptr %object, ptr %words) nounwind {{
+; Judges an object that can be reached: whether somebody notices its end. One that holds others is noted, to be looked
+; through.
+define internal i32 @visit(ptr %object, ptr %unused) nounwind {{
 entry:
-  %left_place = getelementptr i64, ptr %words, i64 1
-  %left = load i64, ptr %left_place
+  %left = load i64, ptr {effort}
   %less = sub i64 %left, 1
-  store i64 %less, ptr %left_place
+  store i64 %less, ptr {effort}
   %enough = icmp slt i64 %left, 0
   br i1 %enough, label %noticed, label %judge
 judge:
@@ -264,20 +347,32 @@ judge:
   %type_word = load i64, ptr %type_place
   %type = inttoptr i64 %type_word to ptr
   switch i64 %type_word, label %look [
-    i64 {id(tuple)}, label %through
-    i64 {id(list)}, label %through
+    i64 {id(tuple)}, label %holds
+    i64 {id(list)}, label %holds
+    i64 {id(dict)}, label %dict
     {cases((type, *QUIET_TYPES), "quiet")}
   ]
+dict:
+  ; Of the end of a dict, its watchers are told.
+  %version_place = getelementptr i8, ptr %object, i64 {abi.DICT.ma_version_tag}
+  %version = load i64, ptr %version_place
+  %watchers = and i64 %version, 255
+  %unwatched = icmp eq i64 %watchers, 0
+  br i1 %unwatched, label %holds, label %noticed
 look:
   %dealloc_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_dealloc}
   %dealloc = load i64, ptr %dealloc_place
   %plain = icmp eq i64 %dealloc, {plain}
+  %a_set = icmp eq i64 %dealloc, {of_sets}
+  %known = or i1 %plain, %a_set
   %untold = call i1 @is_untold(ptr %object, ptr %type)
-  %unnoticed = and i1 %plain, %untold
-  br i1 %unnoticed, label %base, label %noticed
+  %unnoticed = and i1 %known, %untold
+  br i1 %unnoticed, label %sort, label %noticed
+sort:
+  br i1 %a_set, label %holds, label %base
 base:
   ; What the class is derived from that no program has made.
-  %derived = phi ptr [ %type, %look ], [ %under, %base ]
+  %derived = phi ptr [ %type, %sort ], [ %under, %base ]
   %base_place = getelementptr i8, ptr %derived, i64 {abi.TYPE.tp_base}
   %under = load ptr, ptr %base_place
   %under_dealloc_place = getelementptr i8, ptr %under, i64 {abi.TYPE.tp_dealloc}
@@ -286,27 +381,46 @@ base:
   br i1 %goes_on, label %base, label %solid
 solid:
   %solid_word = ptrtoint ptr %under to i64
-  switch i64 %solid_word, label %noticed [ {cases((object, list, tuple), "through")} ]
-through:
+  switch i64 %solid_word, label %noticed [ {cases((object, list, tuple), "holds")} ]
+holds:
   %flags_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_flags}
   %flags = load i64, ptr %flags_place
   %gc = and i64 %flags, {_GC}
   %is_leaf = icmp eq i64 %gc, 0
-  br i1 %is_leaf, label %quiet, label %deep
-deep:
-  %depth = load i64, ptr %words
-  %deepest = icmp eq i64 %depth, 0
-  br i1 %deepest, label %noticed, label %traverse
-traverse:
-  %below = sub i64 %depth, 1
-  store i64 %below, ptr %words
-  %much_less = sub i64 %less, {_THROUGH}
-  store i64 %much_less, ptr %left_place
-  %traverse_place = getelementptr i8, ptr %type, i64 {abi.TYPE.tp_traverse}
-  %traverse_function = load ptr, ptr %traverse_place
-  %found = call i32 %traverse_function(ptr %object, ptr @visit, ptr %words)
-  store i64 %depth, ptr %words
-  ret i32 %found
+  br i1 %is_leaf, label %quiet, label %start
+start:
+  ; Which objects are noted, a table of marks knows.
+  %word = ptrtoint ptr %object to i64
+  %units = lshr i64 %word, 4
+  %mixed = mul i64 %units, {_MIXER}
+  %high = lshr i64 %mixed, {64 - _MARK_BITS}
+  br label %probe
+probe:
+  %at = phi i64 [ %high, %start ], [ %following, %other ]
+  %mark = getelementptr i64, ptr {marks}, i64 %at
+  %marked = load i64, ptr %mark
+  %same = icmp eq i64 %marked, %word
+  br i1 %same, label %quiet, label %compare
+compare:
+  %free = icmp eq i64 %marked, 0
+  br i1 %free, label %note, label %other
+other:
+  %next = add i64 %at, 1
+  %following = and i64 %next, {(1 << _MARK_BITS) - 1}
+  br label %probe
+note:
+  %count = load i64, ptr {found}
+  %full = icmp eq i64 %count, {_MOST_FOUND}
+  br i1 %full, label %noticed, label %take
+take:
+  store i64 %word, ptr %mark
+  %pair = getelementptr [2 x i64], ptr {objects}, i64 %count
+  store i64 %word, ptr %pair
+  %index_place = getelementptr i64, ptr %pair, i64 1
+  store i64 %at, ptr %index_place
+  %more = add i64 %count, 1
+  store i64 %more, ptr {found}
+  br label %quiet
 quiet:
   ret i32 0
 noticed:

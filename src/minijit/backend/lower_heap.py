@@ -191,6 +191,22 @@ def _store_named(e: Emitter, op: Op) -> None:
     store_object(e, op, f"{e.helper('put_named')}(ptr {e.use(object)}, ptr {e.use(name)}", value)
 
 
+@lowers("guard_unwatched")
+def _guard_unwatched(e: Emitter, op: Op) -> None:
+    if e.target.stores:
+        e.leave_unless(e.let(f"call i1 {e.helper('is_unwatched')}({_namespace_and_key(op)})"), op)
+
+
+@lowers("store_global")
+def _store_global(e: Emitter, op: Op) -> None:
+    store_object(e, op, f"{e.helper('put_global')}({_namespace_and_key(op)}", op.args[2])
+
+
+def _namespace_and_key(op: Op) -> str:
+    namespace, key = (a.value for a in op.args[:2] if isinstance(a, Const))
+    return f"ptr {pointer(id(namespace))}, ptr {pointer(id(key))}, i64 {hash(key)}"
+
+
 @lowers("unbox_int")
 @lowers("unbox_float")
 @lowers("unbox_bool")

@@ -9,6 +9,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from minijit.backend.emitter import pointer
+from minijit.backend.heap_helpers import ENTRY_EFFORT
 from minijit.backend.lower_table import Rows
 from minijit.backend.snapshots import REFERENCE_TAG, TAGS
 from minijit.cpython import abi
@@ -126,7 +127,7 @@ def _guard_quiet(e: Emitter, op: Op) -> None:
     if not e.target.stores:
         return
     if not e.target.sees_others:
-        e.leave_unless(e.let(f"call i1 {e.helper('is_quiet')}(ptr {object})"), op)
+        e.leave_unless(e.let(f"call i1 {e.helper('is_quiet')}(ptr {object}, i64 {ENTRY_EFFORT})"), op)
         return
     others = [slot for slot, kind in enumerate(e.region.entry_kinds) if kind is EntryKind.OBJECT]
     same = [e.let(f"icmp eq ptr {held(e, slot)}, {object}") for slot in others if slot != number.value]
@@ -138,7 +139,7 @@ def _guard_quiet(e: Emitter, op: Op) -> None:
     is_kept = e.let(f"icmp ugt i64 {load(e, object, abi.OBJECT.ob_refcnt, 'i64')}, {own}")
     e.line(f"br i1 {is_kept}, label %{done}, label %{judged}")
     e.start(judged)
-    is_quiet = e.let(f"call i1 {e.helper('is_quiet')}(ptr {object})")
+    is_quiet = e.let(f"call i1 {e.helper('is_quiet')}(ptr {object}, i64 {ENTRY_EFFORT})")
     e.line(f"br label %{done}")
     e.start(done)
     ways = f"[ true, %{before} ], [ true, %{present} ], [ {is_quiet}, %{judged} ]"
@@ -265,9 +266,7 @@ def _load_global(e: Emitter, op: Op) -> None:
     e.leave_unless(has_plain_keys(e, place), op)
     found = look_up(e, place, key)
     e.leave_unless(e.let(f"icmp ne ptr {found}, null"), op)
-    assert op.result is not None
-    value = unbox(e, op.result.kind, found, lambda condition: e.leave_unless(condition, op))
-    e.define_scalar(op.result, value)
+    e.define(op, f"getelementptr i8, ptr {found}, i64 0")
 
 
 @lowers("call_pure")

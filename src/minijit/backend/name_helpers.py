@@ -1,4 +1,4 @@
-"""Helpers that find and change attributes by their names: of instances that may have dicts of their own.
+"""Helpers that find and change what has a name: attributes of instances that may have dicts of their own, and globals.
 
 An instance has its attributes among values, whose names its class knows, or in a dict. Both are looked through as the
 interpreter does it, without a comparison of keys: names of attributes are interned. Where a key has the same hash and
@@ -14,7 +14,7 @@ from minijit.cpython import abi
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HELPERS = ("find_named", "put_named")
+HELPERS = ("find_named", "put_named", "is_unwatched", "put_global")
 """The helpers' names."""
 UNKNOWN_OWN = 1
 """In the place of an address: it is not to be told."""
@@ -27,9 +27,10 @@ _GENERAL, _SMALL, _SHIFT = 0, 8, 5
 of a hash at each step."""
 
 
-def name_text(symbol: Callable[[str], int]) -> str:
-    """The text of the helpers."""
-    return _FIND_KEY + _FIND_NAMED + _put_named(symbol)
+def name_text(symbol: Callable[[str], int], relied: int, others: int) -> str:
+    """The text of the helpers. `relied` is the map of what regions rely on (`watch.Filters`), `others` the address of
+    a word with the bits of dict watchers that are not ours."""
+    return _FIND_KEY + _FIND_NAMED + _put_named(symbol) + _put_global(symbol, relied, others)
 
 
 _FIND_KEY = f"""
@@ -188,6 +189,54 @@ first:
 over:
   call void @incref(ptr %old)
   %how = call i32 {put}(ptr %object, ptr %name, ptr %new)
+  call void @give_back(ptr %old)
+  %well = icmp eq i32 %how, 0
+  ret i1 %well
+no:
+  ret i1 false
+}}
+"""
+
+
+def _put_global(symbol: Callable[[str], int], relied: int, others: int) -> str:
+    find, put = (f"inttoptr (i64 {symbol(name)} to ptr)" for name in ("_PyDict_GetItem_KnownHash", "PyDict_SetItem"))
+    return f"""
+; Whether nobody is told when a namespace gets another value under a key that it has, and no region relies on that: so
+; the watcher finds it, too.
+define i1 @is_unwatched(ptr %namespace, ptr %key, i64 %hash) nounwind {{
+entry:
+  %keys_place = getelementptr i8, ptr %namespace, i64 {abi.DICT.ma_keys}
+  %keys = load ptr, ptr %keys_place
+  %kind_place = getelementptr i8, ptr %keys, i64 {abi.DICT_KEYS.dk_kind}
+  %kind = load i8, ptr %kind_place
+  %plain = icmp ne i8 %kind, {_GENERAL}
+  %version_place = getelementptr i8, ptr %namespace, i64 {abi.DICT.ma_version_tag}
+  %version = load i64, ptr %version_place
+  %others = load i64, ptr inttoptr (i64 {others} to ptr)
+  %told = and i64 %version, %others
+  %untold = icmp eq i64 %told, 0
+  %possible = and i1 %plain, %untold
+  br i1 %possible, label %look, label %no
+look:
+  %address = ptrtoint ptr %namespace to i64
+  %mixed = xor i64 %address, %hash
+  %filter_key = or i64 %mixed, 1
+  %found = call i64 @map_find(ptr inttoptr (i64 {relied} to ptr), i64 %filter_key)
+  %free = icmp eq i64 %found, 0
+  ret i1 %free
+no:
+  ret i1 false
+}}
+
+; Gives a namespace another value under a key that it has; false, with an exception set, where there is no memory.
+define i1 @put_global(ptr %namespace, ptr %key, i64 %hash, ptr %new) nounwind {{
+entry:
+  %missing = icmp eq ptr %new, null
+  br i1 %missing, label %no, label %put
+put:
+  %old = call ptr {find}(ptr %namespace, ptr %key, i64 %hash)
+  call void @incref(ptr %old)
+  %how = call i32 {put}(ptr %namespace, ptr %key, ptr %new)
   call void @give_back(ptr %old)
   %well = icmp eq i32 %how, 0
   ret i1 %well

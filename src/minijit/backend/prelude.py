@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minijit.backend import heap_helpers, list_helpers, name_helpers, number_helpers
+from minijit.backend.map_stub import LOOKUP_IR
 from minijit.cpython import abi
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ HELPERS = (
 """The helpers' names."""
 
 
-def helper_text(symbol: Callable[[str], int], kept: int) -> str:
+def helper_text(symbol: Callable[[str], int], kept: int, relied: int, others: int) -> str:
     """The text of the helpers, for the module of the stubs, which uses them too. `symbol` finds C functions; `kept` is
-    the address of the buffer for objects that regions keep."""
+    the address of the buffer for objects that regions keep; of `relied` and `others` tells `name_helpers`."""
     clear, decref = symbol("PyErr_Clear"), symbol("Py_DecRef")
     takes = "".join(_take(*row, clear, decref) for row in _TAKES)
     return (
@@ -47,7 +48,8 @@ def helper_text(symbol: Callable[[str], int], kept: int) -> str:
         + heap_helpers.heap_text(symbol, kept)
         + number_helpers.number_text(symbol)
         + list_helpers.list_text(symbol)
-        + name_helpers.name_text(symbol)
+        + LOOKUP_IR
+        + name_helpers.name_text(symbol, relied, others)
     )
 
 

@@ -40,6 +40,8 @@ class StubAddresses:
     bound: int
     raw: int
     kept: int  # the buffer for what regions keep
+    relied: int  # the map of what regions rely on in namespaces
+    others: int  # a word with the bits of dict watchers that are not ours
     near: int  # a word: see `is_near`
     monitoring_version: int
     eval_breaker: int

@@ -37,7 +37,6 @@ from minijit.backend.frame_stubs import frame_text
 from minijit.backend.image_stubs import image_text
 from minijit.backend.leave_stubs import leave_text
 from minijit.backend.make_stubs import make_text
-from minijit.backend.map_stub import LOOKUP_IR
 from minijit.backend.prelude import HELPERS, helper_text
 from minijit.backend.stub_tools import common_text
 from minijit.backend.waiting_stubs import waiting_text
@@ -64,8 +63,7 @@ STUBS = (*HELPERS, *_ENTRIES, *_WAYS_OUT, "raise_self", "release")
 def stub_text(at: StubAddresses) -> str:
     """The LLVM text of all stubs."""
     parts = (
-        helper_text(at.symbol, at.kept),
-        LOOKUP_IR,
+        helper_text(at.symbol, at.kept, at.relied, at.others),
         common_text(at),
         event_text(at),
         call_text(at),

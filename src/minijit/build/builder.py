@@ -106,6 +106,7 @@ class Builder:
             tuple(relies.met.values()),
             frozenset(relies.aliased),
             frozenset(relies.apart),
+            frozenset((*relies.assumptions, *relies.volatile)),
             self._depth,
             tuple(relies.unheard.values()),
             frozenset(self._visited),
@@ -123,6 +124,9 @@ class Builder:
             # Attributes are behind the cells.
             first = code.locals_count - closures.captured(code)
             slots[first : code.locals_count] = closures.own_cells(self, code)
+        for place, name in enumerate(self.request.scope.names, code.locals_count):
+            if name in self.request.scope.open:
+                slots[place] = Entry(place)
         self.state = State(self.request.scope, slots[:count], slots[count:])
         self._before = FrameState(self.request.root.offset, tuple(self.state.locals), tuple(self.state.stack))
         self.end(Jump(self.edge(self.request.root.offset, join=True)))

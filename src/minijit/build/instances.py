@@ -10,8 +10,9 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING
 
+from minijit.build import stores
 from minijit.build.inline import call_function
-from minijit.build.state import MAX_DEPTH, SOME, Wanted, depth
+from minijit.build.state import SOME, Wanted
 from minijit.ir.region import (
     Attribute,
     Const,
@@ -52,14 +53,19 @@ def construct(b: Builder, cls: type, arguments: list[Slot], keywords: tuple[str,
 def store(b: Builder, owner: VirtualInstance, kind: ClassKind, name: str, value: Slot) -> bool:
     """Gives an attribute to a virtual instance whose class writes them as `object` does; whether that is compiled."""
     field = b.request.classes.field(kind, name)
-    if field is None or depth(value) >= MAX_DEPTH or isinstance(value, LoopIterator):
+    if field is None or isinstance(value, LoopIterator):
         return False
-    if owner.identity in set(identities([value])):
+    shared = set(identities([owner])) & set(identities([value]))
+    # Of what is made on the way, no part may be the owner's: that would become another.
+    if owner.identity in shared:
+        return False
+    part = stores.shallow(b, value)
+    if part is None or (shared and part != value):
         return False
     known = [attribute.field for attribute in owner.attributes]
-    attributes = [Attribute(each, value if each == field else old) for each, old in owner.attributes]
+    attributes = [Attribute(each, part if each == field else old) for each, old in owner.attributes]
     if field not in known:
-        attributes.append(Attribute(field, value))
+        attributes.append(Attribute(field, part))
     b.state.change({owner.identity: VirtualInstance(owner.cls, tuple(attributes), b.identity())}, b.identity)
     return True
 

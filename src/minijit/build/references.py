@@ -372,6 +372,18 @@ def load_named(b: Builder, i: Instruction, owner: Reference, name: str, default:
     _load(b, i, "store_named", place, load)
 
 
+def load_global(b: Builder, i: Instruction, namespace: Const, name: str, sample: object) -> None:
+    """Pushes what a namespace has under a name; `sample` is what it has now."""
+    place = namespace, Const(name)
+
+    def load() -> Value:
+        found = b.op("load_global", *place, reason=ExitReason.GLOBAL)
+        b.samples[found] = sample
+        return found
+
+    _load(b, i, "store_global", place, load)
+
+
 def load_field(b: Builder, i: Instruction, owner: Reference, field: Const, sample: object = ABSENT) -> None:
     """Pushes an attribute of an instance; `sample` is what it is now, if that is known."""
     place = owner.value, field

@@ -46,8 +46,8 @@ def namespaces_of(function: Any) -> tuple[dict[str, object], dict[str, object]]:
 class Scope:
     """What the instructions of a frame mean: their code object, and where its names stand.
 
-    `names` are those of the globals that the loop has as locals, behind those of the frame; `fields` are attributes
-    that it has as locals, behind these.
+    `names` are those of the globals that the loop has as locals, behind those of the frame, but for `open` ones, which
+    others look at, too, while the loop runs; `fields` are attributes that it has as locals, behind these.
     """
 
     code: Code
@@ -55,6 +55,7 @@ class Scope:
     builtins: dict[str, object]
     names: tuple[str, ...] = ()
     fields: tuple[HeldField, ...] = ()
+    open: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> tuple[int, int, int]:
@@ -68,7 +69,8 @@ class Scope:
 
     def variable(self, name: str) -> int | None:
         """Which local a name of the globals is; None if it is none."""
-        return self.code.locals_count + self.names.index(name) if name in self.names else None
+        is_one = name in self.names and name not in self.open
+        return self.code.locals_count + self.names.index(name) if is_one else None
 
     def field(self, holder: int, name: str) -> int | None:
         """Which local an attribute is of the object that a slot has held at the entry; None if it is none."""
@@ -191,6 +193,8 @@ class Build:
     """The classes, by address, of which some objects are met while attributes of others are variables."""
     apart: frozenset[CodeType] = frozenset()
     """Code that was inlined, and is not to be: it calls machine code, which is never done again."""
+    touched: frozenset[tuple[int, str]] = frozenset()
+    """The globals, each by its namespace and name, that are looked at, or stored."""
     depth: int = 0
     """How many inlined calls are within each other."""
     unheard: tuple[CodeType, ...] = ()

@@ -245,9 +245,14 @@ ANY = Kind.ANY
 """In a shape: a scalar, None or nothing, of a kind that is known at run time only."""
 
 
+UNASKED = ("unasked", None)
+"""In a shape: an object of which nobody asks anything, not even whether it is another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Same:
-    """In a shape: the virtual object with this number, counted from the start of the state, once more."""
+    """In a shape: the object with this number, counted from the start of the state, once more: a virtual one, or the
+    address of one. What is the same in a state is the same in its version."""
 
     number: int
 
@@ -266,15 +271,19 @@ def shape_of(state: State, widens: Callable[[int], bool], *, forgets: bool = Fal
     """The key under which a state's version is kept. `widens(index)` tells which locals lose their kind; if it
     `forgets`, all objects lose their class."""
     parts: list[object] = []
-    seen: dict[int, tuple[Slot, Same]] = {}
+    seen: dict[object, tuple[Slot, Same]] = {}
     own = len(state.locals)
     for index, slot in enumerate(state.slots()):
         if index < own and widens(index):
             slot = _forgotten(slot)
-            parts.append(ANY if can_be_any(slot) else _shape(slot, seen))
+            parts.append(ANY if can_be_any(slot) else UNASKED if _is_unasked(slot) else _shape(slot, seen))
         else:
             parts.append(_shape(_forgotten(slot) if forgets else slot, seen))
     return tuple(parts)
+
+
+def _is_unasked(slot: Slot) -> bool:
+    return isinstance(slot, Reference) and slot.cls == SOME and isinstance(slot.value, Value) and not slot.identity
 
 
 def _forgotten(slot: Slot) -> Slot:
@@ -283,8 +292,8 @@ def _forgotten(slot: Slot) -> Slot:
     return Reference(slot.value, SOME) if isinstance(slot, Reference) and can_be else slot
 
 
-def _shape(slot: Slot, seen: dict[int, tuple[Slot, Same]]) -> object:
-    """`seen` has the virtual objects that came before, by identity."""
+def _shape(slot: Slot, seen: dict[object, tuple[Slot, Same]]) -> object:
+    """`seen` has the objects that came before: virtual ones by their identity, addresses by themselves."""
     if isinstance(slot, Virtual) or (isinstance(slot, Reference) and slot.identity):
         if slot.identity in seen:
             known, same = seen[slot.identity]
@@ -293,7 +302,7 @@ def _shape(slot: Slot, seen: dict[int, tuple[Slot, Same]]) -> object:
         seen[slot.identity] = slot, Same(len(seen))
     match slot:
         case Value(_, kind):
-            return kind
+            return _address(slot, seen) or kind if kind is Kind.OBJECT else kind
         case Const():
             # Numbers that differ from path to path become parameters; other constants are part of the version.
             return slot.kind or slot
@@ -309,32 +318,49 @@ def _shape(slot: Slot, seen: dict[int, tuple[Slot, Same]]) -> object:
         case RangeIterator(_, _, _, home):
             return ("range_iterator", home)
         case Reference(value, cls, identity):
-            return ("reference", cls, bool(identity), _fixed(value))
+            return ("reference", _address(value, seen), cls, bool(identity))
         case ItemIterator(items, _, cls, home):
-            return ("iterator", cls, home, _fixed(items))
+            return ("iterator", _address(items, seen), cls, home)
         case _:
             assert_never(slot)
 
 
-def _fixed(operand: Operand) -> Const | None:
-    """What of an object is part of the version: a constant; an address is a parameter."""
-    return operand if isinstance(operand, Const) else None
+def _address(operand: Operand, seen: dict[object, tuple[Slot, Same]]) -> Const | Same | None:
+    """What of an object's address is part of the version: a constant, or that it is one which came before; None for a
+    parameter."""
+    if isinstance(operand, Const):
+        return operand
+    if operand in seen:
+        return seen[operand][1]
+    seen[operand] = operand, Same(len(seen))
+    return None
 
 
-def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: dict[int, Slot]) -> Slot:
+def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: dict[object, Slot]) -> Slot:
     """The slot as a version sees it: machine values replaced by fresh block parameters.
 
-    `made` has the virtual objects that the version's state has so far, by identity.
+    `made` has the objects that the version's state has so far: virtual ones by their identity, addresses by what they
+    were before.
     """
+
+    def address(operand: Operand) -> Operand:
+        if isinstance(operand, Const):
+            return operand
+        if operand not in made:
+            made[operand] = fresh(Kind.OBJECT)
+        return _operand(made[operand])
+
     if shape is ANY:
         return fresh(ANY)
+    if shape is UNASKED:
+        return Reference(fresh(Kind.OBJECT), SOME)
     if isinstance(slot, Virtual) or (isinstance(slot, Reference) and slot.identity):
         if not isinstance(shape, Same):
             made[slot.identity] = _with_identity(slot, shape, fresh, made)
         return made[slot.identity]
     match slot:
         case Value(_, kind):
-            return fresh(kind)
+            return address(slot) if kind is Kind.OBJECT else fresh(kind)
         case Const():
             return slot if slot.kind is None else fresh(slot.kind)
         case Hole() | Entry():
@@ -343,19 +369,21 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
             return RangeIterator(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), home)
         case Reference(value):
             assert isinstance(shape, tuple)
-            return Reference(_fixed(value) or fresh(Kind.OBJECT), shape[1])
+            return Reference(address(value), shape[2])
         case ItemIterator(items, _, cls, home):
-            return ItemIterator(_fixed(items) or fresh(Kind.OBJECT), fresh(Kind.INT), cls, home)
+            return ItemIterator(address(items), fresh(Kind.INT), cls, home)
         case _:
             assert_never(slot)
 
 
 def _with_identity(
-    slot: Virtual | Reference, shape: object, fresh: Callable[[Kind], Value], made: dict[int, Slot]
+    slot: Virtual | Reference, shape: object, fresh: Callable[[Kind], Value], made: dict[object, Slot]
 ) -> Slot:
     # It keeps its identity from version to version: nothing else in the region ever gets the same.
     if isinstance(slot, Reference):
-        return replace(slot, value=fresh(Kind.OBJECT))
+        if slot.value not in made:
+            made[slot.value] = fresh(Kind.OBJECT)
+        return replace(slot, value=_operand(made[slot.value]))
     if isinstance(slot, VirtualRange):
         return VirtualRange(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), slot.identity)
     assert isinstance(shape, tuple)
@@ -371,21 +399,30 @@ def arguments(slot: Slot, shape: object, pack: Callable[[Slot], Value]) -> Itera
     if isinstance(shape, Same):
         return
     match slot:
-        case Value():
+        case Value() | Const() if slot.kind is not None:
             yield slot
-        case Const():
-            if slot.kind is not None:
-                yield slot
-        case Hole() | Entry():
+        case Const() | Hole() | Entry():
             return
         case VirtualTuple() | VirtualInstance():
             assert isinstance(shape, tuple)
             for part, part_shape in zip(slot.parts, shape[1:], strict=True):
                 yield from arguments(part, part_shape, pack)
-        case VirtualRange() | RangeIterator() | Reference() | ItemIterator():
-            yield from (operand for operand in slot_operands(slot) if operand.kind is not None)
+        case Reference(value):
+            yield from _passed(value, shape)
+        case ItemIterator(items, index):
+            yield from _passed(items, shape)
+            yield index
+        case VirtualRange() | RangeIterator():
+            yield from slot_operands(slot)
         case _:
             assert_never(slot)
+
+
+def _passed(address: Operand, shape: object) -> Iterator[Operand]:
+    """An address, if it is a parameter of its own."""
+    assert isinstance(shape, tuple)
+    if shape[1] is None:
+        yield address
 
 
 MAX_DEPTH = 4

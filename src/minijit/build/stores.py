@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from minijit.build import references
 from minijit.build.numbers import number
-from minijit.build.state import Pending
+from minijit.build.state import MAX_DEPTH, Pending, depth
 from minijit.events import ExitReason
 from minijit.ir.kinds import ABSENT, Kind
 from minijit.ir.region import Const, Entry, Hole, Reference, Value, VirtualInstance, VirtualTuple
@@ -28,11 +28,13 @@ _OLD = {
     "store_item": "list_item",
     "store_field": "field_value",
     "store_named": "named_value",
+    "store_global": "load_global",
     "delete_item": "list_item",
 }
 """The ops that give what a store overwrites, if there is anything."""
 _LOADS = {"store_field": "load_field", "store_named": "load_named"}
 """Those that leave if there is nothing."""
+_OLD_REASONS = {"store_named": ExitReason.KIND, "store_global": ExitReason.GLOBAL}
 NOTHING = Hole.NULL
 """What is stored where something is taken away."""
 
@@ -85,7 +87,10 @@ def _what_is_there(b: Builder, store: str, place: tuple[Operand, ...], guard: st
     """What a guard is to look at. Only `guard_may_end` takes it that there is nothing."""
     if store in _LOADS and (guard == "guard_number" or not b.is_overwriting):
         return b.op(_LOADS[store], *place, reason=ExitReason.UNBOUND)
-    return b.op(_OLD[store], *place, reason=ExitReason.KIND if store == "store_named" else None)
+    if store == "store_global":
+        # Who relies on it is to be told.
+        b.effect("guard_unwatched", *place, reason=ExitReason.GLOBAL)
+    return b.op(_OLD[store], *place, reason=_OLD_REASONS.get(store))
 
 
 def _note_stored(state: State, key: tuple[object, ...], value: Slot) -> None:
@@ -149,6 +154,22 @@ def all_made(b: Builder, slots: list[Slot]) -> list[Operand] | None:
     b.state.change(made, b.identity)
     b.state.settle(slots)
     return operands
+
+
+def shallow(b: Builder, slot: Slot) -> Slot | None:
+    """A value that is to be part of a virtual object: an instance that has others of its class in it, as chains and
+    trees have that grow round a loop, is made, and what is left of it is its address. None if it can be no part."""
+    if isinstance(slot, VirtualInstance) and any(_has(part, slot.cls) for part in slot.parts):
+        made = all_made(b, [slot])
+        return None if made is None else Reference(made[0], slot.cls)
+    return slot if depth(slot) < MAX_DEPTH else None
+
+
+def _has(slot: Slot, cls: Const) -> bool:
+    """Whether there is a virtual instance of a class in a slot."""
+    if isinstance(slot, VirtualInstance) and slot.cls == cls:
+        return True
+    return isinstance(slot, VirtualTuple | VirtualInstance) and any(_has(part, cls) for part in slot.parts)
 
 
 def _made(b: Builder, slot: Slot, made: dict[int, Slot]) -> Operand:
@@ -218,6 +239,13 @@ def _resize(b: Builder, i: Instruction, items: Reference, store: Pending) -> boo
 def store_named(b: Builder, i: Instruction, owner: Reference, name: str, value: Slot) -> bool:
     """The same of an instance that may have a dict of its own."""
     return _store(b, i, "store_named", owner, Const(name), value)
+
+
+def store_global(b: Builder, i: Instruction, name: str, value: Slot) -> bool:
+    """Gives a name of the globals, which they have, another value; whether that is compiled."""
+    namespace = Const(b.state.scope.globals)
+    b.relies.volatile.add((id(namespace.value), name))
+    return _store(b, i, "store_global", Reference(namespace, Const(dict)), Const(name), value)
 
 
 def store_field(b: Builder, i: Instruction, owner: Reference, field: Const, value: Slot) -> bool:

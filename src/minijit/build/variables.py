@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minijit.build import stores
 from minijit.build.handlers import Handlers
-from minijit.build.references import known_constant, known_entry
+from minijit.build.references import known_constant, known_entry, load_global
 from minijit.events import ExitReason
-from minijit.ir.kinds import Kind, const_kind
+from minijit.ir.kinds import ABSENT, Kind
 from minijit.ir.region import Const, Entry, EntryPoint, Hole, Slot, Value
 
 if TYPE_CHECKING:
@@ -106,6 +107,9 @@ def _load_name(b: Builder, i: Instruction) -> None:
     if variable is not None:
         _load_local(b, i, variable, name, is_sure=True)
         return
+    if _is_volatile(b, name):
+        _load_volatile(b, i, name)
+        return
     slot = _global(b, name)
     if slot is None:
         b.unsupported(f"{i.name} {name}")
@@ -119,7 +123,10 @@ def _store_name(b: Builder, i: Instruction) -> None:
     name = b.code.name(i)
     variable = b.state.scope.variable(name)
     if variable is None:
-        b.unsupported(f"{i.name} {name}")
+        if not _is_volatile(b, name) or not stores.store_global(b, i, name, b.state.pop()):
+            # If it is a variable of the loop around, it should be none.
+            b.relies.volatile.add((id(b.state.scope.globals), name))
+            b.unsupported(f"{i.name} {name}")
     elif b.state.locals[variable] is Hole.UNBOUND:
         b.unsupported(name, ExitReason.UNBOUND)
     else:
@@ -132,8 +139,6 @@ def _global(b: Builder, name: str) -> Slot | None:
         variable = b.request.scope.variable(name)
         if variable is not None:
             return _outer_variable(b, variable)
-    if (id(scope.globals), name) in b.request.volatile:
-        return _volatile_global(b, name)
     found = b.relies.on_name(scope.globals, name)
     return found if found is not None else b.relies.on_name(scope.builtins, name)
 
@@ -145,9 +150,23 @@ def _outer_variable(b: Builder, index: int) -> Slot | None:
     return None if is_unknown else slot
 
 
-def _volatile_global(b: Builder, name: str) -> Slot | None:
-    """A global that changes often: looked up each time, and of the kind that it has now."""
-    kind = const_kind(b.state.scope.globals.get(name))
-    if kind is None:
-        return None
-    return b.op("load_global", Const(b.state.scope.globals), Const(name), reason=ExitReason.GLOBAL, kind=kind)
+def _is_volatile(b: Builder, name: str) -> bool:
+    """Whether a global changes too often to be assumed: it is looked up each time."""
+    scope = b.state.scope
+    if not b.state.callers:
+        return (id(scope.globals), name) in b.request.volatile
+    # What the loop around has as a variable is none here.
+    is_outer = scope.globals is b.request.scope.globals and b.request.scope.variable(name) is not None
+    is_often = (id(scope.globals), name) in b.request.volatile or name in scope.code.written_names
+    return is_often and not is_outer
+
+
+def _load_volatile(b: Builder, i: Instruction, name: str) -> None:
+    """Pushes what a global is now."""
+    namespace = b.state.scope.globals
+    b.relies.volatile.add((id(namespace), name))
+    sample = namespace.get(name, ABSENT)
+    if sample is ABSENT:
+        b.unsupported(f"{i.name} {name}")
+        return
+    load_global(b, i, Const(namespace), name, sample)

@@ -107,7 +107,7 @@ class Versions:
             params.append(self.draft.fresh(kind))
             return params[-1]
 
-        made: dict[int, Slot] = {}
+        made: dict[object, Slot] = {}
         slots = [parameters(slot, part, fresh, made) for slot, part in zip(state.slots(), shape, strict=True)]
         for before, after in zip(state.slots(), slots, strict=True):
             if isinstance(after, Reference | ItemIterator):

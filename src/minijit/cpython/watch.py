@@ -125,6 +125,11 @@ class Watch:
                 self.close()
                 raise WatcherIdsTaken(f"{prefix}_AddWatcher: {error}") from None
 
+    @property
+    def other_dict_watchers(self) -> int:
+        """The bits that a dict's version has for watchers that are not ours."""
+        return 0xFF & ~(1 << self._ids["on_dict"])
+
     def watch_dict_key(self, namespace: dict[str, object], name: str) -> None:
         """Reports of `namespace[name]`, and of whatever befalls the whole dict."""
         number, address = self._ids["on_dict"], id(namespace)

@@ -24,7 +24,7 @@ from minijit.ir.region import Callee, EntryPoint, Leave, Return
 from minijit.ir.trace import Profile, Root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from types import CodeType, FunctionType
 
     from minijit.build.request import Build
@@ -42,7 +42,8 @@ class World:
 
     `namespaces` are the globals and builtins that the root's frames have, and `volatile` the globals that change often.
     `inlines` tells which functions may be inlined, `profiles` what was seen of these, and `body` gives those that are
-    called, among them all code that `is_apart`; `look` says what stands in the heap where nothing was seen.
+    called, among them all code that `is_apart`; `look` says what stands in the heap where nothing was seen. `open` are
+    names that a loop writes and does not have to itself.
     """
 
     namespaces: tuple[dict[str, object], dict[str, object]]
@@ -50,6 +51,7 @@ class World:
     body: Callable[[FunctionType, Kinds], Callee | None]
     volatile: frozenset[Key] = frozenset()
     is_apart: Callable[[CodeType], bool] = lambda _code: False
+    open: Collection[str] = ()
     profiles: Callable[[CodeType], Profile | None] = lambda _code: None
     look: Callable[[str, tuple[object, ...]], object] = lambda _name, _arguments: ABSENT
 
@@ -59,10 +61,11 @@ def build_root(
 ) -> Build:
     """What the builder makes of a root for these entry kinds."""
     is_loop = root.point is EntryPoint.LOOP
-    own = frozenset() if is_loop else frozenset((id(world.namespaces[0]), name) for name in code.written_names)
     names = code.loop_names(root.offset) if is_loop else ()
+    written = frozenset(world.open) & set(names) if is_loop else code.written_names
+    own = frozenset((id(world.namespaces[0]), name) for name in written)
     request = Request(
-        scope=Scope(code, *world.namespaces, names, held_fields(kinds)),
+        scope=Scope(code, *world.namespaces, names, held_fields(kinds), written if is_loop else frozenset()),
         profile=profile,
         root=root,
         entry_kinds=kinds,
@@ -81,24 +84,39 @@ def build_root(
     return Builder(request, HANDLERS).build()
 
 
-REBUILDS = 8
-"""So often a root is built again at most."""
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What builds find out about how they should have been asked for.
+
+    `met` are classes whose attributes cannot be variables, `open` names that cannot; `set_apart` takes code that is not
+    to be inlined, and tells whether any of it was. `touched` says which globals bodies look at that are called.
+    """
+
+    met: set[int]
+    open: set[str]
+    set_apart: Callable[[frozenset[CodeType]], bool]
+    touched: Callable[[tuple[Callee, ...]], frozenset[Key]] = lambda _callees: frozenset()
+
+    def take(self, built: Build, namespace: int) -> bool:
+        """Takes note of a build; whether there is anything new."""
+        touched = built.touched | self.touched(built.callees)
+        shared = {name for name in built.names if (namespace, name) in touched}
+        is_other = not (built.aliased <= self.met and shared <= self.open)
+        self.met.update(built.aliased)
+        self.open.update(shared)
+        return self.set_apart(built.apart) or is_other
 
 
 def build_settled(
-    build: Callable[[Kinds], Build], kinds: Kinds, met: set[int], set_apart: Callable[[frozenset[CodeType]], bool]
+    build: Callable[[Kinds], Build], kinds: Kinds, namespace: int, findings: Findings
 ) -> tuple[Build, Kinds]:
-    """Builds a root, and again as long as that shows that it should have been asked for otherwise: `met` gets classes
-    whose attributes cannot be variables, and `set_apart` takes code that is not to be inlined, and tells whether any of
-    that is new. The last build, and the kinds that it is for."""
-    for _ in range(REBUILDS):
+    """Builds a root, and again as long as that finds out anything: there are only so many classes, names and functions.
+    The last build, and the kinds that it is for."""
+    while True:
         built = build(kinds)
-        is_other = not built.aliased <= met
-        met |= built.aliased
-        if not set_apart(built.apart) and not is_other:
-            break
-        kinds = without_classes(kinds, met)
-    return built, kinds
+        if not findings.take(built, namespace):
+            return built, kinds
+        kinds = without_classes(kinds, findings.met)
 
 
 def gets_anywhere(frame: Frame, code: CodeType, header: int | None, config: Config) -> bool:
@@ -118,7 +136,6 @@ def gets_anywhere(frame: Frame, code: CodeType, header: int | None, config: Conf
         return False
     names = () if header is None else decoded.loop_names(header)
     present = Present(frame, decoded.locals_count, (*names, *held_fields(kinds)))
-    met: set[int] = set()
     apart: set[int] = set()
     world = World(
         frame.namespaces(),
@@ -133,10 +150,11 @@ def gets_anywhere(frame: Frame, code: CodeType, header: int | None, config: Conf
         apart.update(map(id, codes))
         return len(apart) > before
 
+    findings = Findings(set(), set(), set_apart)
     for guess in ("float", "int"):
         profile = Profile(set(decoded.instructions), dict.fromkeys(decoded.instructions, guess))
         ask = partial(build_root, decoded, root, profile, config=config, world=world, compile_unseen=True)
-        if is_worthwhile(build_settled(ask, kinds, met, set_apart)[0].region):
+        if is_worthwhile(build_settled(ask, kinds, id(world.namespaces[0]), findings)[0].region):
             return True
     return False
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from minijit.build.request import namespaces_of
-from minijit.driver.building import build_root, build_settled, is_worthwhile
+from minijit.driver.building import Findings, build_root, build_settled, is_worthwhile
 from minijit.driver.dumps import show
 from minijit.driver.natives import RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState
@@ -21,7 +21,6 @@ from minijit.opt.pipeline import optimise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType
 
     from minijit.build.request import Build
     from minijit.config import Config
@@ -72,12 +71,12 @@ def compile_root(
     *,
     compile_unseen: bool,
     reach: Callable[[tuple[Callee, ...]], Reach],
-    set_apart: Callable[[frozenset[CodeType]], bool],
+    findings: Findings,
     number: int,
 ) -> Success | Failure:
     """Compiles a root for these entry kinds.
 
-    `reach` tells what bodies need that are called; `set_apart` takes code that is not to be inlined; `number` is that
+    `reach` tells what bodies need that are called; `findings` are those of builds of the root's code; `number` is that
     of the compilation. Nothing is in service afterwards.
     """
     started = time.perf_counter()
@@ -87,7 +86,7 @@ def compile_root(
         ask = partial(
             build_root, code.code, state.root, code.profile, config=less, world=world, compile_unseen=compile_unseen
         )
-        build, kinds = build_settled(ask, kinds, code.met, set_apart)
+        build, kinds = build_settled(ask, kinds, id(world.namespaces[0]), findings)
         if not _is_too_large(build.region):
             break
     region = build.region

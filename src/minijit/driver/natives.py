@@ -81,7 +81,7 @@ class Machinery:
     functions: NativeMap = field(default_factory=NativeMap)
     filters: Filters = field(default_factory=Filters)
     changes: Changes = field(default_factory=Changes)
-    handlers: Words = field(default_factory=lambda: Words((*Handlers._fields, "raw", "near", "interpreting")))
+    handlers: Words = field(default_factory=lambda: Words((*Handlers._fields, "raw", "near", "interpreting", "others")))
     sampling: Words = field(default_factory=lambda: Words(sampler.WORDS[:3]))
     stress: Words = field(default_factory=lambda: Words(("countdown", "asked")))
     raising: MethodDef = field(default_factory=lambda: MethodDef(b"raise", 0, METH_FASTCALL))
@@ -145,6 +145,8 @@ class Machinery:
             bound=self._bound.address,
             raw=self._raw.address,
             kept=self._kept.address,
+            relied=self.filters.dict_keys.address,
+            others=self.handlers.place("others"),
             near=self.handlers.place("near"),
             monitoring_version=self.interpreter.monitoring_version,
             eval_breaker=self.interpreter.eval_breaker,
@@ -187,6 +189,7 @@ class Natives:
         self.machinery = machinery(self.config.optimise, self.interpreter, self.config.guard)
         self.target = {point: self._under_stress(target) for point, target in self.machinery.target.items()}
         self.watch = Watch(self.machinery.filters, self.machinery.callbacks)
+        self.machinery.handlers.set("others", self.watch.other_dict_watchers)
         self.connect()
         # The last that could fail, since it leaves something behind.
         self.guard = CrashGuard(self.machinery.marks)
@@ -275,6 +278,8 @@ class Natives:
             since=time.perf_counter(),
             reach=reach,
             callees=frozenset(callee.cell for callee in build.callees),
+            touched=build.touched,
+            variables=frozenset((id(namespaces[0]), name) for name in build.names if name not in owner.code.open),
         )
 
     def _prologue(

@@ -18,7 +18,7 @@ from minijit.cpython import hooks
 from minijit.cpython.perf import write_perf_map_entry
 from minijit.driver import compiler
 from minijit.driver.attributes import is_current
-from minijit.driver.building import World
+from minijit.driver.building import Findings, World
 from minijit.driver.natives import Natives, RegionTooLarge
 from minijit.driver.state import BodyState, Failure, FunctionState, Installed, Reach, RootState, body_state, exits_of
 from minijit.events import Aborted, AbortReason, Compiled, Event, GiveUpReason, Hub, Killed, KillReason
@@ -97,6 +97,7 @@ class Service:
             body=partial(self._callee, state),
             volatile=self.assumptions.volatile(),
             is_apart=self._is_apart,
+            open=state.code.open,
             profiles=self.hearsay.profile,
         )
         state.is_under_way = True
@@ -110,7 +111,7 @@ class Service:
                     world,
                     compile_unseen=compile_unseen,
                     reach=self._reach_of,
-                    set_apart=self._set_apart,
+                    findings=Findings(state.code.met, state.code.open, self._set_apart, self._touched_by),
                     number=self.begun,
                 )
         except RegionTooLarge:
@@ -194,10 +195,28 @@ class Service:
         """The bodies among these that there are."""
         return [region for callee in callees for region in self._bodies.get(callee.cell, ())]
 
+    def _touched_by(self, callees: Iterable[Callee]) -> frozenset[Key]:
+        """The globals that bodies look at, or store, and what these call in turn."""
+        return self._touched_in({callee.cell for callee in callees})
+
+    def _touched_in(self, cells: Iterable[int]) -> frozenset[Key]:
+        work, seen = list(cells), set(cells)
+        found: set[Key] = set()
+        while work:
+            for region in self._bodies.get(work.pop(), ()):
+                found |= region.touched
+                work += region.callees - seen
+                seen |= region.callees
+        return frozenset(found)
+
     def _outdated_by(self, body: BodyState, installed: Installed) -> list[Installed]:
-        """The regions that call a body without a look at all that it relies on now."""
+        """The regions that call a body without a look at all that it relies on now, or have names as variables that
+        bodies look at now."""
         regions = [region for region in self.regions_with(body.of) if region.owner is not body]
-        return [r for r in regions if body.cell in r.callees and not installed.reach <= r.reach]
+        outdated = [r for r in regions if body.cell in r.callees and not installed.reach <= r.reach]
+        with_names = [loop for root in self.hearsay.registry.roots() for loop in root.versions if loop.variables]
+        shared = [loop for loop in with_names if loop.callees and loop.variables & self._touched_in(loop.callees)]
+        return outdated + [loop for loop in shared if loop not in outdated]
 
     def _put_in_service(self, installed: Installed, result: Success) -> str | None:
         """Links a region into its root's chain; or the name of what has changed while it was compiled."""

@@ -126,6 +126,8 @@ class Installed:
     classes: tuple[ClassKind, ...] = ()
     reach: Reach = field(default_factory=Reach)
     callees: frozenset[int] = frozenset()  # the cells of the bodies that it calls
+    touched: frozenset[Key] = frozenset()  # the globals that it looks at, or stores
+    variables: frozenset[Key] = frozenset()  # those that it has as variables
     asked: dict[int, tuple[float, int]] = field(
         default_factory=dict
     )  # exit -> when and at which count the policy was asked
@@ -333,7 +335,8 @@ class FunctionState(RootState):
 class CodeState:
     """One code object: what was decoded and recorded of it, its functions and its loops. `spare` is the state of a
     function that has ended, for the next one that has this code (see `registry`). `met` are classes, by address, whose
-    instances its regions meet in the heap: their attributes are no variables. `inlines` is code of which builds wanted
+    instances its regions meet in the heap: their attributes are no variables; nor are `open` names of its loops, which
+    others look at. `inlines` is code of which builds wanted
     to know what it loads; `is_heard`: so did one of this (see `hearsay`). `is_apart`: it is not inlined, since it calls
     machine code."""
 
@@ -347,6 +350,7 @@ class CodeState:
     recorded: RootState | None = None
     replaces: Installed | None = None
     met: set[int] = field(default_factory=set)
+    open: set[str] = field(default_factory=set)
     inlines: dict[int, CodeType] = field(default_factory=dict)
     is_heard: bool = False
     is_apart: bool = False

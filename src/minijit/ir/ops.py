@@ -363,7 +363,9 @@ QUIET_TYPES = (int, float, bool, type(None), str, bytes, complex, range)
 
 # Machine code leaves where somebody would notice the end of what a slot holds.
 op("guard_quiet", "slot ->", lambda _: None, Effect.READ)
-op("load_global", "const const -> ?", _load_global, Effect.READ)
+op("load_global", "const const -> object", _load_global, Effect.READ)
+# Machine code leaves where somebody relies on what a namespace has under a name, or is told of what it gets.
+op("guard_unwatched", "const const ->", lambda _namespace, _name: None, Effect.READ)
 op("call_pure", "const * -> ?", _call_pure, GUARD)
 op("poll", "->", lambda: None, Effect.POLL)
 
@@ -436,6 +438,7 @@ op("unbox_number", "object -> number", lambda x: _unboxed(x, type(x)), Effect.RE
 # The value comes last; or `True` behind it, where it is too late to leave.
 op("store_item", "object int ** ->", lambda x, index, value, *_: operator.setitem(x, index, value), Effect.STORE)
 op("store_field", "object const ** ->", lambda x, field, value, *_: setattr(x, field.name, value), Effect.STORE)
+op("store_global", "const const ** ->", lambda x, name, value, *_: operator.setitem(x, name, value), Effect.STORE)
 op("store_named", "object const ** ->", lambda x, name, value, *_: setattr(x, name, value), Effect.STORE)
 op("append_item", "object ** ->", lambda x, value, *_: x.append(value), Effect.STORE)
 op("insert_item", "object int ** ->", lambda x, index, value, *_: x.insert(index, value), Effect.STORE)
@@ -498,5 +501,5 @@ PYTHON_TYPES = {Kind.INT: int, Kind.FLOAT: float, Kind.BOOL: bool}
 
 
 def result_fits(kind: Kind, value: object) -> bool:
-    """Whether a Python object is of the machine kind: what `load_global` and `call_pure` check of their results."""
+    """Whether a Python object is of the machine kind: what `call_pure` checks of its result."""
     return Const(value).kind is kind

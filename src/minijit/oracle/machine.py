@@ -29,6 +29,7 @@ from minijit.backend.snapshots import (
     stub_returns,
 )
 from minijit.cpython import abi, raw
+from minijit.cpython.native_map import NativeMap
 from minijit.ir.eval import InstanceState, ItemState, Left, Outcome, RangeState, Returned
 from minijit.ir.kinds import Kind
 from minijit.ir.ops import FREE_VARIABLES, UNBOUND
@@ -113,11 +114,13 @@ class Machine:
     target: Target = field(init=False)
     _raw: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * RAW_WORDS))
     _kept: raw.Buffer = field(default_factory=lambda: raw.Buffer(KEPT_BYTES))
-    _words: raw.Buffer = field(default_factory=lambda: raw.Buffer(24))  # raw_cell, record, eval breaker
+    _relied: NativeMap = field(default_factory=NativeMap)
+    _words: raw.Buffer = field(default_factory=lambda: raw.Buffer(32))  # raw_cell, record, eval breaker, watchers
 
     def __post_init__(self) -> None:
         self.engine = Engine(self.level)
         raw.write_u64(self._words.address, self._raw.address)
+        raw.write_u64(self._words.address + 24, 0xFF)
         stubs = self.engine.compile(self._stub_text(), name="stubs that remember")
         helpers = {helper: stubs.address(helper) for helper in HELPERS}
         self.target = Target(
@@ -141,7 +144,7 @@ define ptr @leave(ptr %a, ptr %b, i64 %record, ptr %d) {{
   ret ptr null
 }}
 """
-        return helper_text(raw.symbol, self._kept.address) + leave
+        return helper_text(raw.symbol, self._kept.address, self._relied.address, self._words.address + 24) + leave
 
     def let_go(self) -> None:
         """Gives back what the last run has kept."""
