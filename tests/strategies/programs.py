@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Class:
-    """A class whose instances have these attributes, of these sorts, and methods that take numbers."""
+    """A class whose instances have these attributes, of these sorts, and methods that take numbers; linked ones have
+    another instance, or None, as `more`."""
 
     name: str
     attributes: dict[str, str]
     methods: tuple[Function, ...]
     is_added: bool = False
+    is_linked: bool = False
 
 
 @dataclass(slots=True)
@@ -163,18 +165,21 @@ class Writer(Statements):
         attributes = {self.new("a"): self.pick(SORTS) for _ in range(self.random.randrange(1, 4))}
         bases = [known.name for known in self.classes[-1:] if self.chance(40)]
         inherited = self.classes[-1].attributes if bases else {}
+        is_linked = self.classes[-1].is_linked if bases else self.chance(40)
         self.lines.append(f"class {name}({', '.join(bases)}):")
         if self.chance(40):
-            self.lines.append(f"    __slots__ = {tuple(attributes)}")
+            self.lines.append(f"    __slots__ = {(*attributes, *['more'] * (is_linked and not bases))}")
         self.lines.append(f"    def __init__(self, {', '.join([*inherited, *attributes])}):")
         self.lines += [f"        super().__init__({', '.join(inherited)})"] * bool(bases)
         self.lines += [f"        self.{attribute} = {attribute}" for attribute in attributes]
+        self.lines += ["        self.more = None"] * (is_linked and not bases)
         attributes = inherited | attributes
         methods = [self.method(attributes) for _ in range(self.random.randrange(0, 3))]
+        methods += [self.walk(attributes) for _ in range(is_linked * self.random.randrange(1, 3))]
         is_added = self.chance(85)
         if is_added:
             self.addition(name, attributes)
-        self.classes.append(Class(name, attributes, tuple(methods), is_added))
+        self.classes.append(Class(name, attributes, tuple(methods), is_added, is_linked))
         self.lines += ["", ""]
         for _ in range(2):
             instance = self.new("o")
@@ -185,6 +190,44 @@ class Writer(Statements):
                 # It gets a dict of its own, with a name that others have not.
                 own = f"getattr({instance}, '__dict__', {{}})"
                 self.lines.append(self.pick((own, f"{own}['late'] = 1")))
+
+        linked = [instance for instance, cls in self.instances.items() if cls.is_linked]
+        if is_linked:
+            self.lines += [f"{self.pick(linked)}.more = {self.pick([*linked, 'None'])}" for _ in range(3)]
+
+    def walk(self, attributes: dict[str, str]) -> Function:
+        """A method that calls itself on the instance that this one has, but not for ever."""
+        name, far, self.result = self.new("m"), self.new("m"), self.pick(("int", "float"))
+        self.pure, self.flat = self.chance(70), True
+        count, other = (self.new("p"), "int"), (self.new("p"), self.pick(SORTS))
+        known = {f"self.{a}": sort for a, sort in attributes.items()}
+        scope = Scope(known | dict((count, other)), {count[0]}, depth=2)
+        self.lines += ["    @jit"] * self.chance(70)
+        self.lines.append(
+            f"    def {far}(self, k): return self if k <= 0 or self.more is None else self.more.{far}(k - 1)"
+        )
+        self.lines += ["    @jit"] * self.chance(80)
+        self.lines.append(f"    def {name}(self, {count[0]}, {other[0]}):")
+        self.line(scope, f"global {', '.join(self.globals)}")
+        self.line(scope, f"if {count[0]} <= 0 or self.more is None: return {self.shown(scope)}")
+        self.line(scope, f"{count[0]} = min({count[0]}, 6)")
+        self.room = self.random.randrange(0, 3)
+        self.body(scope, 1)
+        found, item = self.new("v"), self.new("v")
+        self.line(scope, f"{found} = self.more.{name}({count[0]} - 1, {self.of(other[1], scope, 1)})")
+        scope.names[found] = self.result
+        if self.result == "int":
+            self.cut(scope, found)
+        if self.chance(50):
+            attribute, scope.names[item] = self.pick(list(attributes.items()))
+            self.line(scope, f"{item} = self.{far}({count[0]}).{attribute}")
+        if self.chance(15):
+            self.line(scope, f"self.more = {self.pick((f'self.{far}(2)', f'self.{far}(9).more'))}")
+        self.room = self.random.randrange(0, 3)
+        self.body(scope, 1)
+        self.line(scope, f"return {self.shown(scope)}")
+        self.flat = False
+        return Function(name, (count, other), self.result)
 
     def method(self, attributes: dict[str, str]) -> Function:
         """A small one without loops, which may write attributes; or a property."""
