@@ -85,6 +85,19 @@ def test_sparse_code_is_not_worth_it(body: str, is_worth_counting: bool) -> None
     assert answers[-1] == ("found" if is_worth_counting else DISABLE)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_loop_is_judged_by_all_of_it(first: int) -> None:
+    """Whichever of its jumps back comes first, and most of them from a `continue` before it computes anything."""
+    code = code_of(
+        "def f(n):\n    for i in range(n):\n        if a[i]:\n            continue\n        n = n + i\n", "app.py"
+    )
+    early, late = (i.offset for i in dis.get_instructions(code) if i.opname == "JUMP_BACKWARD")
+    header = next(i.argval for i in dis.get_instructions(code) if i.offset == late)
+    scout = Scout(16_000, lambda *_: "found")
+    answers = [scout.on_jump(code, late if k % 10 == first else early, header) for k in range(40_000)]
+    assert "found" in answers
+
+
 def test_what_is_refused_is_not_found_again() -> None:
     """A loop has a jump back for each `continue`, and each is told separately that nobody wants to hear of it."""
     code = code_of(LOOP.format(body="n = n + i"), "app.py")

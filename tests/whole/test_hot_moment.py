@@ -118,6 +118,27 @@ print(minijit.stats().recordings)
     assert 0 < int(done.stdout) < 100, done.stderr
 
 
+def test_loops_within_a_hot_one_are_heard_again(run_python: RunPython) -> None:
+    """Alone, one that computes nothing is not worth counting: the scout has silenced it."""
+    program = """
+primes = 0
+for _ in range(40):
+    print(end='')
+    marks = [False] * 20_000
+    for number in range(2, 20_000):
+        if marks[number]:
+            continue
+        primes += 1
+        for multiple in range(number * number, 20_000, number):
+            marks[multiple] = True
+print(primes)
+"""
+    done = run_python(program, env={"MINIJIT": "1", "MINIJIT_LOG": "trace"})
+    compiled = {line.split()[2] for line in done.stderr.splitlines() if "compiled" in line}
+    assert done.stdout == "90480\n"
+    assert len(compiled) == 2, done.stderr
+
+
 def test_strings_are_nothing_to_load_minijit_for(run_python: RunPython) -> None:
     program = """
 import sys

@@ -96,6 +96,17 @@ class Monitoring:
         _MONITORING.set_local_events(TOOL, code, events ^ (INSTRUCTION if events & INSTRUCTION else START))
         self.set_events(code, events)
 
+    def hear_all(self, code: CodeType) -> None:
+        """What a scout has disabled in a code object that is being executed comes again: what is taken from all code
+        and given back is new only where code runs."""
+        if self.scout is None or is_watched(code):
+            return
+        events = _MONITORING.get_local_events(TOOL, code)
+        _MONITORING.set_local_events(TOOL, code, 0)
+        _MONITORING.set_events(TOOL, 0)
+        _MONITORING.set_events(TOOL, START | JUMP)
+        self.set_events(code, events)
+
     def hear_again(self) -> None:
         """Where all code has events, what was disabled comes again."""
         if self.scout is not None:

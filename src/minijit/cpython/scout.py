@@ -92,7 +92,7 @@ class Scout:
     loop. `weight` is how many events each one stands for that comes here (see `sampler`).
     """
 
-    __slots__ = ("counts", "found", "rest", "threshold", "warm", "weight", "worth")
+    __slots__ = ("counts", "ends", "found", "rest", "threshold", "warm", "weight", "worth")
 
     def __init__(self, threshold: int, found: Callable[[CodeType, int | None], object]) -> None:
         self.threshold = threshold
@@ -101,11 +101,12 @@ class Scout:
         self.weight = 1
         self.found = found
         self.counts: dict[tuple[object, ...], int] = {}
+        self.ends: dict[tuple[object, ...], int] = {}
         self.worth: dict[tuple[object, ...], bool] = {}
 
     def forget(self) -> None:
         """All places are new."""
-        self.counts, self.worth = {}, {}
+        self.counts, self.ends, self.worth = {}, {}, {}
 
     @uninterrupted
     def on_start(self, code: CodeType, _offset: int) -> object:
@@ -126,10 +127,13 @@ class Scout:
         """JUMP."""
         if target > source:
             return DISABLE
-        counts = self.counts
+        counts, ends = self.counts, self.ends
         place = code.co_qualname, code.co_firstlineno, target
         if place in counts:
             count = counts[place] + self.weight
+            # A `continue` jumps back as well, from somewhere in the midst.
+            if source > ends[place]:
+                ends[place] = source
         elif (
             code.co_flags & SUSPENDING
             or code.co_filename[:7] == _FROZEN
@@ -138,8 +142,9 @@ class Scout:
             return DISABLE
         else:
             count = self.weight
+            ends[place] = source
         counts[place] = count
-        return None if count < self.warm else self._reached(place, code, target, code.co_code[target:source:2])
+        return None if count < self.warm else self._reached(place, code, target, code.co_code[target : ends[place] : 2])
 
     @uninterrupted
     def _reached(self, place: tuple[object, ...], code: CodeType, header: int | None, operations: bytes) -> object:

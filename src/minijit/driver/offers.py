@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from minijit.cpython import raw
 from minijit.driver.process import OURS
+from minijit.ir.bytecode import decode
 from minijit.runtime.policy import Policy
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Offers:
         if self._comes_too_often(function.__code__):
             return False
         self.registry.add(function, Policy(self.registry.config))
+        if len(decode(function.__code__).loops) > 1:
+            # To the scout, those that only move things about were not worth counting.
+            self.registry.monitoring.hear_all(function.__code__)
         return True
 
     def _comes_too_often(self, code: CodeType) -> bool:
