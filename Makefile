@@ -49,6 +49,7 @@ bench: ready ## compare with the interpreter and with whichever of numba, gcc, p
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/calls.py
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/classes.py
 
 costs: ready ## what MINIJIT=1 costs where there is nothing to gain: starts, imports, pyperformance; hours
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[costs]'

@@ -9,6 +9,7 @@ This file imports nothing of minijit and runs on Python 3.9, as `kernels.py` doe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, NamedTuple
@@ -498,24 +499,28 @@ def life(size, steps):
 class Kernel(NamedTuple):
     """One row."""
 
-    name: str
+    function: Callable[..., Any]
     arguments: tuple[Any, ...]
     expected: Any
 
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
 
 KERNELS = [
-    Kernel("orbits", (12, 40), 0),
-    Kernel("pendulum", (10_000,), 0),
-    Kernel("rays", (40, 30), 0),
-    Kernel("fountain", (40, 200), 0),
-    Kernel("julia", (30, 60), 0),
-    Kernel("ratios", (6_000,), 0),
-    Kernel("darts", (15_000,), 0),
-    Kernel("shapes", (60, 120), 0),
-    Kernel("welford", (20_000,), 0),
-    Kernel("tree", (300, 25), 0),
-    Kernel("chain", (500, 100), 0),
-    Kernel("fibonacci", (500,), 0),
-    Kernel("rope", (60, 120), 0),
-    Kernel("life", (24, 5), 0),
+    Kernel(orbits, (12, 400), 117.06640000000003),
+    Kernel(pendulum, (10_000,), 1.784642385514918),
+    Kernel(rays, (80, 60), -362.01889911390725),
+    Kernel(fountain, (60, 1_500), 4702.478300498682),
+    Kernel(julia, (40, 80), 27834),
+    Kernel(ratios, (10_000,), 674222),
+    Kernel(darts, (30_000,), 3.1356),
+    Kernel(shapes, (90, 800), 130176183.5973775),
+    Kernel(welford, (40_000,), 0.709026542169813),
+    Kernel(tree, (400, 250), 477574006000),
+    Kernel(chain, (800, 600), 95880000.0),
+    Kernel(fibonacci, (3_000,), 1494508997),
+    Kernel(rope, (80, 1_200), 161.4231893373541),
+    Kernel(life, (32, 40), 0),
 ]

@@ -83,7 +83,7 @@ def numba_compiled(kernel: Kernel) -> Call:
 
 
 def gcc_twin(kernel: Kernel) -> Call:
-    twin = getattr(twins(), kernel.name)
+    twin = getattr(twins("twins.c"), kernel.name)
     twin.restype = c_type(kernel.expected)
     # A driver's arguments are not the function's: the driven functions take ints.
     arguments = (0,) * kernel.function.__code__.co_argcount if kernel.driver else kernel.arguments
@@ -96,13 +96,13 @@ def c_type(value: object) -> type:
 
 
 @functools.cache
-def twins() -> ctypes.CDLL:
-    """Build the C twins; without contraction, so that every float operation rounds as Python's does."""
+def twins(source: str) -> ctypes.CDLL:
+    """Build C twins; without contraction, so that every float operation rounds as Python's does."""
     gcc = executable("gcc")
     OUT.mkdir(exist_ok=True)
-    library = OUT / "twins.so"
+    library = (OUT / source).with_suffix(".so")
     flags = ["-O2", "-std=c17", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"]
-    subprocess.run([gcc, *flags, str(HERE / "twins.c"), "-o", str(library), "-lm"], check=True)
+    subprocess.run([gcc, *flags, str(HERE / source), "-o", str(library), "-lm"], check=True)
     return ctypes.CDLL(str(library))
 
 
