@@ -307,12 +307,12 @@ def test_a_deep_recursion_is_left_to_the_interpreter_once() -> None:
     park = Decisions.park
     Decisions.park = lambda self, state: (parked.append(state), park(self, state))[1]  # type: ignore[method-assign]
     with enabled():
-        # An argument that is no number, with which machine code is not called by machine code.
+        # An argument with which machine code is not called by machine code.
         f = decorated(SHALLOW.replace("f(n", "f(what, n"), Patient(LOW))
         for n in range(40):
-            f("text", n)
+            f(10**30, n)
         sys.setrecursionlimit(6_000)
-        f("text", 4_000)
+        f(10**30, 4_000)
     assert len(parked) == 1
 
 

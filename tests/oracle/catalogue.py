@@ -170,10 +170,10 @@ _ROWS = (
     # Guards and entries.
     Mutant(
         "guard-left-out",
-        "a global that is looked up is taken to be of the type that it had",
-        "backend.lower_objects",
-        "value = unbox(e, op.result.kind, found, lambda condition: e.leave_unless(condition, op))",
-        "value = unbox(e, op.result.kind, found, lambda condition: None)",
+        "a number that is loaded is taken to be of the type that it had",
+        "backend.lower_heap",
+        "value = unbox(e, op.result.kind, e.use(op.args[0]), lambda condition: e.leave_unless(condition, op), FIXED)",
+        "value = unbox(e, op.result.kind, e.use(op.args[0]), lambda condition: None, FIXED)",
     ),
     Mutant(
         "entry-without-types",
@@ -279,11 +279,11 @@ _ROWS = (
     ),
     # Calls of machine code.
     Mutant(
-        "objects-for-numbers",
-        "an object that a callee gives is taken for a number",
-        "backend.bodies",
-        "icmp ult i64 {tag}, {OBJECT_TAG}",
-        "icmp ule i64 {tag}, {OBJECT_TAG}",
+        "answers-uncounted",
+        "an object that a callee gives is handed on to the interpreter without a reference",
+        "backend.make_stubs",
+        "reference:\n  %object = inttoptr i64 %bits to ptr\n  call void @incref(ptr %object)\n",
+        "reference:\n  %object = inttoptr i64 %bits to ptr\n",
     ),
     Mutant(
         "waiting-at-the-call",

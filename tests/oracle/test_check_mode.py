@@ -13,7 +13,7 @@ from catalogue import STAGES
 from conftest import RunPython
 from minijit.backend.lower_ops import LOWER
 from minijit.ir.check import check_region
-from minijit.ir.kinds import INPUT_RANGES, EntryKind
+from minijit.ir.kinds import INPUT_RANGES, ITERATED, EntryKind
 from minijit.ir.region import Region
 from minijit.ir.text import parse_region
 from minijit.opt import count, iterators, pipeline, ranges
@@ -222,15 +222,15 @@ def test_a_program_is_ended(bug: str, run_python: RunPython, tmp_path: Path) -> 
 
 def test_inputs_are_such_as_the_entry_lets_in() -> None:
     all_kinds = ", ".join(kind.value for kind in EntryKind)
-    values = "v0: int, v1: int, v2: int, v3: int, v4: float, v5: bool, v6: int, v7: int, v8: int, v9: int, v10: int, v11: int, v12: int, v13: object, v14: int"
+    values = "v0: int, v1: int, v2: int, v3: int, v4: float, v5: bool, v6: int, v7: int, v8: int, v9: int, v10: int, v11: int, v12: int, v13: object, v14: int, v15: object, v16: int, v17: object"
     region = parse_region(f"region f loop({all_kinds})\nb0({values}):\n  leave e0\ne0: untaken @2 [v0 |]\n")
     seen: dict[str, set[object]] = {}
     for vector in vectors(region, Choices(7), 400):
         assert len(vector.objects) == len(EntryKind)
         for (slot, field, _), value in zip(region.inputs(), vector.inputs, strict=True):
             kind = region.entry_kinds[slot]
-            if field == "list":
-                assert type(value) is list
+            if kind in ITERATED and field == "items":
+                assert type(value) is ITERATED[kind]
                 continue
             seen.setdefault(f"{kind.value}.{field}", set()).add(value)
             if kind in INPUT_RANGES and field != "length":
@@ -245,7 +245,9 @@ def test_inputs_are_such_as_the_entry_lets_in() -> None:
     steps, lengths = seen.pop("range_iterator.step"), seen.pop("range_iterator.length")
     assert {1, -1} <= steps
     assert {0, 1, 2} <= lengths
-    assert len(seen.pop("item_iterator.index")) > 3
+    assert len(seen.pop("list_iterator.index")) > 3
+    assert len(seen.pop("tuple_iterator.index")) > 3
+    assert len(seen.pop("reference.value")) > 3
     assert min(map(len, seen.values())) > 50, seen
     assert {-(2**63), 2**63 - 1, 0, 1} <= seen["int.value"]
     assert {0, 2**31 - 1} <= seen["short.value"]

@@ -119,6 +119,8 @@ def plain_return(region: Region, value: Slot) -> Slot | None:
     entry = _entries(region).get(value) if isinstance(value, Value) else None
     if entry is not None:
         return entry
+    if isinstance(value, Value) and value.kind is Kind.OBJECT:
+        return Reference(value, Const(object))
     if isinstance(value, Const | Entry | Reference) or (isinstance(value, Value) and not value.kind.is_tagged):
         return value
     return None

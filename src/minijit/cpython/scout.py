@@ -132,7 +132,7 @@ class Scout:
         if place in counts:
             count = counts[place] + self.weight
             # A `continue` jumps back as well, from somewhere in the midst.
-            if source > ends[place]:
+            if source > ends[place]:  # noqa: PLR1730 - `max` would be a call
                 ends[place] = source
         elif (
             code.co_flags & SUSPENDING
