@@ -39,14 +39,14 @@ are inlined in it (`inline.DEEPEST`)."""
 def body_text(region: Region, lines: list[str]) -> list[str]:
     """The text of a body's function.
 
-    A small one that calls itself, and has no loop, is inlined in itself once, as C compilers do it: it calls a twin,
-    which LLVM inlines, and which calls the function.
+    A small one that calls itself is inlined in itself once, as C compilers do it: it calls a twin, which LLVM inlines,
+    and which calls the function.
     """
     values = "".join(f", {LLVM_TYPES[value.kind]} {name(value)}" for value in region.blocks[0].params)
     head, end = f"(i32 %left{values})", "}"
     ops = [op for block in region.blocks for op in block.ops]
     calls = sum(op.name == "call_body" and _callee(op).is_self for op in ops)
-    if not 0 < calls <= TWIN_CALLS or len(ops) > TWIN_OPS or any(op.name == "poll" for op in ops):
+    if not 0 < calls <= TWIN_CALLS or len(ops) > TWIN_OPS:
         return [f"define {ANSWER} @region{head} {{", *lines, end]
     outer = [line.replace(f"call {ANSWER} @region(", f"call {ANSWER} @twin(") for line in lines]
     twin = f"define internal {ANSWER} @twin{head} alwaysinline {{"
