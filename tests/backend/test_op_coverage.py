@@ -110,7 +110,7 @@ SPECIAL = {
     "unpack_object": "test_unpack_object",
     "guard_quiet": "test_guard_quiet",
     **dict.fromkeys(("load_global", "guard_unwatched", "store_global"), "test_load_global"),
-    "call_pure": "test_call_pure",
+    **dict.fromkeys(("call_pure", "call_stateful"), "test_call_pure"),
     "poll": "test_poll",
     **dict.fromkeys(("room", "has_body", "call_body"), "test_calls_have_no_room"),
     **dict.fromkeys(("entry_object", "guard_type", "guard_object", "is_of", "is_same"), "test_what_an_object_is"),

@@ -276,6 +276,31 @@ def _call_pure(e: Emitter, op: Op) -> None:
     Whatever goes wrong is forgotten, and the interpreter calls again: calling twice cannot be told from calling once.
     The argument array is the raw buffer, which nothing uses meanwhile.
     """
+    pair_type, pair = _called(e, op)
+    e.leave_unless(e.let(f"extractvalue {pair_type} {pair}, 1"), op)
+    e.define(op, f"extractvalue {pair_type} {pair}, 0")
+
+
+@lowers("call_stateful")
+def _call_stateful(e: Emitter, op: Op) -> None:
+    """The same of a function that must not be called again: where there is no memory for its result, the process
+    ends."""
+    if not e.target.stores:
+        e.leave(op)
+        return
+    pair_type, pair = _called(e, op)
+    well, failed = e.fresh_label(), e.fresh_label()
+    is_well = e.let(f"extractvalue {pair_type} {pair}, 1")
+    e.line(f"br i1 {is_well}, label %{well}, label %{failed}, !prof !0")
+    e.start(failed)
+    e.line(f"call void {e.c_function('abort')}()")
+    e.line("unreachable")
+    e.start(well)
+    e.define(op, f"extractvalue {pair_type} {pair}, 0")
+
+
+def _called(e: Emitter, op: Op) -> tuple[str, str]:
+    """A call by the C API: the type of a pair, and the pair of the result and whether it is one of its kind."""
     function, *arguments = op.args
     assert isinstance(function, Const)
     assert op.result is not None
@@ -289,9 +314,7 @@ def _call_pure(e: Emitter, op: Op) -> None:
         e.line(f"call void {e.c_function('Py_DecRef')}(ptr {box})")
     kind = op.result.kind
     pair_type = {Kind.INT: "{i64, i1}", Kind.FLOAT: "{double, i1}", Kind.BOOL: "{i1, i1}"}[kind]
-    pair = e.let(f"call {pair_type} {e.helper(f'take_{kind.value}')}(ptr {result})")
-    e.leave_unless(e.let(f"extractvalue {pair_type} {pair}, 1"), op)
-    e.define(op, f"extractvalue {pair_type} {pair}, 0")
+    return pair_type, e.let(f"call {pair_type} {e.helper(f'take_{kind.value}')}(ptr {result})")
 
 
 def boxed(e: Emitter, operand: Operand) -> str:

@@ -12,7 +12,10 @@ called only where guards make sure that it does not come to that.
 from __future__ import annotations
 
 import math as _math
-from typing import TYPE_CHECKING
+import sys
+import time as _time
+from types import BuiltinFunctionType
+from typing import TYPE_CHECKING, Any
 
 from minijit.build import numbers, references
 from minijit.build.genuine import Genuine
@@ -342,6 +345,37 @@ def _bounded(function: Callable[..., int], arity: int, most: int) -> None:
 _bounded(math.factorial, 1, 20)
 _bounded(math.comb, 2, 66)
 _bounded(math.perm, 2, 20)
+
+_CLOCKS = {
+    **dict.fromkeys(("perf_counter", "time", "monotonic", "process_time"), Kind.FLOAT),
+    **dict.fromkeys(("perf_counter_ns", "time_ns", "monotonic_ns", "process_time_ns"), Kind.INT),
+}
+
+
+def stateful(function: object, arguments: Sequence[Slot]) -> Kind | None:
+    """What a call gives that gives something else each time, and is done by the C API, in which no Python code runs;
+    None for all others. Clocks, and the methods of generators of random numbers that C has."""
+    if type(function) is not BuiltinFunctionType:
+        return None
+    owner, operands = function.__self__, _ints(arguments)
+    if owner is _time and not arguments:
+        return _CLOCKS.get(function.__name__)
+    if "_random" not in sys.modules or operands is None:
+        return None
+    methods = vars(sys.modules["_random"].Random)
+    if not operands and _is_bound(methods["random"], owner, function):
+        return Kind.FLOAT
+    few = len(operands) == 1 and isinstance(operands[0], Const) and operands[0].value in range(63)
+    return Kind.INT if few and _is_bound(methods["getrandbits"], owner, function) else None
+
+
+def _is_bound(method: Any, owner: object, function: object) -> bool:
+    """Whether a builtin function is a method of C's, bound to its owner."""
+    try:
+        return bool(method.__get__(owner) == function)
+    except TypeError:
+        return False  # its owner is none of that class
+
 
 _PURE: dict[int, object] = {
     id(function): function

@@ -21,13 +21,14 @@ from minijit.build.closures import cells_in, cells_of
 from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.build.state import Wanted
 from minijit.events import ExitReason
-from minijit.ir.kinds import ABSENT, BODY_KINDS, ClassKind, EntryKind
+from minijit.ir.kinds import ABSENT, BODY_KINDS, ClassKind, EntryKind, Kind
 from minijit.ir.region import (
     Composite,
     Const,
     Entry,
     FrameState,
     Hole,
+    Operand,
     Reference,
     Slot,
     Value,
@@ -173,14 +174,30 @@ def _call_body(b: Builder, function: Inlined, slots: list[Slot], i: Instruction)
     return True
 
 
-def _is_possible(b: Builder) -> bool:
-    """Whether machine code can be called here. If that is only because of what was chosen for this region, it is told
-    for the next one: functions that are inlined are done again where they are left, which the call must not be; and
-    what is called may look at attributes that are variables here. (Constructors and operators are inlined or not
-    compiled.)"""
+def call_stateful(b: Builder, function: object, kind: Kind, arguments: list[Operand], i: Instruction) -> bool:
+    """Calls a C function that is not to be called twice, with a result of this kind; whether that is compiled."""
+    if b.state.callers:
+        is_told_apart(b)
+        return False
+    b.state.push(b.op("call_stateful", Const(function), *arguments, reason=ExitReason.ROOM, kind=kind))
+    b.begin_statement(i.next)
+    return True
+
+
+def is_told_apart(b: Builder) -> bool:
+    """Tells that the functions that are inlined here should not be: they are done again where they are left, which what
+    they call must not be. Whether they can be called instead: constructors and operators cannot."""
     if any(caller.wanted is not Wanted.RESULT for caller in b.state.callers):
         return False
     b.relies.apart.update(_around(b)[1:])
+    return True
+
+
+def _is_possible(b: Builder) -> bool:
+    """Whether machine code can be called here. If that is only because of what was chosen for this region, it is told
+    for the next one: what is called may look at attributes that are variables here."""
+    if not is_told_apart(b):
+        return False
     classes = [kind for kind in b.request.entry_kinds if isinstance(kind, ClassKind)]
     b.relies.aliased.update(kind.address for kind in classes if kind.fields)
     return not b.state.callers and not b.request.scope.fields

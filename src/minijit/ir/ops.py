@@ -367,6 +367,8 @@ op("load_global", "const const -> object", _load_global, Effect.READ)
 # Machine code leaves where somebody relies on what a namespace has under a name, or is told of what it gets.
 op("guard_unwatched", "const const ->", lambda _namespace, _name: None, Effect.READ)
 op("call_pure", "const * -> ?", _call_pure, GUARD)
+# Not done twice: it gives something else each time. The kind of its result is sure.
+op("call_stateful", "const * -> ?", lambda function, *args: function(*args), Effect.MAKE)
 op("poll", "->", lambda: None, Effect.POLL)
 
 

@@ -177,12 +177,13 @@ def _field_value(instance: object, field: Field) -> object:
     return UNBOUND if found is ABSENT else found
 
 
-UNTOUCHED = {name: replace(row, meaning=_leaves) for name, row in TABLE.items() if row.effect is Effect.STORE} | {
+_NOTICED = (*(name for name, row in TABLE.items() if row.effect is Effect.STORE), "call_stateful")
+UNTOUCHED = {name: replace(TABLE[name], meaning=_leaves) for name in _NOTICED} | {
     name: replace(TABLE[name], meaning=meaning)
     for name, meaning in {"guard_values": _guard_values, **attribute_meanings(_field_value)}.items()
 }
-"""The ops that could be noticed by the program whose objects they are run on: stores, and whatever would give an object
-a dict of its own."""
+"""The ops that could be noticed by the program whose objects they are run on: stores, calls that move something on, and
+whatever would give an object a dict of its own."""
 
 
 @dataclass(slots=True)
