@@ -112,6 +112,16 @@ def test_what_is_refused_is_not_found_again() -> None:
         assert scout.on_jump(code, len(code.co_code) - 4, 8) is None
 
 
+def test_a_short_function_without_a_loop_must_be_called_more_often() -> None:
+    first = []
+    for body in ("n + i", " + ".join(["n * i"] * 20)):
+        code = code_of(f"def f(n, i):\n    return {body}\n", "app.py")
+        scout = Scout(16_000, lambda *_: "found")
+        first.append([scout.on_start(code, 0) for _ in range(500_000)].index("found") + 1)
+    assert first[0] >= 10 * 16_000
+    assert first[1] == 16_000
+
+
 def test_a_short_function_with_a_loop_is_worth_its_calls() -> None:
     assert dis.opmap["JUMP_BACKWARD"] == JUMP_BACKWARD
     code = code_of(LOOP.format(body="n = n + i"), "app.py")

@@ -47,9 +47,9 @@ def without_stats(done: Completed) -> tuple[int, str, str]:
 
 PROGRAMS = {
     "a hot function": ("main()", True),
-    "a function called often": ("def g(x):\n    return x * 3 + 1\nprint(sum(g(k) for k in range(150_000)))", True),
+    "a function called often": ("def g(x):\n    return x * 3 + 1\nprint(sum(g(k) for k in range(1_500_000)))", True),
     "methods": (
-        "class A:\n    def g(self, x):\n        return x * 3 + 1\na = A()\nfor k in range(150_000): a.g(k)",
+        "class A:\n    def g(self, x):\n        return x * 3 + 1\na = A()\nfor k in range(1_500_000): a.g(k)",
         True,
     ),
     "functions that come and go": (

@@ -45,6 +45,9 @@ SPARSE, SPARSE_LOOP, SPARSE_LARGE, LARGE = 12, 16, 10, 64
 """What has one instruction that computes among more than so many gains nothing: text is put together there, things are
 moved about. Small loops may have more, as they fetch what they compute with, and put it back; and what is large, with
 so many instructions or more, must have fewer."""
+LIGHT = 120
+"""A function without loops that has fewer instructions takes little time a call: it must be come to so many times more
+often, as so many of it make that many."""
 JUMP_BACKWARD = 140
 MANY = 100_000
 """Places that are counted at once; programs that make code all the time must not fill the memory."""
@@ -159,6 +162,8 @@ class Scout:
             has_loop = header is not None or JUMP_BACKWARD in operations
             limit = SPARSE_LARGE if size >= LARGE else SPARSE_LOOP if has_loop else SPARSE
             self.worth[place] = computing * limit >= size
+            if size < LIGHT and not has_loop:
+                self.counts[place] = self.warm - self.rest * (LIGHT // size)
             return None if self.worth[place] else DISABLE
         if len(self.counts) > MANY:
             self.forget()
