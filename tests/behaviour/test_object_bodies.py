@@ -394,3 +394,122 @@ def test_nothing_is_leaked() -> None:
     gc.collect()
     count = sys.getrefcount(root.y)
     assert count == 2
+
+
+WAYS = """
+class N:
+    def __init__(self, x, y=None): self.x = x; self.y = y
+    @property
+    def deep(self):
+        return 100 // self.x if self.y is None else self.y.deep + 1
+    def __getitem__(self, i):
+        return 100 // self.x if i == 0 else self.y[i - 1]
+    def __neg__(self):
+        return 100 // self.x if self.y is None else -self.y
+    def __add__(self, n):
+        return 100 // self.x if self.y is None else self.y + (n + 1)
+    def __call__(self, n):
+        return 100 // self.x if self.y is None else self.y(n + 1)
+    def __len__(self):
+        return 100 // self.x if self.y is None else len(self.y)
+    def __eq__(self, n):
+        return 100 // self.x == n if self.y is None else self.y == n
+    def plain(self, *, n=1):
+        return 100 // self.x if self.y is None else self.y.plain(n=n + 1)
+def f(c):
+    return {}
+"""
+
+
+@pytest.mark.parametrize("way", ["c.deep", "c[2]", "-c", "c + 1", "c(1)", "len(c)", "c == 50", "c.plain(n=2)"])
+def test_what_raises_is_raised_where_it_was(way: str) -> None:
+    """Not all calls are made by instructions that call."""
+    found = all_of(WAYS.format(way))
+    found.do("good = N(1, N(2, N(3)))")
+    found.times(300, "f(good)")
+    for last in ("0", "None", "5", "'x'", "0.0"):
+        found.times(3, f"f(N(1, N(2, N({last}))))")
+
+
+def test_names_that_are_new_while_others_rely_on_what_there_is() -> None:
+    """A callee that has met instances with dicts gives one without a name more; its caller has met none."""
+    source = """
+class N:
+    def __init__(self, x): self.x = x; self.y = x + 1
+    def m(self): return 1
+def own(): return 777
+def g(p, n, mode):
+    if n > 0: return g(p, n - 1, mode)
+    if mode == 1: p.late = n; p.y = 1000
+    if mode == 2: p.m = own
+    return p.x
+def f(p, mode):
+    s = p.x
+    g(p, 2, mode)
+    return p.y, p.m(), s
+def use(p, mode): return g(p, 2, mode)
+def with_dict(k):
+    p = N(k); p.__dict__ = {"x": k, "y": 2}
+    return p
+"""
+    for mode in (1, 2):
+        found = all_of(source)
+        found.do("keep = [N(k) for k in range(200)]")
+        found.do("for k in range(60):\n for p in keep[:20]: f(p, 0)")
+        found.do("for k in range(600): use(with_dict(k), 0)")
+        found.do(f"for k in range(600): use(with_dict(k), {mode})")
+        for k in range(6):
+            found(f"f(N({k}), {mode})")
+
+
+def test_an_answer_that_nobody_has_seen() -> None:
+    source = """
+class P:
+    def __init__(self, x): self.x = x
+def g(p, n):
+    if n < 0: raise ValueError(n)
+    return p if n == 0 else g(p, n - 1)
+def f(p, n):
+    try:
+        return USE
+    except ValueError as error:
+        return str(error)
+"""
+    uses = (
+        "g(p, n) is p",
+        "p is g(p, n)",
+        "p == g(p, n)",
+        "g(p, n) != p",
+        "not g(p, n)",
+        "(g(p, n), 1)",
+        "[g(p, n)][0].x",
+    )
+    for use in uses:
+        found = all_of(source.replace("USE", use))
+        found.do("p = P(3)")
+        found.times(200, "g(p, 3)")
+        found.times(80, "f(p, -1)")
+        found.times(6, "f(p, 3)")
+
+
+def test_a_local_that_is_set_back_again_and_again() -> None:
+    """It is stale once: what its slot has held is kept once, however long the loop."""
+    source = """
+KEEP = [None]
+def g(n): return n if n < 2 else g(n - 1) + g(n - 2)
+def f(a, b, n, stores):
+    x = a
+    s = 0
+    for i in range(n):
+        x = a
+        if stores and i % 500 == 499: KEEP[0] = [i]
+        s += i if stores else g(3)
+        x = b
+        y = x; x = a; a = b; b = y
+    return s
+"""
+    found = all_of(source)
+    for made in ("{}, {}", "[1], (2,)", "KEEP, 5"):
+        for stores in (0, 1):
+            found.times(3, f"f({made}, 3000, {stores})")
+            found(f"f({made}, 60000, {stores})")

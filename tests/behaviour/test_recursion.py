@@ -429,3 +429,35 @@ def test_last_call_before_the_limit_is_a_compiled_one() -> None:
         limit = sys.getrecursionlimit()
         depths = range(limit - 60, limit)
         assert [ends(f, n) for n in depths] == [ends(plain, n) for n in depths]
+
+
+@isolated
+def test_frames_that_wait_take_no_recursion() -> None:
+    """Of two methods that call each other, one by way of a builtin function: both are the interpreter's by then."""
+    source = """
+class N:
+    def __init__(self, x, y=None): self.x = x; self.y = y
+    def c(self, n):
+        if self.y is None: return 1
+        if n % 3 == 0: return max([self.y.d(n + 1)])
+        return self.y.c(n + 1) + 1
+    def d(self, n):
+        if self.y is None: return 1
+        if n % 7 == 0: str(n)
+        return self.y.c(n + 1) + 1
+def chain(n):
+    found = None
+    for k in range(n): found = N(k, found)
+    return found
+"""
+    with enabled():
+        scope: dict[str, Any] = {}
+        exec(source, scope)
+        for name in "cd":
+            minijit.jit(getattr(scope["N"], name))
+        short = scope["chain"](40)
+        for _ in range(200):
+            short.c(0)
+        sys.setrecursionlimit(60_000)
+        for length, wanted in ((15_000, 10_000), (30_000, 20_000)):
+            assert scope["chain"](length).c(0) == wanted

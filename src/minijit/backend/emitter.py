@@ -66,6 +66,7 @@ class Emitter:
     args: str = "%b"  # what is handed on as the second argument; the prologue may change it
     placement: Placement = field(default_factory=Placement)  # where a loop's frame has the slots; likewise
     function: int = 0  # the function that a body is of; likewise
+    stale: dict[int, str] = field(default_factory=dict)  # slot -> whether it has been overwritten; likewise
     rounds: str = ""  # a variable with the polls until the run ends, if anybody counts them; likewise
     temporaries: int = 0
     used_exits: dict[int, None] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from minijit.backend.lower_objects import has_plain_keys, held, load
 from minijit.cpython import abi
 from minijit.cpython.changes import CAPACITY
 from minijit.ir.kinds import EntryKind
+from minijit.ir.region import Const
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,6 +231,7 @@ def loop_prologue(entry: RegionEntry, loop: LoopEntry) -> Callable[[Emitter], No
 
     def prologue(e: Emitter) -> None:
         _count_rounds(e, entry.trial)
+        _flag_slots(e)
         if entry.strikes:
             _strike(e, entry.changes)
         e.placement = entry.placement
@@ -340,6 +342,16 @@ def _unwatched(e: Emitter, monitoring: str) -> str:
     words = e.let(f"or i64 {load(e, monitoring, start, 'i64')}, {load(e, monitoring, start + 7, 'i64')}")
     foreign = e.let(f"and i64 {words}, {FOREIGN_WORD}")
     return e.let(f"icmp eq i64 {foreign}, 0")
+
+
+def _flag_slots(e: Emitter) -> None:
+    """Of the slots that are overwritten, likewise."""
+    quiet = {op.args[0] for block in e.region.blocks for op in block.ops if op.name == "guard_quiet"}
+    for number in quiet if e.ends else ():
+        assert isinstance(number, Const)
+        assert isinstance(number.value, int)
+        e.stale[number.value] = flag = e.let("alloca i1")
+        e.line(f"store i1 false, ptr {flag}")
 
 
 def _count_rounds(e: Emitter, trial: Trial | None) -> None:

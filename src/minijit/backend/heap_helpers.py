@@ -155,6 +155,10 @@ other:
   %full = icmp eq i64 %count, {SPARE}
   br i1 %full, label %kept, label %noted
 kept:
+  ; Where there is no room, enough is kept.
+  %room = call i1 @has_room()
+  br i1 %room, label %taken, label %done
+taken:
   call void @incref(ptr %object)
   call void @keep(ptr %object)
   br label %done

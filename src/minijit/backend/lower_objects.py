@@ -145,7 +145,18 @@ def _guard_quiet(e: Emitter, op: Op) -> None:
     ways = f"[ true, %{before} ], [ true, %{present} ], [ {is_quiet}, %{judged} ]"
     e.leave_unless(e.let(f"phi i1 {ways}"), op)
     if e.ends:
-        e.line(f"call void {e.helper('keep_stale')}(ptr {object})")
+        _keep_stale(e, e.stale[number.value], object)
+
+
+def _keep_stale(e: Emitter, flag: str, object: str) -> None:
+    """What a slot holds is stale from its first overwriting on, which the flag remembers."""
+    first, done = e.fresh_label(), e.fresh_label()
+    e.line(f"br i1 {e.let(f'load i1, ptr {flag}')}, label %{done}, label %{first}")
+    e.start(first)
+    e.line(f"store i1 true, ptr {flag}")
+    e.line(f"call void {e.helper('keep_stale')}(ptr {object})")
+    e.line(f"br label %{done}")
+    e.start(done)
 
 
 @lowers("poll")

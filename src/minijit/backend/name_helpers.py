@@ -171,22 +171,14 @@ unknown:
 def _put_named(symbol: Callable[[str], int]) -> str:
     put = f"inttoptr (i64 {symbol('PyObject_GenericSetAttr')} to ptr)"
     return f"""
-; Gives an object another value under a name, of which its class says nothing that goes before; false, with an exception
-; set, where there is no memory.
+; Gives an object another value under a name that it has, and of which its class says nothing that goes before; false,
+; with an exception set, where there is no memory.
 define i1 @put_named(ptr %object, ptr %name, ptr %new) nounwind {{
 entry:
   %missing = icmp eq ptr %new, null
-  br i1 %missing, label %no, label %look
-look:
-  %old = call ptr @find_named(ptr %object, ptr %name)
-  %old_word = ptrtoint ptr %old to i64
-  %nothing = icmp ule i64 %old_word, {UNKNOWN_OWN}
-  br i1 %nothing, label %first, label %over
-first:
-  %made = call i32 {put}(ptr %object, ptr %name, ptr %new)
-  %made_well = icmp eq i32 %made, 0
-  ret i1 %made_well
+  br i1 %missing, label %no, label %over
 over:
+  %old = call ptr @find_named(ptr %object, ptr %name)
   call void @incref(ptr %old)
   %how = call i32 {put}(ptr %object, ptr %name, ptr %new)
   call void @give_back(ptr %old)

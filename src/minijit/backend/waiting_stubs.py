@@ -54,6 +54,22 @@ ask:
 start:
   call void @let_go()
   %count = load i64, ptr %waiting_at
+  %own_cframe = call ptr @get_ptr(ptr %thread, i64 {abi.THREAD.cframe})
+  %last = load ptr, ptr %own_cframe
+  br label %spare
+spare:
+  ; What runs next may come back to the functions that wait, and they must be the interpreter's by then.
+  %k = phi i64 [ 0, %start ], [ %k1, %spare_one ]
+  %one = phi ptr [ %last, %start ], [ %before, %spare_one ]
+  %spared = icmp eq i64 %k, %count
+  br i1 %spared, label %begin, label %spare_one
+spare_one:
+  %function = call ptr @get_ptr(ptr %one, i64 {abi.FRAME.f_funcobj})
+  call void @spare(ptr %thread, ptr %function)
+  %before = call ptr @get_ptr(ptr %one, i64 {abi.FRAME.previous})
+  %k1 = add i64 %k, 1
+  br label %spare
+begin:
   %given = load ptr, ptr %result_at
   %is_given = icmp ne ptr %given, null
   br i1 %is_given, label %deliver_given, label %run
@@ -61,9 +77,9 @@ deliver_given:
   call void @deliver(ptr %innermost, ptr %given)
   br label %run
 run:
-  %frame = phi ptr [ %innermost, %start ], [ %innermost, %deliver_given ], [ %waiting, %deliver ], [ %waiting, %raise ]
-  %left = phi i64 [ %count, %start ], [ %count, %deliver_given ], [ %left1, %deliver ], [ %left1, %raise ]
-  %throws = phi i32 [ 0, %start ], [ 0, %deliver_given ], [ 0, %deliver ], [ %throwing, %raise ]
+  %frame = phi ptr [ %innermost, %begin ], [ %innermost, %deliver_given ], [ %waiting, %deliver ], [ %waiting, %raise ]
+  %left = phi i64 [ %count, %begin ], [ %count, %deliver_given ], [ %left1, %deliver ], [ %left1, %raise ]
+  %throws = phi i32 [ 0, %begin ], [ 0, %deliver_given ], [ 0, %deliver ], [ %throwing, %raise ]
   %result = call ptr @run_frame(ptr %thread, ptr %frame, i32 %throws, i1 %near)
   %outermost = icmp eq i64 %left, 0
   br i1 %outermost, label %done, label %return

@@ -459,7 +459,7 @@ class Builder:
         """What a caller gets on its stack for what an inlined function returns; None if the interpreter would have
         something to say to that."""
         match wanted:
-            case Wanted.RESULT:
+            case Wanted.RESULT | Wanted.CALLED:
                 return [value]
             case Wanted.NOTHING:
                 return []

@@ -59,6 +59,8 @@ def call_function(
 ) -> None:
     """Goes on in the body of a function that is called, or behind a call of its machine code, or leaves where neither
     can be. What is `wanted` of it is on the stack at `next`, which is behind the instruction, unless it is given."""
+    if wanted is Wanted.RESULT and i.name == "CALL":
+        wanted = Wanted.CALLED
     found = b.relies.as_it_is(function)
     slots = _slots(b, found, arguments, keywords)
     is_inlined = slots is not None and not _is_large(b, found, i) and _can_be_inlined(b, found, _around(b))
@@ -67,7 +69,7 @@ def call_function(
         has_loop = any(isinstance(slot, Composite) for slot in slots) and _can_be_inlined(
             b, found, _around(b), with_loops=True
         )
-        if not has_loop and wanted is Wanted.RESULT and _call_body(b, found, slots, i):
+        if not has_loop and wanted is Wanted.CALLED and _call_body(b, found, slots, i):
             return
         is_inlined = has_loop or _can_be_inlined(b, found, _around(b), with_loops=True)
     if slots is None or not is_inlined:
@@ -86,7 +88,7 @@ def call_given(b: Builder, slot: int, arguments: list[Slot], keywords: tuple[str
         b.unsupported(i.name)
         return
     scope = b.relies.on_given(slot, found)
-    _go_into(b, scope, slots, cells_in(b, slot, scope.code), i.next, Wanted.RESULT)
+    _go_into(b, scope, slots, cells_in(b, slot, scope.code), i.next, Wanted.CALLED)
 
 
 def _is_large(b: Builder, function: Inlined, i: Instruction) -> bool:
@@ -186,8 +188,9 @@ def call_stateful(b: Builder, function: object, kind: Kind, arguments: list[Oper
 
 def is_told_apart(b: Builder) -> bool:
     """Tells that the functions that are inlined here should not be: they are done again where they are left, which what
-    they call must not be. Whether they can be called instead: constructors and operators cannot."""
-    if any(caller.wanted is not Wanted.RESULT for caller in b.state.callers):
+    they call must not be. Whether they can be called instead: constructors, operators and properties cannot, since a
+    frame waits at calls only."""
+    if any(caller.wanted is not Wanted.CALLED for caller in b.state.callers):
         return False
     b.relies.apart.update(_around(b)[1:])
     return True
@@ -213,6 +216,9 @@ def _take_answer(b: Builder, answer: Value, i: Instruction) -> None:
     elif classes:
         b.state.pop()
         references.push_loaded(b, i, b.op("unpack_object", answer, reason=ExitReason.KIND), classes=classes)
+    elif b.code.instructions[i.next].name != "STORE_FAST":
+        # It may be an object, which other instructions take for none.
+        b.unsupported(i.name, ExitReason.UNSEEN)
 
 
 _TAKE_ANYTHING = ("RETURN_VALUE", "POP_TOP")

@@ -44,6 +44,7 @@ class Wanted(enum.Enum):
     """What an inlined call is to give to the frame around it."""
 
     RESULT = "result"  # whatever it returns
+    CALLED = "called"  # the same, to an instruction that calls: it may wait for it
     NONE = "none"  # it returns None, which nobody gets: a constructor's `__init__`
     OPERAND = "operand"  # anything but NotImplemented
     INVERSE = "inverse"  # the same, and the frame gets whether that is false

@@ -85,7 +85,8 @@ def _guard(b: Builder, store: str, place: tuple[Operand, ...], value: Slot) -> s
 
 def _what_is_there(b: Builder, store: str, place: tuple[Operand, ...], guard: str) -> Value:
     """What a guard is to look at. Only `guard_may_end` takes it that there is nothing."""
-    if store in _LOADS and (guard == "guard_number" or not b.is_overwriting):
+    # A name that an instance has not got yet may be new to its class, on which machine code around relies.
+    if store in _LOADS and (guard == "guard_number" or store == "store_named" or not b.is_overwriting):
         return b.op(_LOADS[store], *place, reason=ExitReason.UNBOUND)
     if store == "store_global":
         # Who relies on it is to be told.

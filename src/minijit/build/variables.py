@@ -81,10 +81,11 @@ def _store_fast(b: Builder, i: Instruction) -> None:
 
 def _store_local(b: Builder, index: int) -> None:
     old = b.state.locals[index]
-    if isinstance(old, Entry) and b.request.root.point is EntryPoint.LOOP and not b.state.callers:
+    is_own = old == Entry(index) and b.request.root.point is EntryPoint.LOOP and not b.state.callers
+    if is_own:
         # The interpreter gives an object back when it is overwritten; a region does when it is left. (The arguments of
         # a call are its caller's as long as it runs, inlined or not.)
-        b.effect("guard_quiet", Const(old.slot), reason=ExitReason.OVERWRITTEN)
+        b.effect("guard_quiet", Const(index), reason=ExitReason.OVERWRITTEN)
     b.state.locals[index] = b.state.pop()
 
 
