@@ -58,7 +58,7 @@ class ExitReason(Reason):
     POLL = ("the interpreter has something to do: a signal, another thread, a collection",)
     ROOM = ("a call was too deep, or the interpreter had something to do before it; or there was no memory",)
     CALLEE = ("a function that it calls has no machine code",)
-    CALLEE_LEFT = ("the machine code of a function that it called was left, or gave no number",)
+    CALLEE_LEFT = ("the machine code of a function that it called was left, or gave what had to be made",)
     TOO_MANY_BLOCKS = ("the region reached its block budget", "split the function")
 
     @property

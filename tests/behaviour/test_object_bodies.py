@@ -364,8 +364,8 @@ def test_no_call_is_left_to_the_interpreter() -> None:
         before = minijit.stats()
         found.times(5, "f(root, out, 30)")
         after = minijit.stats()
-        assert after.exits - before.exits <= 5 * 31, (name, minijit.explain(found.compiled(f"Node.{name}")))
-        assert (after.entries - before.entries) <= 5 * 32, name
+        assert after.exits - before.exits <= 40, (name, minijit.explain(found.compiled(f"Node.{name}")))
+        assert after.entries - before.entries <= 40, name
 
 
 def test_recursion_limit_is_where_it_was() -> None:
@@ -513,3 +513,15 @@ def f(a, b, n, stores):
         for stores in (0, 1):
             found.times(3, f"f({made}, 3000, {stores})")
             found(f"f({made}, 60000, {stores})")
+
+
+def test_more_shared_names_are_looked_for_by_what_is_compiled_next() -> None:
+    """What looks for fewer is never entered again: it does not stay in the way."""
+    found = nodes("plain", "root.total(1)")
+    found.do(GROW)
+    found.times(40, "f(root, out, 20)")
+    found.do("root.y.extra = 1")
+    found.times(80, "f(root, out, 20)")
+    entries = minijit.stats(found.function).entries
+    found.times(10, "f(root, out, 20)")
+    assert minijit.stats(found.function).entries >= entries + 10

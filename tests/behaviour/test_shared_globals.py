@@ -57,7 +57,7 @@ print(__import__('sys').modules.get('minijit') and __import__('minijit').stats()
 @pytest.mark.parametrize("name", MODULES)
 def test_modules(name: str, run_python: Callable[..., Any]) -> None:
     source = f"N = 60000\n{MODULES[name]}\n{SHOW}"
-    plain, compiled = (run_python(source, env={"MINIJIT": on}) for on in ("0", "1"))
+    plain, compiled = (run_python(source, env={"MINIJIT": on, "MINIJIT_THRESHOLD": "500"}) for on in ("0", "1"))
     assert (compiled.returncode, compiled.stderr) == (plain.returncode, plain.stderr) == (0, "")
     assert compiled.stdout.splitlines() == [plain.stdout.splitlines()[0], "True"]
 

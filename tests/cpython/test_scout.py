@@ -85,6 +85,13 @@ def test_sparse_code_is_not_worth_it(body: str, is_worth_counting: bool) -> None
     assert answers[-1] == ("found" if is_worth_counting else DISABLE)
 
 
+def test_all_places_are_forgotten_in_the_midst() -> None:
+    code = code_of(LOOP.format(body="n = n + i"), "app.py")
+    scout = Scout(500, lambda *_: scout.forget())
+    for _ in range(2000):
+        scout.on_jump(code, len(code.co_code) - 4, 8)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_loop_is_judged_by_all_of_it(first: int) -> None:
     """Whichever of its jumps back comes first, and most of them from a `continue` before it computes anything."""

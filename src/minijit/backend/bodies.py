@@ -7,7 +7,7 @@ says of others).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from minijit.backend.emitter import LLVM_TYPES, name, pointer
 from minijit.backend.lower_objects import UNPACKED, convert
@@ -159,8 +159,12 @@ def give_value(e: Emitter, value: Operand) -> None:
             give(e, e.let(f"zext {e.typed(value)} to i64"), TAGS["bool"])
         case Kind.ANY | Kind.NUMBER:
             give(e, e.bits(value), e.tag(value))
+        case Kind.OBJECT:
+            give_reference(e, e.use(value))
         case None:
             give(e, "0", TAGS["none"])
+        case _:
+            assert_never(value.kind)
 
 
 def give_object(e: Emitter, address: str) -> None:

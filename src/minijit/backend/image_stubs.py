@@ -41,7 +41,7 @@ def image_text(at: StubAddresses) -> str:
 
 def _drop_chain(at: StubAddresses) -> str:
     return f"""
-; Gives back what a caller has got instead of a number: an object, or a chain of images.
+; Gives back what a caller has got instead of a value: an object that was made, or a chain of images.
 define internal void @drop_chain(i64 %what) {{
 entry:
   %is_object = trunc i64 %what to i1

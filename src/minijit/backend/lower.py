@@ -177,7 +177,7 @@ def _leave(emitter: Emitter, record: str) -> None:
 
 
 def _wait(emitter: Emitter, record: str, answer: str) -> None:
-    """Leaves at a call whose callee has answered with something else than a number."""
+    """Leaves at a call whose callee has answered with no value: it was left, or gave an object that it made."""
     if emitter.region.point is EntryPoint.BODY:
         own, none = emitter.fresh_label(), emitter.fresh_label()
         emitter.line(f"br i1 {emitter.let(f'icmp eq i64 {answer}, 0')}, label %{none}, label %{own}")

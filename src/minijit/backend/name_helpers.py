@@ -169,7 +169,7 @@ unknown:
 
 
 def _put_named(symbol: Callable[[str], int]) -> str:
-    put = f"inttoptr (i64 {symbol('PyObject_GenericSetAttr')} to ptr)"
+    put, decref = (f"inttoptr (i64 {symbol(name)} to ptr)" for name in ("PyObject_GenericSetAttr", "Py_DecRef"))
     return f"""
 ; Gives an object another value under a name that it has, and of which its class says nothing that goes before; false,
 ; with an exception set, where there is no memory.
@@ -180,7 +180,9 @@ entry:
 over:
   %old = call ptr @find_named(ptr %object, ptr %name)
   call void @incref(ptr %old)
+  call void @hand_over(ptr %new)
   %how = call i32 {put}(ptr %object, ptr %name, ptr %new)
+  call void {decref}(ptr %new)
   call void @give_back(ptr %old)
   %well = icmp eq i32 %how, 0
   ret i1 %well
@@ -191,7 +193,8 @@ no:
 
 
 def _put_global(symbol: Callable[[str], int], relied: int, others: int) -> str:
-    find, put = (f"inttoptr (i64 {symbol(name)} to ptr)" for name in ("_PyDict_GetItem_KnownHash", "PyDict_SetItem"))
+    names = ("_PyDict_GetItem_KnownHash", "PyDict_SetItem", "Py_DecRef")
+    find, put, decref = (f"inttoptr (i64 {symbol(name)} to ptr)" for name in names)
     return f"""
 ; Whether nobody is told when a namespace gets another value under a key that it has, and no region relies on that: so
 ; the watcher finds it, too.
@@ -228,7 +231,9 @@ entry:
 put:
   %old = call ptr {find}(ptr %namespace, ptr %key, i64 %hash)
   call void @incref(ptr %old)
+  call void @hand_over(ptr %new)
   %how = call i32 {put}(ptr %namespace, ptr %key, ptr %new)
+  call void {decref}(ptr %new)
   call void @give_back(ptr %old)
   %well = icmp eq i32 %how, 0
   ret i1 %well

@@ -1,9 +1,9 @@
 """The stubs that leave regions which have called bodies: whose frames are run to their end, one after the other.
 
-In: a chain of images (see `image_stubs`), or an object: what a call of a body was answered with instead of a number.
-Out: the result of the region's own frame, or in a loop that frame, with the result on its stack. The interpreter runs
-the innermost frame to its end, then the next one with the result on its stack, or with the exception raised at its
-call: not within each other, so that a recursion of any depth takes no C stack.
+In: a chain of images (see `image_stubs`), or an object that was made: what a call of a body was answered with instead
+of a value. Out: the result of the region's own frame, or in a loop that frame, with the result on its stack. The
+interpreter runs the innermost frame to its end, then the next one with the result on its stack, or with the exception
+raised at its call: not within each other, so that a recursion of any depth takes no C stack.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class Builder:
             tuple(relies.met.values()),
             frozenset(relies.aliased),
             frozenset(relies.apart),
-            frozenset((*relies.assumptions, *relies.volatile)),
+            frozenset((*relies.assumptions, *relies.looked_up)),
             self._depth,
             tuple(relies.unheard.values()),
             frozenset(self._visited),
@@ -231,9 +231,9 @@ class Builder:
             self.relies.unheard[id(self.code.code)] = self.code.code
         return found if found or sample is ABSENT else (type(sample),)
 
-    def times(self, i: Instruction) -> int:
-        """How often an instruction has asked for this, in all its versions."""
-        walk = self.state.path, i.offset
+    def times(self, what: str, i: Instruction) -> int:
+        """How often an instruction has asked this, in all its versions."""
+        walk = what, self.state.path, i.offset
         self._walks[walk] = self._walks.get(walk, 0) + 1
         return self._walks[walk]
 

@@ -7,8 +7,8 @@ itself, and there is no other way in which they come about.
 Functions that call what cannot be inlined, such as themselves, are not inlined. Of these there is a *body*, a region of
 its own that takes and gives machine values (`EntryPoint.BODY`). If it is left, its caller waits at the call until the
 interpreter has finished it (see `backend.waiting_stubs`): such a call is never done twice. So it is with functions that
-have loops, if they take nothing but numbers: inlined, they are done again from their beginning when a signal comes, or
-another thread wants its turn.
+have loops, unless they take virtual objects, which would have to be made: inlined, they are done again from their
+beginning when a signal comes, or another thread wants its turn.
 """
 
 from __future__ import annotations
@@ -29,11 +29,8 @@ from minijit.ir.region import (
     FrameState,
     Hole,
     Operand,
-    Reference,
     Slot,
     Value,
-    VirtualInstance,
-    VirtualTuple,
 )
 
 if TYPE_CHECKING:
@@ -66,12 +63,12 @@ def call_function(
     is_inlined = slots is not None and not _is_large(b, found, i) and _can_be_inlined(b, found, _around(b))
     if slots is not None and not is_inlined:
         # What is passed on as machine values is lost if it has to be made an object first.
-        has_loop = any(isinstance(slot, Composite) for slot in slots) and _can_be_inlined(
+        stays_virtual = any(isinstance(slot, Composite) for slot in slots) and _can_be_inlined(
             b, found, _around(b), with_loops=True
         )
-        if not has_loop and wanted is Wanted.CALLED and _call_body(b, found, slots, i):
+        if not stays_virtual and wanted is Wanted.CALLED and _call_body(b, found, slots, i):
             return
-        is_inlined = has_loop or _can_be_inlined(b, found, _around(b), with_loops=True)
+        is_inlined = stays_virtual or _can_be_inlined(b, found, _around(b), with_loops=True)
     if slots is None or not is_inlined:
         b.unsupported(f"CALL {function.__qualname__}")
         return
@@ -94,8 +91,9 @@ def call_given(b: Builder, slot: int, arguments: list[Slot], keywords: tuple[str
 def _is_large(b: Builder, function: Inlined, i: Instruction) -> bool:
     """Whether a call may be of so many functions, or of one with so many sorts of arguments, that together they are too
     much to be inlined. Small ones are."""
-    size = len(b.relies.decoded(function.code).instructions)
-    return b.times(i) * size > b.request.max_inlined < 2 * size
+    size, most = len(b.relies.decoded(function.code).instructions), b.request.max_inlined
+    is_small = 2 * size <= most
+    return not is_small and b.times("called", i) * size > most
 
 
 def _slots(b: Builder, function: Inlined, arguments: list[Slot], keywords: tuple[str, ...]) -> list[Slot] | None:
@@ -231,12 +229,10 @@ def _kind_to_pass(slot: Slot) -> EntryKind | None:
             return _ENTRY_KINDS.get(kind)
         case Const(value) if slot.kind is not None or value is None:
             return _ENTRY_KINDS[slot.kind]
-        case Const() | Reference() | Entry():
-            return EntryKind.REFERENCE
-        case VirtualTuple() | VirtualInstance() if stores.can_be_made(slot):
-            return EntryKind.REFERENCE
-        case _:
+        case Hole():
             return None
+        case _:
+            return EntryKind.REFERENCE if stores.can_be_made(slot) else None
 
 
 def _bound(function: Inlined, arguments: list[Slot], keywords: tuple[str, ...]) -> list[Slot] | None:

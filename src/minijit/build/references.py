@@ -56,7 +56,7 @@ def push_loaded(
     if len(classes) > 1 and set(classes) <= set(UNBOXED):
         b.state.push(b.op("unbox_number", value, reason=ExitReason.KIND, detail=known))
         return
-    if len(classes) > 1 and b.times(i) > OFTEN:
+    if len(classes) > 1 and b.times("loaded", i) > OFTEN:
         classes = classes[-1:]
     *others, last = classes
     before, rest = b.state, None
@@ -250,10 +250,10 @@ def from_beginning(b: Builder, index: Operand, count: Operand) -> Operand:
 
 def load_item(b: Builder, i: Instruction, slot: Slot, index: Slot) -> bool:
     """Pushes an item of a list or a tuple; whether it is one."""
-    place = item_place(b, slot, index)
-    if place is None:
+    place, found = item_place(b, slot, index), reference(slot)
+    if place is None or found is None:
         return False
-    load, store = _ITEM_OPS[list if is_of(slot, list) else tuple]
+    load, store = _ITEM_OPS[found.cls.value]  # type: ignore[index]
     _load(b, i, store, place, partial(b.op, load, *place))
     return True
 
@@ -277,7 +277,7 @@ def unpacked(b: Builder, i: Instruction, slot: Slot) -> tuple[Slot, ...] | None:
     if found is None or count is None:
         return None
     b.effect("guard_true", b.op("int_eq", count, Const(i.arg)), reason=ExitReason.BOUNDS)
-    load, store = _ITEM_OPS[list if is_of(slot, list) else tuple]
+    load, store = _ITEM_OPS[found.cls.value]  # type: ignore[index]
     items: list[Slot] = []
     for position, offset in enumerate(_tops(b, i)):
         place = found.value, b.index(Const(position))

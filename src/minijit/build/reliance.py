@@ -38,7 +38,7 @@ class Reliance:
     met: dict[int, ClassKind] = field(default_factory=dict)
     aliased: set[int] = field(default_factory=set)
     apart: set[CodeType] = field(default_factory=set)
-    volatile: set[tuple[int, str]] = field(default_factory=set)
+    looked_up: set[tuple[int, str]] = field(default_factory=set)
     unheard: dict[int, CodeType] = field(default_factory=dict)
     _fields: dict[tuple[int, str], Const | None] = field(default_factory=dict)
     _codes: dict[int, Code] = field(default_factory=dict)

@@ -245,7 +245,7 @@ def store_named(b: Builder, i: Instruction, owner: Reference, name: str, value: 
 def store_global(b: Builder, i: Instruction, name: str, value: Slot) -> bool:
     """Gives a name of the globals, which they have, another value; whether that is compiled."""
     namespace = Const(b.state.scope.globals)
-    b.relies.volatile.add((id(namespace.value), name))
+    b.relies.looked_up.add((id(namespace.value), name))
     return _store(b, i, "store_global", Reference(namespace, Const(dict)), Const(name), value)
 
 

@@ -126,7 +126,7 @@ def _store_name(b: Builder, i: Instruction) -> None:
     if variable is None:
         if not _is_volatile(b, name) or not stores.store_global(b, i, name, b.state.pop()):
             # If it is a variable of the loop around, it should be none.
-            b.relies.volatile.add((id(b.state.scope.globals), name))
+            b.relies.looked_up.add((id(b.state.scope.globals), name))
             b.unsupported(f"{i.name} {name}")
     elif b.state.locals[variable] is Hole.UNBOUND:
         b.unsupported(name, ExitReason.UNBOUND)
@@ -165,7 +165,7 @@ def _is_volatile(b: Builder, name: str) -> bool:
 def _load_volatile(b: Builder, i: Instruction, name: str) -> None:
     """Pushes what a global is now."""
     namespace = b.state.scope.globals
-    b.relies.volatile.add((id(namespace), name))
+    b.relies.looked_up.add((id(namespace), name))
     sample = namespace.get(name, ABSENT)
     if sample is ABSENT:
         b.unsupported(f"{i.name} {name}")

@@ -71,7 +71,7 @@ class Versions:
             shape = shape_of(state, lambda index: not live >> index & 1, forgets=True)
             most *= 1 if shape == known else 2
         if shape not in versions and len(versions) >= most:
-            shape = shape_of(state, lambda index: not _is_unbound_name(state, index))
+            shape = shape_of(state, lambda index: not _is_unbound_name(state, index), forgets=True)
         if shape not in versions and not self.is_full:
             params, start = self._start(state, shape)
             versions[shape] = Version(self.draft.new_block(params), shape)

@@ -134,8 +134,8 @@ class Scout:
         place = code.co_qualname, code.co_firstlineno, target
         if place in counts:
             count = counts[place] + self.weight
-            # A `continue` jumps back as well, from somewhere in the midst.
-            if source > ends[place]:  # noqa: PLR1730 - `max` would be a call
+            # A `continue` jumps back as well, from somewhere in the midst. (The place may be new: all are forgotten.)
+            if place not in ends or source > ends[place]:
                 ends[place] = source
         elif (
             code.co_flags & SUSPENDING

@@ -43,7 +43,7 @@ class World:
     `namespaces` are the globals and builtins that the root's frames have, and `volatile` the globals that change often.
     `inlines` tells which functions may be inlined, `profiles` what was seen of these, and `body` gives those that are
     called, among them all code that `is_apart`; `look` says what stands in the heap where nothing was seen. `open` are
-    names that a loop writes and does not have to itself.
+    names that a loop writes and does not have to itself: builds find out more of them (`Findings`).
     """
 
     namespaces: tuple[dict[str, object], dict[str, object]]
@@ -137,11 +137,13 @@ def gets_anywhere(frame: Frame, code: CodeType, header: int | None, config: Conf
     names = () if header is None else decoded.loop_names(header)
     present = Present(frame, decoded.locals_count, (*names, *held_fields(kinds)))
     apart: set[int] = set()
+    open: set[str] = set()
     world = World(
         frame.namespaces(),
         inlines=lambda _: True,
         body=lambda function, _: Callee(function.__qualname__, 0),
         is_apart=lambda code: id(code) in apart,
+        open=open,
         look=present.look,
     )
 
@@ -150,7 +152,7 @@ def gets_anywhere(frame: Frame, code: CodeType, header: int | None, config: Conf
         apart.update(map(id, codes))
         return len(apart) > before
 
-    findings = Findings(set(), set(), set_apart)
+    findings = Findings(set(), open, set_apart)
     for guess in ("float", "int"):
         profile = Profile(set(decoded.instructions), dict.fromkeys(decoded.instructions, guess))
         ask = partial(build_root, decoded, root, profile, config=config, world=world, compile_unseen=True)

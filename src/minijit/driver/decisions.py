@@ -108,8 +108,11 @@ class Decisions:
         """Ends the regions that do not check what functions need by now that they call."""
         outdated = self.registry.service.outdated
         while outdated:
-            self.kill(outdated[0][0], KillReason.CALLEE, outdated[0][1])
-            del outdated[0]
+            region, callee = outdated.pop(0)
+            self.kill(region, KillReason.CALLEE, callee)
+            region.owner.holds -= 1
+            if region.owner.versions:
+                self.registry.service.relink(region.owner)
 
     def abort(self, state: RootState, reason: AbortReason, at: int, detail: str = "") -> None:
         """A recording or a compilation came to nothing."""

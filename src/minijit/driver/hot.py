@@ -98,6 +98,7 @@ class HotPlaces:
         """A loop was often reached with types that no version takes."""
         if state is None or state.is_out or not self._has_function(state.code, frame):
             return
+        self.registry.service.retire_outgrown(state)
         kinds = loop_kinds(state.code.code, state.root.offset, frame)
         if kinds is not None:
             kinds = _wide_enough(state, kinds)
@@ -113,6 +114,7 @@ class HotPlaces:
         """A function was often called with types that no version takes."""
         if state is None or state.is_out:
             return
+        self.registry.service.retire_outgrown(state)
         if self._wants_version(state, compilable=state.last_abort is None):
             # This very call is interpreted now, and recorded from its start.
             ask_again(state.code.start, 1)

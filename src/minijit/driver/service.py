@@ -14,7 +14,7 @@ from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 from minijit.build.request import has_plain_keys
-from minijit.cpython import hooks
+from minijit.cpython import hooks, instances
 from minijit.cpython.perf import write_perf_map_entry
 from minijit.driver import compiler
 from minijit.driver.attributes import is_current
@@ -136,8 +136,6 @@ class Service:
         stale = self._put_in_service(installed, result)
         if stale is not None:
             return Failure(AbortReason.STALE, stale)
-        if isinstance(state, BodyState):
-            self.outdated += [(region, state.name) for region in self._outdated_by(state, installed)]
         if self.config.perf_map:
             self._name(installed)
         event = Compiled(
@@ -170,6 +168,7 @@ class Service:
             self._bodies[body.cell] = body.versions
         callee = Callee(state.name, body.cell, is_self=body is caller)
         known = state.code.profile.news
+        self.retire_outgrown(body)
         if body.versions or body.is_under_way:
             return callee
         is_spent = self.compile_seconds >= self.config.compile_seconds or body.counters["aborts"] >= ATTEMPTS
@@ -241,8 +240,17 @@ class Service:
                 return a.name
         for index, address in enumerate(installed.records.addresses[: len(installed.exits)]):
             self._records[address] = (installed, index)
+        if isinstance(state, BodyState):
+            self._hold_outdated(state, installed)
         self.relink(state)
         return None
+
+    def _hold_outdated(self, body: BodyState, installed: Installed) -> None:
+        """Before a body can be called: nothing enters the regions that would have to look at more, until they are
+        killed. Another thread may run while the region that the body was wanted for is compiled."""
+        for region in self._outdated_by(body, installed):
+            region.owner.hold()
+            self.outdated.append((region, body.name))
 
     def _name(self, installed: Installed) -> None:
         """Names a region for Linux `perf`."""
@@ -349,7 +357,7 @@ class Service:
         return self.classes.broken_with(cls)
 
     def regions_with(self, function: int) -> list[Installed]:
-        """The regions that a function, known by address, is inlined in."""
+        """The regions that a function, known by address, is inlined in, or called from, by whatever way."""
         return [region for key in self.inlined.keys_of(function) for region in self.inlined.relying_on(key)]
 
     def _may_inline(self, function: FunctionType) -> bool:
@@ -361,7 +369,7 @@ class Service:
         return known is not None and known.is_apart
 
     def _set_apart(self, codes: frozenset[CodeType]) -> bool:
-        """Code is not inlined any more, if its functions can be called as machine code; whether any was before."""
+        """Code that is known is not inlined any more; whether any was before."""
         known = [self.hearsay.registry.codes.get(id(code)) for code in codes]
         inlined = [state for state in known if state is not None and not state.is_apart]
         for state in inlined:
@@ -385,6 +393,15 @@ class Service:
             del self._bodies[body.cell]
             body.close()
         state.bodies.clear()
+
+    def retire_outgrown(self, state: RootState) -> None:
+        """Takes the regions of a root out of service that are never entered again: instances of a class share more
+        names by now than they have looked for."""
+        for installed in list(state.versions):
+            shared = [(kind, kind.cls()) for kind in installed.classes if kind.shared >= 0]
+            for kind, cls in shared:
+                if cls is not None and instances.shared_names(cls).count != kind.shared:
+                    self.retire(installed, KillReason.CLASS, kind.name)
 
     def retire_all(self, state: RootState, reason: KillReason | None = None) -> None:
         """Takes all regions of a root out of service."""

@@ -159,7 +159,8 @@ class RangeIterator:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An object that the region has by its address, and whose class it knows: no number, and not None.
+    """An object that the region has by its address: no number, and not None. Its class is known, or `object` stands for
+    any.
 
     `value` is of kind `object`, or a constant. What inlined calls under way have made themselves has an `identity`, as
     virtual objects have one: nobody else has it, and nobody will if the calls are done again.
