@@ -451,14 +451,15 @@ def test_signals_end_recursions() -> None:
         entries = minijit.stats(f).entries
 
         def stop(_number: int, frame: types.FrameType | None) -> None:
-            depths.append(frame.f_locals["n"] if frame is not None else None)
+            depths.append(frame.f_locals.get("n") if frame is not None else None)
             raise Stop
 
         depths: list[object] = []
         signal.signal(signal.SIGALRM, stop)
         for turn in range(200):
-            signal.setitimer(signal.ITIMER_REAL, 0.0005 + turn * 0.00001)
             try:
+                # On a busy machine it may come at once.
+                signal.setitimer(signal.ITIMER_REAL, 0.0005 + turn * 0.00001)
                 f(60)
             except Stop as error:
                 names = []
@@ -468,10 +469,11 @@ def test_signals_end_recursions() -> None:
                     numbers = trace.tb_frame.f_locals.get("n")
                     trace = trace.tb_next
                 assert names[-1] == "stop"
-                assert set(names[1:-1]) == {"f"}
+                assert set(names[1:-1]) <= {"f"}
                 assert numbers is None
             assert f(15) == 610
         assert len(depths) == 200
+        assert any(depths)
         assert minijit.stats(f).entries > entries + 200
 
 

@@ -18,9 +18,9 @@ from conftest import ROOT, Completed, RunPython
 from minijit.oracle.bisect import bisect
 
 MUTATION = Path(__file__).with_name("mutation.py")
-CHECK = {"MINIJIT": "check", "MINIJIT_STATS": "1", "MINIJIT_THRESHOLD": "10000"}
+CHECK = {"MINIJIT": "check", "MINIJIT_STATS": "1", "MINIJIT_THRESHOLD": "900"}
 ROUNDS = 25_000
-"""Calls, of which the first 10,000 and some more are the interpreter's in any case."""
+"""Calls, of which the first 900 and some more are the interpreter's in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def test_bisect_finds_what_is_put_right(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "program.py"
     path.write_text(wrong.program)
     monkeypatch.setenv("MINIJIT", "check")
-    monkeypatch.setenv("MINIJIT_THRESHOLD", "10000")
+    monkeypatch.setenv("MINIJIT_THRESHOLD", CHECK["MINIJIT_THRESHOLD"])
     found = bisect([sys.executable, str(MUTATION), wrong.mutant, str(path)])
     assert found is not None
     assert (found.function, found.offset, found.stage) == ("f", 0, "build")
