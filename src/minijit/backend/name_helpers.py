@@ -171,14 +171,18 @@ unknown:
 def _put_named(symbol: Callable[[str], int]) -> str:
     put, decref = (f"inttoptr (i64 {symbol(name)} to ptr)" for name in ("PyObject_GenericSetAttr", "Py_DecRef"))
     return f"""
-; Gives an object another value under a name that it has, and of which its class says nothing that goes before; false,
-; with an exception set, where there is no memory.
+; Gives an object another value under a name that it has, and of which its class says nothing that goes before; false
+; where it has none, or where there is no memory.
 define i1 @put_named(ptr %object, ptr %name, ptr %new) nounwind {{
 entry:
   %missing = icmp eq ptr %new, null
-  br i1 %missing, label %no, label %over
-over:
+  br i1 %missing, label %no, label %look
+look:
   %old = call ptr @find_named(ptr %object, ptr %name)
+  %old_word = ptrtoint ptr %old to i64
+  %nothing = icmp ule i64 %old_word, {UNKNOWN_OWN}
+  br i1 %nothing, label %no, label %over
+over:
   call void @incref(ptr %old)
   call void @hand_over(ptr %new)
   %how = call i32 {put}(ptr %object, ptr %name, ptr %new)
