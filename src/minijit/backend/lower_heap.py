@@ -92,14 +92,18 @@ def _guard_object(e: Emitter, op: Op) -> None:
 
 @lowers("guard_may_end")
 def _guard_may_end(e: Emitter, op: Op) -> None:
-    if e.target.stores:
-        e.leave_unless(e.let(f"call i1 {e.helper('may_end')}(ptr {e.use(op.args[0])})"), op)
+    _ask(e, op, "may_end", f"ptr {e.use(op.args[0])}")
 
 
 @lowers("guard_apart")
 def _guard_apart(e: Emitter, op: Op) -> None:
+    _ask(e, op, "are_apart", f"ptr {e.use(op.args[0])}, ptr {e.use(op.args[1])}")
+
+
+def _ask(e: Emitter, op: Op, helper: str, arguments: str) -> None:
+    """Leaves unless a helper allows what a store is about to do; where nothing is stored, it is not asked."""
     if e.target.stores:
-        e.leave_unless(e.let(f"call i1 {e.helper('are_apart')}(ptr {e.use(op.args[0])}, ptr {e.use(op.args[1])})"), op)
+        e.leave_unless(e.let(f"call i1 {e.helper(helper)}({arguments})"), op)
 
 
 @lowers("field_value")
@@ -193,8 +197,7 @@ def _store_named(e: Emitter, op: Op) -> None:
 
 @lowers("guard_unwatched")
 def _guard_unwatched(e: Emitter, op: Op) -> None:
-    if e.target.stores:
-        e.leave_unless(e.let(f"call i1 {e.helper('is_unwatched')}({_namespace_and_key(op)})"), op)
+    _ask(e, op, "is_unwatched", _namespace_and_key(op))
 
 
 @lowers("store_global")

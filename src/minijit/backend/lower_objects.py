@@ -9,8 +9,8 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from minijit.backend.emitter import pointer
-from minijit.backend.heap_helpers import ENTRY_EFFORT
 from minijit.backend.lower_table import Rows
+from minijit.backend.quiet_helpers import ENTRY_EFFORT
 from minijit.backend.snapshots import REFERENCE_TAG, TAGS
 from minijit.cpython import abi
 from minijit.ir.kinds import EntryKind, HeldField, Kind

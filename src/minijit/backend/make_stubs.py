@@ -78,8 +78,8 @@ done:
 
 def _new_item_iterator(at: StubAddresses) -> str:
     return f"""
-define internal ptr @new_item_iterator(ptr %list, i64 %index) {{
-  %new = call ptr {c_function(at, "PyObject_GetIter")}(ptr %list)
+define internal ptr @new_item_iterator(ptr %items, i64 %index) {{
+  %new = call ptr {c_function(at, "PyObject_GetIter")}(ptr %items)
   %failed = icmp eq ptr %new, null
   br i1 %failed, label %done, label %fill
 fill:
@@ -226,8 +226,8 @@ def _make_others() -> str:
     return f"""
 tuple:
   %tuple_box = call ptr @make_tuple(ptr %w1, ptr %boxes)
-  %items = load i64, ptr %w1
-  %after_tuple = getelementptr i64, ptr %w2, i64 %items
+  %length_of_tuple = load i64, ptr %w1
+  %after_tuple = getelementptr i64, ptr %w2, i64 %length_of_tuple
   br label %checked
 instance:
   %instance_box = call ptr @make_instance(ptr %w1, ptr %boxes)
@@ -254,9 +254,9 @@ home:
   call void @incref(ptr %iterator)
   br label %checked
 item_iterator:
-  %list = call ptr @part(ptr %w1, ptr %boxes)
+  %iterated = call ptr @part(ptr %w1, ptr %boxes)
   %new_index = call i64 @raw(ptr %w2)
-  %item_iterator_box = call ptr @new_item_iterator(ptr %list, i64 %new_index)
+  %item_iterator_box = call ptr @new_item_iterator(ptr %iterated, i64 %new_index)
   br label %checked
 item_home:
   %item_home_slot = load i64, ptr %w1

@@ -20,8 +20,6 @@ UNKNOWN_OWN = 1
 """In the place of an address: it is not to be told."""
 _ABSENT, _UNKNOWN = -1, -2
 """In the place of an index."""
-_WATCHERS = 255
-"""Of a dict's version: who is told of its changes."""
 _GENERAL, _SMALL, _SHIFT = 0, 8, 5
 """The kind of tables whose keys may be anything; from how many bits on indices take more than a byte; of what remains
 of a hash at each step."""
@@ -30,7 +28,7 @@ of a hash at each step."""
 def name_text(symbol: Callable[[str], int], relied: int, others: int) -> str:
     """The text of the helpers. `relied` is the map of what regions rely on (`watch.Filters`), `others` the address of
     a word with the bits of dict watchers that are not ours."""
-    return _FIND_KEY + _FIND_NAMED + _put_named(symbol) + _put_global(symbol, relied, others)
+    return _FIND_KEY + _FIND_NAMED + _put(symbol) + _put_named(symbol) + _put_global(symbol, relied, others)
 
 
 _FIND_KEY = f"""
@@ -132,7 +130,7 @@ some:
   %alone = icmp eq i64 %holders, 1
   %version_place = getelementptr i8, ptr %own, i64 {abi.DICT.ma_version_tag}
   %version = load i64, ptr %version_place
-  %watchers = and i64 %version, {_WATCHERS}
+  %watchers = and i64 %version, {abi.DICT_WATCHERS}
   %unwatched = icmp eq i64 %watchers, 0
   %its_own = and i1 %alone, %unwatched
   br i1 %its_own, label %only, label %unknown
@@ -168,8 +166,23 @@ unknown:
 """
 
 
+def _put(symbol: Callable[[str], int]) -> str:
+    return f"""
+; Puts a value in the place of an old one by a C function, which takes a reference of its own; whether that went well.
+define internal i1 @put_by(ptr %function, ptr %owner, ptr %name, ptr %old, ptr %new) nounwind alwaysinline {{
+  call void @incref(ptr %old)
+  call void @hand_over(ptr %new)
+  %how = call i32 %function(ptr %owner, ptr %name, ptr %new)
+  call void inttoptr (i64 {symbol("Py_DecRef")} to ptr)(ptr %new)
+  call void @give_back(ptr %old)
+  %well = icmp eq i32 %how, 0
+  ret i1 %well
+}}
+"""
+
+
 def _put_named(symbol: Callable[[str], int]) -> str:
-    put, decref = (f"inttoptr (i64 {symbol(name)} to ptr)" for name in ("PyObject_GenericSetAttr", "Py_DecRef"))
+    put = f"inttoptr (i64 {symbol('PyObject_GenericSetAttr')} to ptr)"
     return f"""
 ; Gives an object another value under a name that it has, and of which its class says nothing that goes before; false
 ; where it has none, or where there is no memory.
@@ -183,12 +196,7 @@ look:
   %nothing = icmp ule i64 %old_word, {UNKNOWN_OWN}
   br i1 %nothing, label %no, label %over
 over:
-  call void @incref(ptr %old)
-  call void @hand_over(ptr %new)
-  %how = call i32 {put}(ptr %object, ptr %name, ptr %new)
-  call void {decref}(ptr %new)
-  call void @give_back(ptr %old)
-  %well = icmp eq i32 %how, 0
+  %well = call i1 @put_by(ptr {put}, ptr %object, ptr %name, ptr %old, ptr %new)
   ret i1 %well
 no:
   ret i1 false
@@ -197,8 +205,8 @@ no:
 
 
 def _put_global(symbol: Callable[[str], int], relied: int, others: int) -> str:
-    names = ("_PyDict_GetItem_KnownHash", "PyDict_SetItem", "Py_DecRef")
-    find, put, decref = (f"inttoptr (i64 {symbol(name)} to ptr)" for name in names)
+    names = ("_PyDict_GetItem_KnownHash", "PyDict_SetItem")
+    find, put = (f"inttoptr (i64 {symbol(name)} to ptr)" for name in names)
     return f"""
 ; Whether nobody is told when a namespace gets another value under a key that it has, and no region relies on that: so
 ; the watcher finds it, too.
@@ -234,12 +242,7 @@ entry:
   br i1 %missing, label %no, label %put
 put:
   %old = call ptr {find}(ptr %namespace, ptr %key, i64 %hash)
-  call void @incref(ptr %old)
-  call void @hand_over(ptr %new)
-  %how = call i32 {put}(ptr %namespace, ptr %key, ptr %new)
-  call void {decref}(ptr %new)
-  call void @give_back(ptr %old)
-  %well = icmp eq i32 %how, 0
+  %well = call i1 @put_by(ptr {put}, ptr %namespace, ptr %key, ptr %old, ptr %new)
   ret i1 %well
 no:
   ret i1 false

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.backend import heap_helpers, list_helpers, name_helpers, number_helpers
+from minijit.backend import heap_helpers, list_helpers, name_helpers, number_helpers, quiet_helpers
 from minijit.backend.map_stub import LOOKUP_IR
 from minijit.cpython import abi
 
@@ -27,16 +27,19 @@ HELPERS = (
     "take_float",
     "take_bool",
     *heap_helpers.HELPERS,
+    *quiet_helpers.HELPERS,
     *number_helpers.HELPERS,
     *list_helpers.HELPERS,
     *name_helpers.HELPERS,
 )
 """The helpers' names."""
+BUFFER_BYTES = heap_helpers.KEPT_BYTES + quiet_helpers.LOOK_BYTES
+"""The size of the buffer for objects that regions keep, and for looks at objects."""
 
 
 def helper_text(symbol: Callable[[str], int], kept: int, relied: int, others: int) -> str:
     """The text of the helpers, for the module of the stubs, which uses them too. `symbol` finds C functions; `kept` is
-    the address of the buffer for objects that regions keep; of `relied` and `others` tells `name_helpers`."""
+    the address of a buffer of `BUFFER_BYTES`; of `relied` and `others` tells `name_helpers`."""
     clear, decref = symbol("PyErr_Clear"), symbol("Py_DecRef")
     takes = "".join(_take(*row, clear, decref) for row in _TAKES)
     return (
@@ -46,6 +49,7 @@ def helper_text(symbol: Callable[[str], int], kept: int, relied: int, others: in
         + _HELPERS
         + takes
         + heap_helpers.heap_text(symbol, kept)
+        + quiet_helpers.quiet_text(kept + heap_helpers.KEPT_BYTES)
         + number_helpers.number_text(symbol)
         + list_helpers.list_text(symbol)
         + LOOKUP_IR

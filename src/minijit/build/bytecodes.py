@@ -14,7 +14,6 @@ from minijit.build.calls import call, is_known, stateful
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function, call_given, call_stateful
 from minijit.build.instances import construct, is_same
-from minijit.build.numbers import scalar
 from minijit.build.state import Wanted
 from minijit.ir.kinds import Kind
 from minijit.ir.region import Const, Entry, Hole, Jump, Reference, Slot, Value
@@ -272,8 +271,7 @@ def _call(b: Builder, i: Instruction) -> None:
     result = None if keywords else call(b, receiver.value, arguments, b.observed_kind(i.next))
     unknown = [place for place, slot in enumerate(arguments) if numbers.is_number(slot)]
     kind = None if keywords or result is not None else stateful(receiver.value, arguments)
-    operands = [operand for operand in map(scalar, arguments) if operand is not None]
-    if kind is not None and call_stateful(b, receiver.value, kind, operands, i):
+    if kind is not None and call_stateful(b, receiver.value, kind, arguments, i):
         return
     if result is None and unknown and not keywords:
         b.state.stack += [method, receiver, *arguments]

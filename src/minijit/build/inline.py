@@ -18,20 +18,12 @@ from typing import TYPE_CHECKING
 
 from minijit.build import references, stores
 from minijit.build.closures import cells_in, cells_of
+from minijit.build.numbers import scalar
 from minijit.build.request import is_plain_namespace, namespaces_of
 from minijit.build.state import Wanted
 from minijit.events import ExitReason
 from minijit.ir.kinds import ABSENT, BODY_KINDS, ClassKind, EntryKind, Kind
-from minijit.ir.region import (
-    Composite,
-    Const,
-    Entry,
-    FrameState,
-    Hole,
-    Operand,
-    Slot,
-    Value,
-)
+from minijit.ir.region import Composite, Const, Entry, FrameState, Hole, Slot, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,12 +55,10 @@ def call_function(
     is_inlined = slots is not None and not _is_large(b, found, i) and _can_be_inlined(b, found, _around(b))
     if slots is not None and not is_inlined:
         # What is passed on as machine values is lost if it has to be made an object first.
-        stays_virtual = any(isinstance(slot, Composite) for slot in slots) and _can_be_inlined(
-            b, found, _around(b), with_loops=True
-        )
+        is_inlined = _can_be_inlined(b, found, _around(b), with_loops=True)
+        stays_virtual = is_inlined and any(isinstance(slot, Composite) for slot in slots)
         if not stays_virtual and wanted is Wanted.CALLED and _call_body(b, found, slots, i):
             return
-        is_inlined = stays_virtual or _can_be_inlined(b, found, _around(b), with_loops=True)
     if slots is None or not is_inlined:
         b.unsupported(f"CALL {function.__qualname__}")
         return
@@ -174,12 +164,14 @@ def _call_body(b: Builder, function: Inlined, slots: list[Slot], i: Instruction)
     return True
 
 
-def call_stateful(b: Builder, function: object, kind: Kind, arguments: list[Operand], i: Instruction) -> bool:
-    """Calls a C function that is not to be called twice, with a result of this kind; whether that is compiled."""
+def call_stateful(b: Builder, function: object, kind: Kind, arguments: list[Slot], i: Instruction) -> bool:
+    """Calls a C function of numbers that is not to be called twice, with a result of this kind; whether that is
+    compiled."""
     if b.state.callers:
         is_told_apart(b)
         return False
-    b.state.push(b.op("call_stateful", Const(function), *arguments, reason=ExitReason.ROOM, kind=kind))
+    operands = [operand for operand in map(scalar, arguments) if operand is not None]
+    b.state.push(b.op("call_stateful", Const(function), *operands, reason=ExitReason.ROOM, kind=kind))
     b.begin_statement(i.next)
     return True
 

@@ -319,14 +319,24 @@ def _tops(b: Builder, i: Instruction) -> list[int]:
     return found
 
 
-def _load(b: Builder, i: Instruction, store: str, place: tuple[Operand, ...], load: Callable[[], Value]) -> None:
+def _load(
+    b: Builder,
+    i: Instruction,
+    store: str,
+    place: tuple[Operand, ...],
+    load: Callable[[], Value],
+    sample: object = ABSENT,
+) -> None:
     """Pushes what stands in a place of the heap: what was loaded from there, or is to be stored there by an op of this
-    name, if there is such."""
+    name, if there is such; `sample` is what stands there now, if that is known."""
     known = b.state.loaded.get((store, *place)) or pending(b, store, place)
-    if known is None:
-        push_loaded(b, i, load(), (store, *place))
-    else:
+    if known is not None:
         b.state.push(known)
+        return
+    found = load()
+    if sample is not ABSENT:
+        b.samples[found] = sample
+    push_loaded(b, i, found, (store, *place))
 
 
 def pending(b: Builder, store: str, place: tuple[Operand, ...]) -> Slot | None:
@@ -375,23 +385,11 @@ def load_named(b: Builder, i: Instruction, owner: Reference, name: str, default:
 def load_global(b: Builder, i: Instruction, namespace: Const, name: str, sample: object) -> None:
     """Pushes what a namespace has under a name; `sample` is what it has now."""
     place = namespace, Const(name)
-
-    def load() -> Value:
-        found = b.op("load_global", *place, reason=ExitReason.GLOBAL)
-        b.samples[found] = sample
-        return found
-
-    _load(b, i, "store_global", place, load)
+    load = partial(b.op, "load_global", *place, reason=ExitReason.GLOBAL)
+    _load(b, i, "store_global", place, load, sample)
 
 
 def load_field(b: Builder, i: Instruction, owner: Reference, field: Const, sample: object = ABSENT) -> None:
     """Pushes an attribute of an instance; `sample` is what it is now, if that is known."""
     place = owner.value, field
-
-    def load() -> Value:
-        found = b.op("load_field", *place, reason=ExitReason.UNBOUND)
-        if sample is not ABSENT:
-            b.samples[found] = sample
-        return found
-
-    _load(b, i, "store_field", place, load)
+    _load(b, i, "store_field", place, partial(b.op, "load_field", *place, reason=ExitReason.UNBOUND), sample)

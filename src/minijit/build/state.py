@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard, assert_never
 
 from minijit.ir.kinds import Kind
 from minijit.ir.region import (
@@ -276,21 +276,20 @@ def shape_of(state: State, widens: Callable[[int], bool], *, forgets: bool = Fal
     own = len(state.locals)
     for index, slot in enumerate(state.slots()):
         if index < own and widens(index):
-            slot = _forgotten(slot)
-            parts.append(ANY if can_be_any(slot) else UNASKED if _is_unasked(slot) else _shape(slot, seen))
+            parts.append(ANY if can_be_any(slot) else UNASKED if _is_forgettable(slot) else _shape(slot, seen))
         else:
             parts.append(_shape(_forgotten(slot) if forgets else slot, seen))
     return tuple(parts)
 
 
-def _is_unasked(slot: Slot) -> bool:
-    return isinstance(slot, Reference) and slot.cls == SOME and isinstance(slot.value, Value) and not slot.identity
+def _is_forgettable(slot: Slot) -> TypeGuard[Reference]:
+    """Whether it can be an object of which nothing is known."""
+    return isinstance(slot, Reference) and isinstance(slot.value, Value) and not slot.identity
 
 
 def _forgotten(slot: Slot) -> Slot:
     """A slot whose class nobody asks for any more."""
-    can_be = isinstance(slot, Reference) and isinstance(slot.value, Value) and not slot.identity
-    return Reference(slot.value, SOME) if isinstance(slot, Reference) and can_be else slot
+    return Reference(slot.value, SOME) if _is_forgettable(slot) else slot
 
 
 def _shape(slot: Slot, seen: dict[object, tuple[Slot, Same]]) -> object:
@@ -343,14 +342,6 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
     `made` has the objects that the version's state has so far: virtual ones by their identity, addresses by what they
     were before.
     """
-
-    def address(operand: Operand) -> Operand:
-        if isinstance(operand, Const):
-            return operand
-        if operand not in made:
-            made[operand] = fresh(Kind.OBJECT)
-        return _operand(made[operand])
-
     if shape is ANY:
         return fresh(ANY)
     if shape is UNASKED:
@@ -361,7 +352,7 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
         return made[slot.identity]
     match slot:
         case Value(_, kind):
-            return address(slot) if kind is Kind.OBJECT else fresh(kind)
+            return _address_parameter(slot, fresh, made) if kind is Kind.OBJECT else fresh(kind)
         case Const():
             return slot if slot.kind is None else fresh(slot.kind)
         case Hole() | Entry():
@@ -370,11 +361,20 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
             return RangeIterator(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), home)
         case Reference(value):
             assert isinstance(shape, tuple)
-            return Reference(address(value), shape[2])
+            return Reference(_address_parameter(value, fresh, made), shape[2])
         case ItemIterator(items, _, cls, home):
-            return ItemIterator(address(items), fresh(Kind.INT), cls, home)
+            return ItemIterator(_address_parameter(items, fresh, made), fresh(Kind.INT), cls, home)
         case _:
             assert_never(slot)
+
+
+def _address_parameter(operand: Operand, fresh: Callable[[Kind], Value], made: dict[object, Slot]) -> Operand:
+    """An object's address as a version sees it: constants stay, and the same address is the same parameter."""
+    if isinstance(operand, Const):
+        return operand
+    if operand not in made:
+        made[operand] = fresh(Kind.OBJECT)
+    return _operand(made[operand])
 
 
 def _with_identity(
@@ -382,9 +382,7 @@ def _with_identity(
 ) -> Slot:
     # It keeps its identity from version to version: nothing else in the region ever gets the same.
     if isinstance(slot, Reference):
-        if slot.value not in made:
-            made[slot.value] = fresh(Kind.OBJECT)
-        return replace(slot, value=_operand(made[slot.value]))
+        return replace(slot, value=_address_parameter(slot.value, fresh, made))
     if isinstance(slot, VirtualRange):
         return VirtualRange(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), slot.identity)
     assert isinstance(shape, tuple)

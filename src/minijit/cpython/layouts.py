@@ -299,6 +299,8 @@ MONITORING, FRAME, FRAME_OBJECT = LAYOUTS.monitoring, LAYOUTS.frame, LAYOUTS.fra
 THREAD, STACK_CHUNK, RUNTIME = LAYOUTS.thread, LAYOUTS.stack_chunk, LAYOUTS.runtime
 INTERPRETER = LAYOUTS.interpreter
 DICT, DICT_KEYS = LAYOUTS.dict, LAYOUTS.dict_keys
+DICT_WATCHERS = 0xFF
+"""Of a dict's version: a bit for each watcher that is told of its changes."""
 TYPE, INSTANCE, MEMBER_DESCRIPTOR, MEMBER = (
     LAYOUTS.type,
     LAYOUTS.instance,

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from minijit.cpython.layouts import DICT_WATCHERS
 from minijit.cpython.native_map import NativeMap
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Watch:
     @property
     def other_dict_watchers(self) -> int:
         """The bits that a dict's version has for watchers that are not ours."""
-        return 0xFF & ~(1 << self._ids["on_dict"])
+        return DICT_WATCHERS & ~(1 << self._ids["on_dict"])
 
     def watch_dict_key(self, namespace: dict[str, object], name: str) -> None:
         """Reports of `namespace[name]`, and of whatever befalls the whole dict."""

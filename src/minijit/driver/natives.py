@@ -15,8 +15,8 @@ from minijit.backend.bodies import STACK_WORDS
 from minijit.backend.emitter import Target
 from minijit.backend.engine import Engine
 from minijit.backend.entry import CallEntry, Check, LoopEntry, RegionEntry, body_prologue, call_prologue, loop_prologue
-from minijit.backend.heap_helpers import KEPT_BYTES
 from minijit.backend.lower import lower
+from minijit.backend.prelude import BUFFER_BYTES
 from minijit.backend.snapshots import RAW_WORDS, Placement, leave_points, make_records, raw_words
 from minijit.backend.stub_tools import StubAddresses
 from minijit.backend.stubs import STUBS, stub_text
@@ -91,7 +91,7 @@ class Machinery:
     target: dict[EntryPoint, Target] = field(init=False)
     _bound: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * MAX_BOUND))
     _raw: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * RAW_WORDS))
-    _kept: raw.Buffer = field(default_factory=lambda: raw.Buffer(KEPT_BYTES))
+    _kept: raw.Buffer = field(default_factory=lambda: raw.Buffer(BUFFER_BYTES))
 
     def __post_init__(self) -> None:
         self.marks = Marks() if self.is_guarded else None

@@ -336,9 +336,8 @@ class CodeState:
     """One code object: what was decoded and recorded of it, its functions and its loops. `spare` is the state of a
     function that has ended, for the next one that has this code (see `registry`). `met` are classes, by address, whose
     instances its regions meet in the heap: their attributes are no variables; nor are `open` names of its loops, which
-    others look at. `inlines` is code of which builds wanted
-    to know what it loads; `is_heard`: so did one of this (see `hearsay`). `is_apart`: it is not inlined, since it calls
-    machine code."""
+    others look at. `inlines` is code of which builds wanted to know what it loads; `is_heard`: so did one of this (see
+    `hearsay`). `is_apart`: it is not inlined, since it calls machine code."""
 
     code: Code
     start: Words

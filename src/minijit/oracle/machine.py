@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 
 from minijit.backend.emitter import LLVM_TYPES, Target, name
 from minijit.backend.engine import Engine, function_at
-from minijit.backend.heap_helpers import KEPT_BYTES
 from minijit.backend.lower import lower
-from minijit.backend.prelude import HELPERS, helper_text
+from minijit.backend.prelude import BUFFER_BYTES, HELPERS, helper_text
 from minijit.backend.snapshots import (
     RAW_WORDS,
     TAGS,
@@ -113,7 +112,7 @@ class Machine:
     engine: Engine = field(init=False)
     target: Target = field(init=False)
     _raw: raw.Buffer = field(default_factory=lambda: raw.Buffer(8 * RAW_WORDS))
-    _kept: raw.Buffer = field(default_factory=lambda: raw.Buffer(KEPT_BYTES))
+    _kept: raw.Buffer = field(default_factory=lambda: raw.Buffer(BUFFER_BYTES))
     _relied: NativeMap = field(default_factory=NativeMap)
     _words: raw.Buffer = field(default_factory=lambda: raw.Buffer(32))  # raw_cell, record, eval breaker, watchers
 
