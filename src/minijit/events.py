@@ -47,6 +47,7 @@ class ExitReason(Reason):
     BOUNDS = ("an index was out of range: the interpreter raises",)
     ALIASED = ("an object was met under two names, of which one stands for its attributes",)
     UNTAKEN = ("a branch that no recording took",)
+    RAISED = ("an exception, or what may become one, for which no recording saw the handler at work",)
     UNSUPPORTED = ("an instruction that is not compiled", "move it out of the hot loop, or what is hot away from it")
     OVERWRITTEN = (
         "a variable was overwritten that held an object whose end can be noticed",
@@ -65,6 +66,11 @@ class ExitReason(Reason):
     def is_failure(self) -> bool:
         """Whether the region failed here, as opposed to being done or being asked to pause."""
         return self not in (ExitReason.LEFT_LOOP, ExitReason.RETURNED, ExitReason.POLL, ExitReason.ROOM)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether a recording that begins here may find more, though it meets nothing but known places."""
+        return self in (ExitReason.KIND, ExitReason.UNSEEN, ExitReason.RAISED)
 
 
 class AbortReason(Reason):

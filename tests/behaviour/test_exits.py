@@ -233,6 +233,34 @@ def f(a):
 """
 
 
+@isolated
+def test_unseen_handlers() -> None:
+    """RAISED: an exception that is caught, which no recording has seen, with and without a bridge."""
+    with enabled():
+        check(compiled_from(CAUGHT), (3, 9), [(0, 9), (3, 40)], times=MANY, policy=NoBridges(LOW), expect=R.RAISED)
+        bridged = compiled_from(CAUGHT)
+        twins = check(bridged, (3, 9), [(0, 9)], policy=Bridging(LOW))
+        assert minijit.stats(bridged).bridges, minijit.explain(bridged)
+        twins.times(MANY, 3, 40)
+        twins.times(MANY, 3, 9)
+
+
+CAUGHT = """
+def f(a, n):
+    s = 0
+    for i in range(n):
+        try:
+            s += 100 // a
+            if i > 30:
+                raise KeyError(i)
+        except ZeroDivisionError:
+            s -= 1
+        except LookupError:
+            s += 5
+    return s
+"""
+
+
 def bound_on_some_paths(a: int, n: int) -> object:
     s = 0
     for i in range(n):
@@ -514,6 +542,7 @@ p, q = Point(5), Point(7)
 UNREACHABLE: set[ExitReason] = set()
 ELSEWHERE = {
     R.UNTAKEN,
+    R.RAISED,
     R.UNBOUND,
     R.OVERWRITTEN,
     R.GLOBAL,

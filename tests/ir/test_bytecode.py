@@ -334,7 +334,9 @@ def is_read_first(code: Code, start: int, slot: int) -> bool:
         ):
             return True
         if instruction.arg != slot or instruction.name != "STORE_FAST":
-            work.extend(code.successors(instruction))
+            work.extend(code.followers(offset))
+        elif (handler := code.handler(offset)) is not None:
+            work.append(handler.target)
     return False
 
 
@@ -455,10 +457,38 @@ def test_a_loop_left_only_by_an_exception_is_one() -> None:
     assert set(loop_lines(source)) == {3}
 
 
-def test_handlers_are_not_followed() -> None:
-    """A loop inside of `except` is no loop that compiled code could reach."""
+def test_a_loop_in_a_handler() -> None:
     source = "def f(n):\n  try:\n    n()\n  except ValueError:\n    for i in n:\n      n()\n"
-    assert loop_lines(source) == {}
+    assert loop_lines(source) == {5: {5, 6}}
+
+
+def test_a_loop_that_only_a_handler_goes_round() -> None:
+    source = "def f(n):\n  while True:\n    try:\n      return n()\n    except ValueError:\n      n = n + 1\n"
+    ((line, lines),) = loop_lines(source).items()
+    assert line == 3
+    assert {4, 5, 6} <= lines
+
+
+def test_a_handler_that_jumps_backward_is_no_loop() -> None:
+    """It stands behind all else, and goes on behind its `try`."""
+    source = "def f(n):\n  try:\n    n()\n  except ValueError:\n    n = 1\n  n = n + n * n - n\n  return n(n, n)\n"
+    code = decoded(source)
+    assert any(each.name == "JUMP_BACKWARD" for each in code.instructions.values())
+    assert not code.loops
+
+
+def test_handlers() -> None:
+    code = decoded("def f(n):\n  for i in n:\n    try:\n      n()\n    except ValueError:\n      n = 1\n")
+    begins = {each.offset for each in code.instructions.values() if each.name == "PUSH_EXC_INFO"}
+    calls = [each.offset for each in code.instructions.values() if each.name == "CALL"]
+    (handler,) = {code.handler(offset) for offset in calls}
+    assert handler is not None
+    assert (handler.target in begins, handler.depth, handler.has_place) == (True, 1, False)
+    assert code.depths[handler.target] == 2
+    cleaning = code.handler(handler.target)
+    assert cleaning is not None
+    assert (cleaning.depth, cleaning.has_place) == (2, True)
+    assert code.handler(0) is None
 
 
 @each_module
@@ -468,7 +498,7 @@ def test_loops_are_entered_at_their_header(module: ModuleType) -> None:
             for offset in loop.body - {header}:
                 assert set(code.predecessors[offset]) <= loop.body
             for offset in loop.body:
-                followers = set(code.successors(code.instructions[offset]))
+                followers = set(code.followers(offset))
                 assert followers & loop.body, "a dead end is no part of a loop"
 
 

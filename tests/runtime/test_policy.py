@@ -90,7 +90,10 @@ BRIDGED = RootStats(bridges=CONFIG.bridges)
         (SPENT, ExitReason.UNTAKEN, SLOW, Resume(600)),
         (SPENT, ExitReason.UNTAKEN, FAST, GiveUp(GiveUpReason.EXITS)),
         # Another class, or one that nobody has seen: recorded, if that has not been done since.
-        *((RootStats(), reason, FAST, Bridge()) for reason in (ExitReason.KIND, ExitReason.UNSEEN)),
+        *((RootStats(), reason, FAST, Bridge()) for reason in ExitReason if reason.is_unknown),
+        # The same of a handler.
+        (BRIDGED, ExitReason.RAISED, SLOW, Resume(600)),
+        (RootStats(), ExitReason.RAISED, SLOW | {"is_new": False}, Resume(600)),
         (BRIDGED, ExitReason.KIND, SLOW, Resume(600)),
         (RootStats(), ExitReason.KIND, SLOW | {"is_new": False}, Resume(600)),
         (RootStats(), ExitReason.UNSEEN, FAST | {"is_new": False}, GiveUp(GiveUpReason.EXITS)),
@@ -104,7 +107,7 @@ BRIDGED = RootStats(bridges=CONFIG.bridges)
         *(
             (RootStats(), reason, SLOW, Resume(600))
             for reason in ExitReason
-            if reason.name not in ("UNTAKEN", "GLOBAL", "CALLEE", "KIND", "UNSEEN", "OVERWRITTEN", "UNBOUND")
+            if reason.name not in ("UNTAKEN", "GLOBAL", "CALLEE", "KIND", "UNSEEN", "RAISED", "OVERWRITTEN", "UNBOUND")
         ),
         (RootStats(), ExitReason.OVERFLOW, FAST, GiveUp(GiveUpReason.EXITS)),
         (RootStats(), ExitReason.UNSUPPORTED, FAST, GiveUp(GiveUpReason.EXITS)),

@@ -39,6 +39,7 @@ from minijit.ir.region import (
     Hole,
     ItemIterator,
     LoopIterator,
+    Moot,
     Operand,
     RangeIterator,
     Reference,
@@ -242,7 +243,7 @@ class _Program:
                 return self._make_virtual(slot)
             case RangeIterator() | ItemIterator():
                 return self._make_iterator(slot)
-            case Hole() | Reference():
+            case Hole() | Reference() | Moot():
                 raise AssertionError("a part of a virtual object cannot be missing, and a reference is a value here")
             case _:
                 assert_never(slot)

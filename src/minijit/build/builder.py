@@ -74,6 +74,7 @@ class Builder:
         self._versions = Versions(request, self._draft, self.samples)
         self._visited: set[int] = set()
         self._depth = 0
+        self.offset = request.root.offset
         self.keywords: tuple[str, ...] = ()
         self._postponed = False
         self._before: FrameState | None = None
@@ -177,7 +178,7 @@ class Builder:
             if self._is_outside(offset):
                 self._leave_at(offset, ExitReason.LEFT_LOOP)
                 return
-            instruction = code.instructions[offset]
+            instruction, self.offset = code.instructions[offset], offset
             if not state.callers:
                 self._visited.add(offset)
             self._snapshot(offset)
@@ -193,11 +194,16 @@ class Builder:
 
         A statement's exits share it: nothing that compiled code does before them has an effect, so that the interpreter
         can do the whole statement again. (What has one begins a statement anew.) Fewer snapshots mean less code and
-        fewer values that must be kept. So do those of the calls that are inlined in it.
+        fewer values that must be kept. So do those of the calls that are inlined in it, and all as long as something is
+        moot.
         """
-        if self.state.statement is not None:
-            if self._before is not self.state.statement:
-                self._before, self._statement_exits = self.state.statement, {}
+        state = self.state
+        if state.statement is not None:
+            if self._before is not state.statement:
+                self._before, self._statement_exits = state.statement, {}
+            if not state.callers and not state.has_moot:
+                self._be_done()
+                self.begin_statement(offset)
             return
         if self._before is None or all(isinstance(slot, LoopIterator) for slot in self.state.stack):
             self.begin_statement(offset)
@@ -301,11 +307,26 @@ class Builder:
 
     def is_handled(self, offset: int) -> bool:
         """Whether a handler would get what is raised at an offset, but not what is raised where the loop is entered."""
-        return self._inside is not None and self.code.is_handled(offset)
+        return self._inside is not None and self.code.handler(offset) is not None
 
     def effect(self, name: str, *args: Operand, reason: ExitReason, detail: str = "") -> None:
         """Appends an op that has no result."""
         self._draft.block.ops.append(Op(name, args, None, self.exit(reason, detail)))
+
+    @property
+    def before(self) -> FrameState:
+        """Where the interpreter goes on if the statement is left."""
+        assert self._before is not None
+        return self._before
+
+    def is_outside(self, offset: int) -> bool:
+        """Whether an offset of the region's own frame is not in the loop that is compiled."""
+        return self._inside is not None and offset not in self._inside
+
+    def is_known(self, state: State, offset: int) -> bool:
+        """Whether a recording has been at an offset of the frame of a state, or it is compiled all the same."""
+        # What inlined functions do is in no profile of ours.
+        return self.request.compile_unseen or bool(state.callers) or offset in self.request.profile.seen
 
     def end(self, end: Terminator) -> None:
         """Ends the block."""
@@ -366,9 +387,19 @@ class Builder:
         self._draft.at, self.state = block, state
         self.end(Jump(self.edge(offset)))
 
+    def postpone(self) -> None:
+        """The present walk ends with this instruction: all that follows was put `aside`."""
+        self._postponed = True
+
+    def aside(self, block: int, offset: int, state: State) -> None:
+        """The same, but the present walk goes on."""
+        here, before, postponed = self.here, self.state, self._postponed
+        self.later(block, offset, state)
+        self._draft.at, self.state, self._postponed = here, before, postponed
+
     def edge(self, offset: int, *, conditional: bool = False, join: bool = False) -> Edge:
         """An edge from the current block and state to a bytecode offset."""
-        if conditional and not self._is_known(offset):
+        if conditional and not self.is_known(self.state, offset) and not self._is_outside(offset):
             return self._exit_edge(offset, ExitReason.UNTAKEN)
         if self._is_outside(offset):
             return self._exit_edge(offset, ExitReason.LEFT_LOOP)
@@ -430,7 +461,7 @@ class Builder:
         """Goes on at the beginning of a function that is called, whose locals are these; the call's operands are off
         the stack, and its result is wanted at `next`."""
         state = self.state
-        caller = Caller(state.scope, next, tuple(state.locals), tuple(state.stack), wanted)
+        caller = Caller(state.scope, self.offset, next, tuple(state.locals), tuple(state.stack), wanted)
         assert self._before is not None
         callers = (*state.callers, caller)
         self._depth = max(self._depth, len(callers))
@@ -445,15 +476,18 @@ class Builder:
             self.unsupported("RETURN_VALUE")
             return
         state = State(caller.scope, list(caller.locals), [*caller.stack, *given], tuple(around))
-        state.loaded = self.state.loaded
-        if around:
-            state.statement, state.pending = self.state.statement, self.state.pending
-        else:
-            state.pending = self.state.pending
-            self.state = state
-            stores.carry_out(self)
-            state.settle()
-        self.later(self._draft.at, caller.next, state)
+        state.loaded, state.pending = self.state.loaded, self.state.pending
+        state.statement = self.state.statement
+        self.state = state
+        if not around and not state.has_moot:
+            self._be_done()
+        self.later(self._draft.at, caller.next, self.state)
+
+    def _be_done(self) -> None:
+        """What the frames have done since the beginning of the statement will not be done again."""
+        self.state.statement = None
+        stores.carry_out(self)
+        self.state.settle()
 
     def _given(self, value: Slot, wanted: Wanted) -> list[Slot] | None:
         """What a caller gets on its stack for what an inlined function returns; None if the interpreter would have
@@ -495,14 +529,8 @@ class Builder:
     # ---- blocks and versions
 
     def _is_outside(self, offset: int) -> bool:
-        """Whether an offset of the region's own frame is not in the loop that is compiled."""
-        return self._inside is not None and not self.state.callers and offset not in self._inside
-
-    def _is_known(self, offset: int) -> bool:
-        # What inlined functions do is in no profile of ours.
-        if self.request.compile_unseen or self.state.callers or offset in self.request.profile.seen:
-            return True
-        return self._is_outside(offset)
+        """Whether the frame at hand is the region's own, and an offset not in the loop that is compiled."""
+        return not self.state.callers and self.is_outside(offset)
 
     def _exit_edge(self, offset: int, reason: ExitReason) -> Edge:
         """An edge to a block that leaves at once."""

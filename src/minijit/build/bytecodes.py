@@ -1,7 +1,7 @@
 """What each bytecode instruction does to an abstract frame: one small function an instruction, in a table by name.
 
 How such a function is written says `handlers`. Here are the stack, arithmetic, jumps and calls; `variables`,
-`sequences`, `lists`, `attributes` and `closures` have the others.
+`sequences`, `lists`, `attributes`, `closures` and `exceptions` have the others.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from minijit.build import attributes, closures, lists, numbers, operators, references, sequences, variables
+from minijit.build import attributes, closures, exceptions, lists, numbers, operators, references, sequences, variables
 from minijit.build.calls import call, is_known, stateful
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function, call_given, call_stateful
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from minijit.build.builder import Builder
     from minijit.ir.bytecode import Instruction
 
-HANDLERS = Handlers(variables.HANDLERS | sequences.HANDLERS | lists.HANDLERS | attributes.HANDLERS | closures.HANDLERS)
+HANDLERS = Handlers(
+    variables.HANDLERS
+    | sequences.HANDLERS
+    | lists.HANDLERS
+    | attributes.HANDLERS
+    | closures.HANDLERS
+    | exceptions.HANDLERS
+)
 """Of all instructions that are compiled."""
 handles = HANDLERS.handles
 
@@ -209,6 +216,10 @@ def _jump_forward(b: Builder, i: Instruction) -> None:
 @handles("JUMP_BACKWARD")
 def _jump_backward(b: Builder, i: Instruction) -> None:
     assert i.target is not None
+    if b.state.is_repeatable and not b.state.callers:
+        # Whoever wants a turn would make it begin anew each time.
+        b.unsupported(i.name)
+        return
     b.end(Jump(b.back_edge(i.target)))
 
 
@@ -225,6 +236,8 @@ def _return_const(b: Builder, i: Instruction) -> None:
 def _return(b: Builder, value: Slot) -> None:
     if b.state.callers:
         b.return_from(value)
+    elif b.state.is_repeatable:
+        b.unsupported("return")
     else:
         b.return_value(value)
 
@@ -240,44 +253,46 @@ def _kw_names(b: Builder, i: Instruction) -> None:
 
 @handles("CALL")
 def _call(b: Builder, i: Instruction) -> None:
-    arguments = b.state.pop_many(i.arg)
-    receiver, method = b.state.pop(), b.state.pop()
+    """Beneath the arguments is what is called, or that and the first argument."""
+    on_stack = b.state.pop_many(i.arg + 2)
     keywords, b.keywords = b.keywords, ()
-    if isinstance(method, Const) and closures.is_nothing(method.value, [receiver, *arguments]):
-        b.state.push(Const(None))
-        return
-    if isinstance(method, Const) and type(method.value) is FunctionType:
-        call_function(b, method.value, [receiver, *arguments], keywords, i)
-        return
-    if isinstance(method, Const) and not keywords and lists.call(b, i, method, receiver, arguments):
-        return
-    if method is Hole.NULL and operators.is_instance(b, receiver):
-        operators.call_special(b, receiver, "__call__", arguments, i, keywords)
-        return
-    if method is Hole.NULL and isinstance(receiver, Entry):
-        call_given(b, receiver.slot, arguments, keywords, i)
-        return
-    if method is not Hole.NULL or not isinstance(receiver, Const):
+    called, *arguments = on_stack[1:] if on_stack[0] is Hole.NULL else on_stack
+    if isinstance(called, Const):
+        _call_known(b, i, called, arguments, keywords, on_stack)
+    elif on_stack[0] is Hole.NULL and operators.is_instance(b, called):
+        operators.call_special(b, called, "__call__", arguments, i, keywords)
+    elif on_stack[0] is Hole.NULL and isinstance(called, Entry):
+        call_given(b, called.slot, arguments, keywords, i)
+    else:
         b.unsupported(i.name)
+
+
+def _call_known(
+    b: Builder, i: Instruction, called: Const, arguments: list[Slot], keywords: tuple[str, ...], on_stack: list[Slot]
+) -> None:
+    function = called.value
+    if closures.is_nothing(function, arguments):
+        b.state.push(Const(None))
+    elif isinstance(function, FunctionType):
+        call_function(b, function, arguments, keywords, i)
+    elif exceptions.make(b, i, called, keywords) or operators.call_builtin(b, function, arguments, keywords, i):
         return
-    if isinstance(receiver.value, FunctionType):
-        call_function(b, receiver.value, arguments, keywords, i)
-        return
-    if operators.call_builtin(b, receiver.value, arguments, keywords, i):
-        return
-    if isinstance(receiver.value, type) and not is_known(receiver.value):
-        construct(b, receiver.value, arguments, keywords, i)
-        return
-    result = None if keywords else call(b, receiver.value, arguments, b.observed_kind(i.next))
-    unknown = [place for place, slot in enumerate(arguments) if numbers.is_number(slot)]
-    kind = None if keywords or result is not None else stateful(receiver.value, arguments)
-    if kind is not None and call_stateful(b, receiver.value, kind, arguments, i):
-        return
-    if result is None and unknown and not keywords:
-        b.state.stack += [method, receiver, *arguments]
-        references.tell_apart(b, i, unknown[0] - len(arguments))
-        return
-    if result is None:
-        b.unsupported(f"{i.name} {getattr(receiver.value, '__qualname__', '')}")
-        return
-    b.state.push(result)
+    elif isinstance(function, type) and not is_known(function):
+        construct(b, function, arguments, keywords, i)
+    elif keywords or not (lists.call(b, i, called, arguments) or _call_function_of_c(b, i, function, arguments)):
+        numbers_at = [place for place, slot in enumerate(arguments) if numbers.is_number(slot)]
+        if numbers_at and not keywords:
+            b.state.stack += on_stack
+            references.tell_apart(b, i, numbers_at[0] - len(arguments))
+            return
+        b.unsupported(f"{i.name} {getattr(function, '__qualname__', '')}")
+
+
+def _call_function_of_c(b: Builder, i: Instruction, function: object, arguments: list[Slot]) -> bool:
+    """Calls a function that does nothing, or little, but give a number; whether it is one."""
+    result = call(b, function, arguments, b.observed_kind(i.next))
+    if result is not None:
+        b.state.push(result)
+        return True
+    kind = stateful(function, arguments)
+    return kind is not None and call_stateful(b, function, kind, arguments, i)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from minijit.build.identity import few_identities, with_few_identities
 from minijit.ir.kinds import Kind
 from minijit.ir.ops import TABLE
-from minijit.ir.region import Block, Exit, Op, Return, Value
+from minijit.ir.region import Block, Exit, Op, Return, Value, has_moot
 
 if TYPE_CHECKING:
     from minijit.events import ExitReason
@@ -58,6 +58,7 @@ class Draft:
 
     def new_exit(self, reason: ExitReason, frame: FrameState, detail: str = "") -> int:
         """The number of a new exit."""
+        assert not any(map(has_moot, frame.slots())), "the interpreter could not go on there"
         self.exits.append(Exit(reason, frame, detail))
         return len(self.exits) - 1
 

@@ -167,7 +167,7 @@ def _call_body(b: Builder, function: Inlined, slots: list[Slot], i: Instruction)
 def call_stateful(b: Builder, function: object, kind: Kind, arguments: list[Slot], i: Instruction) -> bool:
     """Calls a C function of numbers that is not to be called twice, with a result of this kind; whether that is
     compiled."""
-    if b.state.callers:
+    if b.state.is_repeatable:
         is_told_apart(b)
         return False
     operands = [operand for operand in map(scalar, arguments) if operand is not None]
@@ -193,7 +193,7 @@ def _is_possible(b: Builder) -> bool:
         return False
     classes = [kind for kind in b.request.entry_kinds if isinstance(kind, ClassKind)]
     b.relies.aliased.update(kind.address for kind in classes if kind.fields)
-    return not b.state.callers and not b.request.scope.fields
+    return not b.state.is_repeatable and not b.request.scope.fields
 
 
 def _take_answer(b: Builder, answer: Value, i: Instruction) -> None:

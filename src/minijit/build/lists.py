@@ -36,7 +36,7 @@ MOST_COMPARED = 16
 def _push_made(b: Builder, i: Instruction, name: str, *operands: Operand) -> None:
     """Pushes a list that is made by an op."""
     made = b.op(name, *operands, reason=ExitReason.ROOM)
-    b.state.push(Reference(made, Const(list), b.identity() if b.state.callers else 0))
+    b.state.push(Reference(made, Const(list), b.identity() if b.state.is_repeatable else 0))
 
 
 @handles("BUILD_LIST")
@@ -296,11 +296,13 @@ def method(name: str) -> Const | None:
     return Const(getattr(list, name)) if name in _METHODS else None
 
 
-def call(b: Builder, i: Instruction, called: Const, receiver: Slot, arguments: Sequence[Slot]) -> bool:
-    """Calls a method of a list, if it is one; whether it is."""
-    found, items = _BY_IDENTITY.get(id(called.value)), references.reference(receiver)
-    if found is None:
+def call(b: Builder, i: Instruction, called: Const, arguments: Sequence[Slot]) -> bool:
+    """Calls a method of a list, its first argument, if it is one; whether it is."""
+    found = _BY_IDENTITY.get(id(called.value))
+    if found is None or not arguments:
         return False
+    receiver, *arguments = arguments
+    items = references.reference(receiver)
     if items is None or not references.is_of(items, list) or not found(b, i, items, arguments):
         b.unsupported(f"{i.name} {called.value.__name__}")  # type: ignore[attr-defined]
     return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, TypeGuard
 
+from minijit.build import exceptions
 from minijit.events import ExitReason
 from minijit.ir.kinds import INT_MAX, INT_MIN, Kind, const_kind
 from minijit.ir.region import Const, Operand, Slot, Value, VirtualTuple
@@ -81,6 +82,7 @@ _FLOAT_OPS = {
     "%": ("float_mod", ExitReason.ZERO_DIVISION),
     "**": ("float_pow", ExitReason.DOMAIN),
 }
+_DIVISIONS = ("int_truediv", "int_floordiv", "int_mod", "float_truediv", "float_floordiv", "float_mod")
 _BOOL_OPS = {"&": "bool_and", "|": "bool_or", "^": "bool_xor"}
 COMPARE_NAMES = {"<": "lt", "<=": "le", "==": "eq", "!=": "ne", ">": "gt", ">=": "ge"}
 SWAPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
@@ -184,6 +186,12 @@ def _apply(b: Builder, row: tuple[str, ExitReason | None] | None, left: Operand,
     if row is None:
         return None
     name, reason = row
+    if name in _DIVISIONS:
+        if isinstance(right, Value) and exceptions.is_caught(b):
+            is_fine = truth(b, right)
+            assert isinstance(is_fine, Value)
+            exceptions.raise_unless(b, is_fine, ZeroDivisionError, ExitReason.ZERO_DIVISION)
+        reason = exceptions.reason(b, reason or ExitReason.ZERO_DIVISION)
     return b.op(name, left, right, reason=reason)
 
 

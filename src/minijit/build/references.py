@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import partial, reduce
 from typing import TYPE_CHECKING
 
+from minijit.build import exceptions
 from minijit.build.numbers import scalar, to_int
 from minijit.build.state import SOME
 from minijit.events import ExitReason
@@ -236,8 +237,8 @@ def item_place(b: Builder, slot: Slot, index: Slot) -> tuple[Operand, Operand] |
         place = b.index(place)
     place = from_beginning(b, place, count)
     if not isinstance(place, Const):
-        b.effect("guard_true", b.op("int_ge", place, Const(0)), reason=ExitReason.BOUNDS)
-    b.effect("guard_true", b.op("int_lt", place, count), reason=ExitReason.BOUNDS)
+        exceptions.raise_unless(b, b.op("int_ge", place, Const(0)), IndexError, ExitReason.BOUNDS)
+    exceptions.raise_unless(b, b.op("int_lt", place, count), IndexError, ExitReason.BOUNDS)
     return found.value, place
 
 

@@ -20,6 +20,7 @@ from minijit.ir.region import (
     FrameState,
     Hole,
     ItemIterator,
+    Moot,
     Operand,
     RangeIterator,
     Reference,
@@ -29,6 +30,7 @@ from minijit.ir.region import (
     VirtualInstance,
     VirtualRange,
     VirtualTuple,
+    has_moot,
     slot_operands,
 )
 
@@ -59,10 +61,11 @@ class Wanted(enum.Enum):
 class Caller:
     """A frame that waits for the result of an inlined call: it goes on at `next`, with the result on its stack.
 
-    `wanted` says of which sort that must be.
+    `wanted` says of which sort that must be, `at` where the instruction is that called.
     """
 
     scope: Scope
+    at: int
     next: int
     locals: tuple[Slot, ...]
     stack: tuple[Slot, ...]
@@ -85,8 +88,9 @@ class State:
 
     In an inlined call, `callers` are the frames around it, the region's own first, and `statement` is how that was at
     the beginning of its statement, or behind the call before this one in it: there the interpreter goes on wherever the
-    call is left. So what the call stores is `pending` until it has returned. `loaded` are objects that are no numbers,
-    by the op and the place that they were loaded from: there they stay, until something is stored there.
+    call is left. So what the call stores is `pending` until it has returned. The same holds as long as the frames have
+    something that is moot. `loaded` are objects that are no numbers, by the op and the place that they were loaded
+    from: there they stay, until something is stored there.
     """
 
     scope: Scope
@@ -104,7 +108,7 @@ class State:
     def path(self) -> tuple[object, ...]:
         """Where the frame is among those around it: states are compared only if this is the same."""
         offset = self.statement.offset if self.statement is not None else None
-        callers = [(caller.scope.identity, caller.next, caller.wanted) for caller in self.callers]
+        callers = [(caller.scope.identity, caller.at, caller.next, caller.wanted) for caller in self.callers]
         pending = tuple((each.op, len(each.place), each.guard) for each in self.pending)
         return (offset, self.scope.identity, pending, *callers)
 
@@ -134,6 +138,17 @@ class State:
             Pending(each.op, tuple(map(_operand, take(each.place))), next(rest), each.guard) for each in self.pending
         )
         return State(self.scope, *own, callers, new, pending)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether what the frames do now may be done again, from the beginning of the statement."""
+        return self.statement is not None
+
+    @property
+    def has_moot(self) -> bool:
+        """Whether something is moot that a frame has."""
+        frames = ((self.locals, self.stack), *((caller.locals, caller.stack) for caller in self.callers))
+        return any(has_moot(slot) for frame in frames for part in frame for slot in part)
 
     def own(self, index: int) -> Slot:
         """A local of the region's own frame."""
@@ -306,7 +321,7 @@ def _shape(slot: Slot, seen: dict[object, tuple[Slot, Same]]) -> object:
         case Const():
             # Numbers that differ from path to path become parameters; other constants are part of the version.
             return slot.kind or slot
-        case Hole() | Entry():
+        case Hole() | Entry() | Moot():
             return slot
         case VirtualTuple(items):
             return ("tuple", *[_shape(item, seen) for item in items])
@@ -355,7 +370,7 @@ def parameters(slot: Slot, shape: object, fresh: Callable[[Kind], Value], made: 
             return _address_parameter(slot, fresh, made) if kind is Kind.OBJECT else fresh(kind)
         case Const():
             return slot if slot.kind is None else fresh(slot.kind)
-        case Hole() | Entry():
+        case Hole() | Entry() | Moot():
             return slot
         case RangeIterator(_, _, _, home):
             return RangeIterator(fresh(Kind.INT), fresh(Kind.INT), fresh(Kind.INT), home)
@@ -400,7 +415,7 @@ def arguments(slot: Slot, shape: object, pack: Callable[[Slot], Value]) -> Itera
     match slot:
         case Value() | Const() if slot.kind is not None:
             yield slot
-        case Const() | Hole() | Entry():
+        case Const() | Hole() | Entry() | Moot():
             return
         case VirtualTuple() | VirtualInstance():
             assert isinstance(shape, tuple)

@@ -1,8 +1,8 @@
 """Stores: values that a region puts in places of the heap, and what it makes to be put there.
 
 In the region's own frame a store is done at once, and begins a new statement; in inlined calls it is `Pending`, since
-these may be done again until they have returned. A list that these have made themselves nobody else has: it is changed
-at once. See docs/decisions/0029 and 0031.
+these may be done again until they have returned, and so it is where an exception is caught. A list that these have made
+themselves nobody else has: it is changed at once. See docs/decisions/0029, 0031 and 0034.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _add(b: Builder, i: Instruction, owner: Reference, store: Pending) -> None:
         b.state.settle([store.value])
         return
     b.state.pending = (*b.state.pending, store)
-    if not b.state.callers:
+    if not b.state.is_repeatable:
         carry_out(b)
         b.begin_statement(i.next)
 

@@ -131,8 +131,8 @@ def _pass_dumper(config: Config) -> Callable[[str, Region], None] | None:
 def _nothing(region: Region) -> Failure:
     """A region that gets nowhere, with the first obstacle that it ran into: `explain` reads this detail."""
     leaves = [region.exits[block.end.exit] for block in region.blocks if isinstance(block.end, Leave)]
-    # Branches that no recording took stand in nobody's way.
-    aside = (ExitReason.UNTAKEN, ExitReason.LEFT_LOOP)
+    # What no recording took stands in nobody's way.
+    aside = (ExitReason.UNTAKEN, ExitReason.RAISED, ExitReason.LEFT_LOOP)
     obstacles = [exit for exit in leaves if exit.reason not in aside] or leaves
     if not obstacles:
         return Failure(AbortReason.NOTHING)

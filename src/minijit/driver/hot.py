@@ -232,7 +232,7 @@ class HotPlaces:
             case Bridge():
                 if self.recordings.is_free(state.code):
                     way = installed.exits[index]
-                    learns = way.reason in (ExitReason.KIND, ExitReason.UNSEEN)
+                    learns = way.reason.is_unknown
                     self.recordings.begin(state, installed.kinds, way.offset, None, replaces=installed, learns=learns)
             case Recompile():
                 way = installed.exits[index]

@@ -2,7 +2,7 @@
 
 In: a code object of CPython 3.12. Out: a `Code` with its instructions by offset (the offset at which execution of the
 instruction starts, before any EXTENDED_ARG), the joins, the depth of the value stack at each reachable offset, the
-locals that are live there, and the loops. Exception handlers are not followed: compiled code never enters one.
+locals that are live there, and the loops. Every instruction that an exception handler is for may lead there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dis
 import itertools
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from minijit.ir import codeflags
 
@@ -49,6 +49,15 @@ class Loop:
 
     header: int
     body: frozenset[int]
+
+
+class Handler(NamedTuple):
+    """Where what is raised goes on, with so much of the value stack (`depth`), whatever says where it was raised if it
+    `has_place`, and the exception on top."""
+
+    target: int
+    depth: int
+    has_place: bool
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,13 @@ class Code:
         if instruction.target is not None:
             yield instruction.target
 
+    def followers(self, offset: int) -> Iterator[int]:
+        """The same of the instruction at an offset, and where a handler for it begins."""
+        yield from self.successors(self.instructions[offset])
+        handler = self.handler(offset)
+        if handler is not None:
+            yield handler.target
+
     @cached_property
     def depths(self) -> Mapping[int, int]:
         """The depth of the value stack before each instruction that can be reached from the start."""
@@ -137,13 +153,16 @@ class Code:
             for follower in self.successors(instruction):
                 jumps = follower != instruction.next
                 work.append((follower, depth + _effect(instruction, jumps)))
+            handler = self.handler(offset)
+            if handler is not None:
+                work.append((handler.target, handler.depth + handler.has_place + 1))
         return depths
 
     @cached_property
     def predecessors(self) -> Mapping[int, tuple[int, ...]]:
         found: dict[int, list[int]] = {offset: [] for offset in self.depths}
         for offset in self.depths:
-            for follower in self.successors(self.instructions[offset]):
+            for follower in self.followers(offset):
                 found[follower].append(offset)
         return {offset: tuple(before) for offset, before in found.items()}
 
@@ -157,12 +176,27 @@ class Code:
     def loops(self) -> Mapping[int, Loop]:
         """The natural loops by header offset."""
         latches: dict[int, list[int]] = {}
-        for offset in self.depths:
-            instruction = self.instructions[offset]
-            if instruction.name == "JUMP_BACKWARD":
-                assert instruction.target is not None
-                latches.setdefault(instruction.target, []).append(offset)
-        return {header: Loop(header, self._body(header, ends)) for header, ends in latches.items()}
+        for offset, header in self._back_edges():
+            latches.setdefault(header, []).append(offset)
+        return {header: Loop(header, self._body(header, ends)) for header, ends in sorted(latches.items())}
+
+    def _back_edges(self) -> Iterator[tuple[int, int]]:
+        """The jumps to what is under way when they are met, depth first (Tarjan, "Depth-first search and linear graph
+        algorithms", SIAM J. Comput. 1972). Other jumps backward lead from a handler to what follows its `try`."""
+        under_way, seen = {0}, {0}
+        path = [(0, self.followers(0))]
+        while path:
+            offset, followers = path[-1]
+            follower = next(followers, None)
+            if follower is None:
+                path.pop()
+                under_way.remove(offset)
+            elif follower in under_way and self.instructions[offset].name == "JUMP_BACKWARD":
+                yield offset, follower
+            elif follower not in seen:
+                seen.add(follower)
+                under_way.add(follower)
+                path.append((follower, self.followers(follower)))
 
     def _body(self, header: int, latches: list[int]) -> frozenset[int]:
         body = {header}
@@ -185,20 +219,26 @@ class Code:
             after = 0
             for follower in self.successors(instruction):
                 after |= live[follower]
-            before = _live_before(instruction, after)
+            # What is raised may come before the write, or behind it.
+            handler = self.handler(offset)
+            before = _live_before(instruction, after) | (live[handler.target] if handler is not None else 0)
             if before != live[offset]:
                 live[offset] = before
                 work.extend(self.predecessors[offset])
         return live
 
-    def is_handled(self, offset: int) -> bool:
-        """Whether the code has a handler for what is raised at an offset."""
-        return any(offset in handled for handled in self._handled)
+    def handler(self, offset: int) -> Handler | None:
+        """The handler for what is raised at an offset, if there is one."""
+        return self._handlers.get(offset)
 
     @cached_property
-    def _handled(self) -> tuple[range, ...]:
+    def _handlers(self) -> Mapping[int, Handler]:
         entries = dis.Bytecode(self.code).exception_entries  # type: ignore[attr-defined]  # typeshed has no word of it
-        return tuple(range(entry.start, entry.end) for entry in entries)
+        return {
+            offset: Handler(entry.target, entry.depth, entry.lasti)
+            for entry in entries
+            for offset in range(entry.start, entry.end, 2)
+        }
 
     def line(self, offset: int) -> int | None:
         """The source line of the instruction at an offset."""

@@ -22,6 +22,7 @@ from minijit.ir.region import (
     ItemIterator,
     Jump,
     Leave,
+    Moot,
     Op,
     Operand,
     RangeIterator,
@@ -206,6 +207,8 @@ class _Machine:
                 return self.operand(value)
             case ItemIterator(items, index, _, home):
                 return ItemState(self.operand(items), self.int(index), home)
+            case Moot():
+                raise AssertionError("no exit has it")
             case _:
                 assert_never(slot)
 

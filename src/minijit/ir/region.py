@@ -181,13 +181,21 @@ class ItemIterator:
     home: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Moot:
+    """An object of which nothing but the class is known, since only the interpreter makes it: if the statement is done
+    again. An exception that compiled code catches itself, say. No exit has one."""
+
+    cls: Const
+
+
 Composite = VirtualTuple | VirtualInstance
 """Virtual objects that have other objects as parts."""
 Virtual = Composite | VirtualRange
 """Objects that nobody has allocated yet."""
 LoopIterator = RangeIterator | ItemIterator
 """Iterators that a region advances itself."""
-Slot = Value | Const | Hole | Entry | Virtual | Reference | LoopIterator
+Slot = Value | Const | Hole | Entry | Virtual | Reference | LoopIterator | Moot
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,10 +344,15 @@ def slot_operands(slot: Slot) -> Iterator[Operand]:
             yield value
         case ItemIterator(items, index):
             yield from (items, index)
-        case Hole() | Entry():
+        case Hole() | Entry() | Moot():
             return
         case _:
             assert_never(slot)
+
+
+def has_moot(slot: Slot) -> bool:
+    """Whether a slot, or a part of it, is moot."""
+    return isinstance(slot, Moot) or (isinstance(slot, Composite) and any(map(has_moot, slot.parts)))
 
 
 def exit_values(exit: Exit) -> list[Value]:

@@ -17,6 +17,7 @@ from minijit.ir.region import (
     ItemIterator,
     Jump,
     Leave,
+    Moot,
     Op,
     Operand,
     RangeIterator,
@@ -51,7 +52,7 @@ def map_slot(slot: Slot, change: dict[Value, Operand]) -> Slot:
             return replace(slot, value=map_operand(value, change))
         case ItemIterator(items, index, cls, home):
             return ItemIterator(map_operand(items, change), map_operand(index, change), cls, home)
-        case Const() | Hole() | Entry():
+        case Const() | Hole() | Entry() | Moot():
             return slot
         case _:
             assert_never(slot)

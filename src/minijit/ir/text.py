@@ -42,6 +42,7 @@ from minijit.ir.region import (
     ItemIterator,
     Jump,
     Leave,
+    Moot,
     Op,
     Operand,
     RangeIterator,
@@ -179,6 +180,8 @@ class _Printer:
             case ItemIterator(items, index, cls, home):
                 at = "" if home is None else f".{home}"
                 return f"{cls.__name__}_iter{at}({self.operand(items)}, {self.operand(index)})"
+            case Moot(cls):
+                return f"moot({self.operand(cls)})"
             case _:
                 assert_never(slot)
 

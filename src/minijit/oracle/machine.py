@@ -39,6 +39,7 @@ from minijit.ir.region import (
     Exit,
     Hole,
     ItemIterator,
+    Moot,
     Operand,
     RangeIterator,
     Reference,
@@ -266,6 +267,8 @@ class _Reader:
                 return self._operand(value)
             case ItemIterator(items, index, _, home):
                 return ItemState(self._operand(items), self._int(index), home)
+            case Moot():
+                raise AssertionError("no exit has it")
             case _:
                 return self.values[slot]
 

@@ -152,7 +152,7 @@ class Policy:
         """An exit is hot."""
         spent = self._exhausted(exit.root) is not None
         # A place that was recorded already, and where nothing new was seen, has nothing to tell.
-        learns = exit.reason in (ExitReason.KIND, ExitReason.UNSEEN) and exit.is_new
+        learns = exit.reason.is_unknown and exit.is_new
         is_news = exit.reason is ExitReason.UNTAKEN or learns
         if is_news and exit.root.bridges < self.config.bridges and not spent:
             return Bridge()
