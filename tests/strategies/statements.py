@@ -38,6 +38,12 @@ USES = (
 BOUNDS = ("-1", "0", "1", "2", "2**31 - 1", "2**32", "2**62", "2**63 - 1", "2**63 - 1", "-2**63", "2 - 2**63")
 STEPS = (1, 2, 3, 16, 17, -1, -5, 10**17, 2**58, 2**60, -(2**59))
 
+RAISED = (
+    *("ValueError({0})", "ValueError(f'at {0}: {{{1}}}')", "IndexError({0}, {1}) from None", "OSError({0})"),
+    *("KeyError", "ZeroDivisionError()", "StopIteration({1})"),
+)
+"""What is raised in a `try`."""
+
 
 @dataclass(slots=True)
 class Statements(Expressions):
@@ -332,23 +338,29 @@ class Statements(Expressions):
     def attempt(self, scope: Scope, nesting: int) -> None:
         self.line(scope, "try:")
         arms = [self.arm(scope, nesting - 1)]
-        if self.chance(30):
-            self.line(
-                Scope({}, depth=scope.depth + 1),
-                f"if {self.condition(scope, 1)}: raise ValueError({self.int(scope, 0)})",
-            )
+        inner = Scope({}, depth=scope.depth + 1)
+        if self.chance(50):
+            raised = self.pick(RAISED).format(self.int(scope, 0), self.of("any", scope, 0))
+            self.line(inner, f"if {self.condition(scope, 1)}: raise {raised}")
         caught = self.pick(
             (
                 "ZeroDivisionError",
                 "(ArithmeticError, ValueError)",
                 "Exception",
+                "LookupError",
                 "(TypeError, OverflowError)",
                 "NameError",
             )
         )
-        self.line(scope, f"except {caught} as error:")
-        if self.chance(30):
-            self.line(Scope({}, depth=scope.depth + 1), "log(error)")
+        if self.chance(50):
+            self.line(scope, f"except {caught} as error:")
+            if self.chance(30):
+                self.line(inner, "log(error)")
+        else:
+            self.line(scope, f"except {caught}:")
+        if self.chance(15):
+            again = self.pick(("", " ArithmeticError", " KeyError from None"))
+            self.line(inner, f"if {self.condition(scope, 0)}: raise{again}")
         arms.append(self.arm(scope, nesting - 1))
         if self.chance(20):
             self.line(scope, "finally:")
