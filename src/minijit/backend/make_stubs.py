@@ -21,7 +21,7 @@ def make_text(at: StubAddresses) -> str:
 
 def _make(at: StubAddresses) -> str:
     """One round of the loop for each object: a block for each way to make one, joined in `checked`."""
-    return _make_head() + _make_scalars(at) + _make_held() + _make_named(at) + _make_others() + _make_tail()
+    return _make_head() + _make_scalars(at) + _make_held() + _make_named(at) + _make_others(at) + _make_tail()
 
 
 def _box_any(at: StubAddresses) -> str:
@@ -145,6 +145,7 @@ step:
     i64 {Make.OBJECT:d}, label %reference
     i64 {Make.ITEM_ITERATOR:d}, label %item_iterator
     i64 {Make.ITEM_HOME:d}, label %item_home
+    i64 {Make.METHOD:d}, label %method
   ]
 """
 
@@ -222,7 +223,7 @@ field:
 """
 
 
-def _make_others() -> str:
+def _make_others(at: StubAddresses) -> str:
     return f"""
 tuple:
   %tuple_box = call ptr @make_tuple(ptr %w1, ptr %boxes)
@@ -265,6 +266,11 @@ item_home:
   call void @set_i64(ptr %over, i64 {abi.ITEM_ITERATOR.index}, i64 %index)
   call void @incref(ptr %over)
   br label %checked
+method:
+  %bound_function = load ptr, ptr %w1
+  %bound_to = call ptr @part(ptr %w2, ptr %boxes)
+  %method_box = call ptr {c_function(at, "PyMethod_New")}(ptr %bound_function, ptr %bound_to)
+  br label %checked
 """
 
 
@@ -275,10 +281,11 @@ checked:
     [ %constant, %const ], [ %object, %held ], [ %tuple_box, %tuple ], [ %range_box, %range ],
     [ %iterator_box, %range_iterator ], [ %iterator, %home ], [ %named, %found ], [ %attribute, %field ],
     [ %instance_box, %instance ], [ %referred, %reference ], [ %item_iterator_box, %item_iterator ],
-    [ %over, %item_home ]
+    [ %over, %item_home ], [ %method_box, %method ]
   %after = phi ptr [ %w2, %int ], [ %w2, %float ], [ %w2, %bool ], [ %w2, %any ], [ %w2, %const ], [ %w2, %held ],
     [ %after_tuple, %tuple ], [ %after_instance, %instance ], [ %w4, %range ], [ %w4, %range_iterator ], [ %w4, %home ],
-    [ %w2, %found ], [ %w3, %field ], [ %w2, %reference ], [ %w3, %item_iterator ], [ %w3, %item_home ]
+    [ %w2, %found ], [ %w3, %field ], [ %w2, %reference ], [ %w3, %item_iterator ], [ %w3, %item_home ],
+    [ %w3, %method ]
   %failed = icmp eq ptr %box, null
   br i1 %failed, label %no, label %made
 made:

@@ -49,6 +49,7 @@ from minijit.ir.region import (
     Value,
     Virtual,
     VirtualInstance,
+    VirtualMethod,
     VirtualRange,
     VirtualTuple,
     edges,
@@ -97,6 +98,7 @@ class Make(enum.IntEnum):
     OBJECT = 13  # raw of its address
     ITEM_ITERATOR = 14  # box of the list or tuple, raw of the index
     ITEM_HOME = 15  # entry slot, raw of the index: writes the live iterator back
+    METHOD = 16  # address of the function, box of what it is bound to
 
 
 _MAKES = {
@@ -239,7 +241,7 @@ class _Program:
                         return (Make.FIELD, self.box(Entry(holder)), where(field))
                     case name:
                         return (Make.NAME, id(name))
-            case VirtualTuple() | VirtualInstance() | VirtualRange():
+            case VirtualTuple() | VirtualInstance() | VirtualMethod() | VirtualRange():
                 return self._make_virtual(slot)
             case RangeIterator() | ItemIterator():
                 return self._make_iterator(slot)
@@ -255,6 +257,8 @@ class _Program:
             case VirtualInstance(cls, attributes):
                 parts = [(where(field), self.box(part)) for field, part in attributes]
                 return (Make.INSTANCE, id(cls.value), len(parts), *[word for part in parts for word in part])
+            case VirtualMethod(function, owner):
+                return (Make.METHOD, id(function.value), self.box(owner))
             case VirtualRange(start, stop, step):
                 return (Make.RANGE, self.box(start), self.box(stop), self.box(step))
             case _:

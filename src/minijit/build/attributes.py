@@ -20,7 +20,7 @@ from minijit.build.operators import class_of
 from minijit.build.state import Wanted
 from minijit.build.variables import load_own
 from minijit.events import ExitReason
-from minijit.ir.region import Const, Entry, Hole, Reference, VirtualInstance
+from minijit.ir.region import Const, Entry, Hole, Reference, VirtualInstance, VirtualMethod
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,9 +123,8 @@ def _load_from_class_of(b: Builder, owner: Slot, kind: ClassKind, name: str, i: 
     value = None if found is None else found.value
     if type(value) is property and type(value.fget) is FunctionType and not is_called:
         call_function(b, value.fget, [owner], (), i)
-    elif type(value) is FunctionType and is_called:
-        b.state.push(Const(value))
-        b.state.push(owner)
+    elif type(value) is FunctionType:
+        b.state.stack += [Const(value), owner] if is_called else [VirtualMethod(Const(value), owner, b.identity())]
     elif type(value) is staticmethod and type(value.__func__) is FunctionType and is_called:
         b.state.push(Hole.NULL)
         b.state.push(Const(value.__func__))

@@ -48,6 +48,7 @@ from minijit.ir.region import (
     Terminator,
     Value,
     VirtualInstance,
+    VirtualMethod,
 )
 
 if TYPE_CHECKING:
@@ -190,7 +191,8 @@ class Builder:
             offset = instruction.next
 
     def _snapshot(self, offset: int) -> None:
-        """Takes the snapshot for the exits to come, where a statement begins: the stack holds nothing but iterators.
+        """Takes the snapshot for the exits to come, where a statement begins: the stack holds nothing but what loops
+        and `with` have there.
 
         A statement's exits share it: nothing that compiled code does before them has an effect, so that the interpreter
         can do the whole statement again. (What has one begins a statement anew.) Fewer snapshots mean less code and
@@ -205,7 +207,7 @@ class Builder:
                 self._be_done()
                 self.begin_statement(offset)
             return
-        if self._before is None or all(isinstance(slot, LoopIterator) for slot in self.state.stack):
+        if self._before is None or all(isinstance(slot, LoopIterator | VirtualMethod) for slot in self.state.stack):
             self.begin_statement(offset)
 
     def _leave_at(self, offset: int, reason: ExitReason, detail: str = "") -> None:

@@ -1,7 +1,7 @@
 """What each bytecode instruction does to an abstract frame: one small function an instruction, in a table by name.
 
 How such a function is written says `handlers`. Here are the stack, arithmetic, jumps and calls; `variables`,
-`sequences`, `lists`, `attributes`, `closures` and `exceptions` have the others.
+`sequences`, `lists`, `attributes`, `closures`, `exceptions` and `managers` have the others.
 """
 
 from __future__ import annotations
@@ -9,14 +9,25 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from minijit.build import attributes, closures, exceptions, lists, numbers, operators, references, sequences, variables
+from minijit.build import (
+    attributes,
+    closures,
+    exceptions,
+    lists,
+    managers,
+    numbers,
+    operators,
+    references,
+    sequences,
+    variables,
+)
 from minijit.build.calls import call, is_known, stateful
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function, call_given, call_stateful
 from minijit.build.instances import construct, is_same
 from minijit.build.state import Wanted
 from minijit.ir.kinds import Kind
-from minijit.ir.region import Const, Entry, Hole, Jump, Reference, Slot, Value
+from minijit.ir.region import Const, Entry, Hole, Jump, Moot, Reference, Slot, Value, VirtualMethod
 
 if TYPE_CHECKING:
     from minijit.build.builder import Builder
@@ -29,6 +40,7 @@ HANDLERS = Handlers(
     | attributes.HANDLERS
     | closures.HANDLERS
     | exceptions.HANDLERS
+    | managers.HANDLERS
 )
 """Of all instructions that are compiled."""
 handles = HANDLERS.handles
@@ -163,12 +175,16 @@ def _is_op(b: Builder, i: Instruction) -> None:
 
 
 def _is_same(b: Builder, left: Slot, right: Slot) -> Value | Const | None:
-    """Whether two slots are one object. Numbers have no identity that compiled code keeps."""
+    """Whether two slots are one object. Numbers have no identity that compiled code keeps, but for bools."""
     for one, other in ((left, right), (right, left)):
-        if isinstance(one, Const) and one.value is None:
+        if isinstance(one, Const) and (one.kind is None or isinstance(one.value, bool)):
             if isinstance(other, Const):
-                return Const(other.value is None)
-            if isinstance(other, Reference) or (isinstance(other, Value) and other.kind is not Kind.ANY):
+                return Const(one.value is other.value)
+            if isinstance(other, Value) and isinstance(one.value, bool) and other.kind is Kind.BOOL:
+                return other if one.value else numbers.inverse(b, other)
+            is_other = isinstance(other, Value) and other.kind in (Kind.INT, Kind.FLOAT, Kind.BOOL)
+            is_other |= isinstance(other, Value) and other.kind is Kind.NUMBER and not isinstance(one.value, bool)
+            if is_other or (isinstance(other, Reference | Moot) and isinstance(one.value, bool | None)):
                 return Const(False)
     is_one = operators.is_instance(b, left, right) or isinstance(left, Reference) or isinstance(right, Reference)
     return is_same(b, left, right) if is_one else None
@@ -261,6 +277,8 @@ def _call(b: Builder, i: Instruction) -> None:
         _call_known(b, i, called, arguments, keywords, on_stack)
     elif on_stack[0] is Hole.NULL and operators.is_instance(b, called):
         operators.call_special(b, called, "__call__", arguments, i, keywords)
+    elif isinstance(called, VirtualMethod):
+        _call_known(b, i, called.function, [called.owner, *arguments], keywords, on_stack)
     elif on_stack[0] is Hole.NULL and isinstance(called, Entry):
         call_given(b, called.slot, arguments, keywords, i)
     else:

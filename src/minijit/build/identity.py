@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from minijit.ir.region import Virtual, VirtualInstance, VirtualRange, VirtualTuple
+from minijit.ir.region import Virtual, VirtualInstance, VirtualMethod, VirtualRange, VirtualTuple
 
 if TYPE_CHECKING:
     from minijit.ir.region import Exit, Slot
@@ -43,7 +43,7 @@ def _numbered(slot: Slot, numbers: dict[object, dict[int, int]]) -> Slot:
     match slot:
         case VirtualRange():
             return replace(slot, identity=identity)
-        case VirtualTuple() | VirtualInstance():
+        case VirtualTuple() | VirtualInstance() | VirtualMethod():
             return slot.with_parts(tuple(_numbered(part, numbers) for part in slot.parts), identity)
         case _:
             assert_never(slot)
@@ -51,11 +51,9 @@ def _numbered(slot: Slot, numbers: dict[object, dict[int, int]]) -> Slot:
 
 def _form(slot: Slot) -> object:
     match slot:
-        case VirtualTuple(items):
-            return tuple(map(_form, items))
+        case VirtualTuple() | VirtualInstance() | VirtualMethod():
+            return (slot.head, *map(_form, slot.parts))
         case VirtualRange():
             return "range"
-        case VirtualInstance(cls, attributes):
-            return (cls, *[(field, _form(part)) for field, part in attributes])
         case _:
             return None

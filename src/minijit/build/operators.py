@@ -58,6 +58,7 @@ _CALLED = {
     "STORE_SUBSCR": ("__setitem__",),
     "DELETE_SUBSCR": ("__delitem__",),
     "UNARY_NOT": ("__bool__",),
+    "BEFORE_WITH": ("__enter__", "__exit__"),
     "POP_JUMP_IF_TRUE": ("__bool__",),
     "POP_JUMP_IF_FALSE": ("__bool__",),
 }
@@ -188,11 +189,17 @@ def call_special(
     next: int | None = None,
 ) -> None:
     """Calls the method that an instance's class has under a special name, or leaves if there is none."""
-    method = _method(b, b.class_of(receiver), name)
-    if method is None or type(method.value) is not FunctionType:
+    method = special(b, receiver, name)
+    if method is None:
         b.unsupported(f"{i.name} {name}")
         return
-    call_function(b, method.value, [receiver, *arguments], keywords, i, wanted, next)
+    call_function(b, method, [receiver, *arguments], keywords, i, wanted, next)
+
+
+def special(b: Builder, receiver: Slot, name: str) -> FunctionType | None:
+    """The method that an instance's class has under a special name, if it is a function."""
+    method = _method(b, b.class_of(receiver), name)
+    return method.value if method is not None and isinstance(method.value, FunctionType) else None
 
 
 def call_builtin(

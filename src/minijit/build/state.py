@@ -28,6 +28,7 @@ from minijit.ir.region import (
     Value,
     Virtual,
     VirtualInstance,
+    VirtualMethod,
     VirtualRange,
     VirtualTuple,
     has_moot,
@@ -323,11 +324,8 @@ def _shape(slot: Slot, seen: dict[object, tuple[Slot, Same]]) -> object:
             return slot.kind or slot
         case Hole() | Entry() | Moot():
             return slot
-        case VirtualTuple(items):
-            return ("tuple", *[_shape(item, seen) for item in items])
-        case VirtualInstance(cls, attributes):
-            head = (cls, *[field for field, _ in attributes])
-            return (head, *[_shape(part, seen) for part in slot.parts])
+        case VirtualTuple() | VirtualInstance() | VirtualMethod():
+            return (slot.head, *[_shape(part, seen) for part in slot.parts])
         case VirtualRange():
             return "range"
         case RangeIterator(_, _, _, home):
@@ -417,7 +415,7 @@ def arguments(slot: Slot, shape: object, pack: Callable[[Slot], Value]) -> Itera
             yield slot
         case Const() | Hole() | Entry() | Moot():
             return
-        case VirtualTuple() | VirtualInstance():
+        case VirtualTuple() | VirtualInstance() | VirtualMethod():
             assert isinstance(shape, tuple)
             for part, part_shape in zip(slot.parts, shape[1:], strict=True):
                 yield from arguments(part, part_shape, pack)

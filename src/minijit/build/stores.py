@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from minijit.build.builder import Builder
     from minijit.build.state import State
     from minijit.ir.bytecode import Instruction
-    from minijit.ir.region import Composite, Operand, Slot
+    from minijit.ir.region import Operand, Slot
 
 MOST_PENDING = 32
 """So many stores may wait for inlined calls to return."""
@@ -193,7 +193,7 @@ def _made(b: Builder, slot: Slot, made: dict[int, Slot]) -> Operand:
             raise AssertionError(slot)
 
 
-def _make(b: Builder, slot: Composite, parts: list[Operand]) -> Reference:
+def _make(b: Builder, slot: VirtualTuple | VirtualInstance, parts: list[Operand]) -> Reference:
     if isinstance(slot, VirtualTuple):
         return Reference(b.op("new_tuple", *parts, reason=ExitReason.ROOM), Const(tuple))
     fields = Const(tuple(field for field, _ in slot.attributes))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, assert_never
 from minijit.ir.ops import TABLE, UNBOUND, Effect, Leaves, result_fits
 from minijit.ir.region import (
     Branch,
+    Composite,
     Const,
     Edge,
     Entry,
@@ -32,6 +33,7 @@ from minijit.ir.region import (
     Slot,
     Value,
     VirtualInstance,
+    VirtualMethod,
     VirtualRange,
     VirtualTuple,
 )
@@ -75,6 +77,27 @@ class InstanceState:
     cls: object
     names: tuple[str, ...]
     attributes: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodState:
+    """A function bound to an object, equal to another of the same."""
+
+    function: object
+    owner: object
+
+
+def made_of(slot: Composite, parts: tuple[object, ...]) -> object:
+    """What becomes of a virtual object of which these are the parts."""
+    match slot:
+        case VirtualTuple():
+            return parts
+        case VirtualInstance(cls, attributes):
+            return InstanceState(cls.value, tuple(field.name for field, _ in attributes), parts)
+        case VirtualMethod(function):
+            return MethodState(function.value, *parts)
+        case _:
+            assert_never(slot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +217,8 @@ class _Machine:
                 return slot
             case Entry(number):
                 return EntryObject(number) if self.objects is None else self.objects[number]
-            case VirtualTuple(items):
-                return self.virtuals.setdefault(slot, tuple(map(self.slot, items)))
-            case VirtualInstance(cls, attributes):
-                names, parts = tuple(field.name for field, _ in attributes), (part for _, part in attributes)
-                return self.virtuals.setdefault(slot, InstanceState(cls.value, names, tuple(map(self.slot, parts))))
+            case VirtualTuple() | VirtualInstance() | VirtualMethod():
+                return self.virtuals.setdefault(slot, made_of(slot, tuple(map(self.slot, slot.parts))))
             case VirtualRange(start, stop, step):
                 return self.virtuals.setdefault(slot, range(*map(self.int, (start, stop, step))))
             case RangeIterator(start, step, length, home):

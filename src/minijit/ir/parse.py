@@ -44,6 +44,7 @@ from minijit.ir.region import (
     Terminator,
     Value,
     VirtualInstance,
+    VirtualMethod,
     VirtualRange,
     VirtualTuple,
 )
@@ -77,7 +78,7 @@ _TOKEN = re.compile(
            | [A-Za-z_][\w.]* | [(),:=|\[\]] | \S )""",
     re.VERBOSE,
 )
-_NUMBERED = re.compile(r"(v|b|e|entry|tuple\.|instance\.|range\.|range_iter\.|list_iter\.|tuple_iter\.)(\d+)")
+_NUMBERED = re.compile(r"(v|b|e|entry|tuple\.|instance\.|method\.|range\.|range_iter\.|list_iter\.|tuple_iter\.)(\d+)")
 _KINDS = {kind.value: kind for kind in Kind}
 _ENTRY_KINDS = {kind.value: kind for kind in EntryKind}
 _POINTS = {point.value: point for point in EntryPoint}
@@ -330,15 +331,11 @@ class _Parser:
             identity = line.number_after("tuple.", "a number that tells equal tuples apart")
             line.expect("(")
             return VirtualTuple(line.several(self.slot, ")"), identity)
-        if line.skip("instance"):
-            return self.instance(line, 0)
-        if _is_numbered(line, "instance."):
-            return self.instance(line, line.number_after("instance.", "a number that tells equal instances apart"))
-        if line.skip("range"):
-            return VirtualRange(*self.three(line))
-        if _is_numbered(line, "range."):
-            identity = line.number_after("range.", "a number that tells equal ranges apart")
-            return VirtualRange(*self.three(line), identity)
+        for name, read in (("instance", self.instance), ("method", self.method), ("range", self.range)):
+            if _is_numbered(line, f"{name}."):
+                return read(line, line.number_after(f"{name}.", f"a number that tells equal {name}s apart"))
+            if line.skip(name):
+                return read(line, 0)
         if line.skip("reference"):
             return self.reference(line)
         for name in ("range_iter", "list_iter", "tuple_iter"):
@@ -356,12 +353,23 @@ class _Parser:
             return RangeIterator(*self.three(line), home)
         return ItemIterator(*self.two(line), list if name == "list_iter" else tuple, home)
 
+    def range(self, line: _Line, identity: int) -> VirtualRange:
+        return VirtualRange(*self.three(line), identity)
+
     def instance(self, line: _Line, identity: int) -> VirtualInstance:
         line.expect("(")
         cls = self.constant(line)
         if line.next != ")":
             line.expect(",")
         return VirtualInstance(cls, line.several(self.attribute, ")"), identity)
+
+    def method(self, line: _Line, identity: int) -> VirtualMethod:
+        line.expect("(")
+        function = self.constant(line)
+        line.expect(",")
+        owner = self.slot(line)
+        line.expect(")")
+        return VirtualMethod(function, owner, identity)
 
     def attribute(self, line: _Line) -> Attribute:
         name = line.take()

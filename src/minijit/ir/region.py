@@ -92,6 +92,11 @@ class VirtualTuple:
     identity: int = 0
 
     @property
+    def head(self) -> object:
+        """What tells it from other virtual objects with the same parts."""
+        return "tuple"
+
+    @property
     def parts(self) -> tuple[Slot, ...]:
         return self.items
 
@@ -130,6 +135,10 @@ class VirtualInstance:
     identity: int = 0
 
     @property
+    def head(self) -> object:
+        return (self.cls, *[field for field, _ in self.attributes])
+
+    @property
     def parts(self) -> tuple[Slot, ...]:
         return tuple(slot for _, slot in self.attributes)
 
@@ -141,6 +150,27 @@ class VirtualInstance:
     def find(self, name: str) -> Slot | None:
         """What it has under a name."""
         return next((slot for field, slot in self.attributes if field.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualMethod:
+    """A function bound to an object that nobody has asked for yet as an object of its own; `identity` as above."""
+
+    function: Const
+    owner: Slot
+    identity: int = 0
+
+    @property
+    def head(self) -> object:
+        return self.function
+
+    @property
+    def parts(self) -> tuple[Slot, ...]:
+        return (self.owner,)
+
+    def with_parts(self, parts: tuple[Slot, ...], identity: int) -> VirtualMethod:
+        """The same bound to another object."""
+        return VirtualMethod(self.function, parts[0], identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +219,7 @@ class Moot:
     cls: Const
 
 
-Composite = VirtualTuple | VirtualInstance
+Composite = VirtualTuple | VirtualInstance | VirtualMethod
 """Virtual objects that have other objects as parts."""
 Virtual = Composite | VirtualRange
 """Objects that nobody has allocated yet."""
@@ -333,7 +363,7 @@ def slot_operands(slot: Slot) -> Iterator[Operand]:
     match slot:
         case Value() | Const():
             yield slot
-        case VirtualTuple() | VirtualInstance():
+        case VirtualTuple() | VirtualInstance() | VirtualMethod():
             for part in slot.parts:
                 yield from slot_operands(part)
         case VirtualRange(start, stop, step):

@@ -28,6 +28,7 @@ from minijit.ir.region import (
     Terminator,
     Value,
     VirtualInstance,
+    VirtualMethod,
     VirtualRange,
     VirtualTuple,
 )
@@ -38,7 +39,7 @@ def map_slot(slot: Slot, change: dict[Value, Operand]) -> Slot:
     match slot:
         case Value():
             return change.get(slot, slot)
-        case VirtualTuple() | VirtualInstance():
+        case VirtualTuple() | VirtualInstance() | VirtualMethod():
             return slot.with_parts(tuple(map_slot(part, change) for part in slot.parts), slot.identity)
         case VirtualRange(start, stop, step, identity):
             return VirtualRange(

@@ -53,6 +53,7 @@ from minijit.ir.region import (
     Terminator,
     Value,
     VirtualInstance,
+    VirtualMethod,
     VirtualRange,
     VirtualTuple,
 )
@@ -169,6 +170,9 @@ class _Printer:
             case VirtualInstance(cls, attributes, identity):
                 name = f"instance.{identity}" if identity else "instance"
                 return f"{name}({', '.join((self.operand(cls), *map(self.attribute, attributes)))})"
+            case VirtualMethod(function, owner, identity):
+                name = f"method.{identity}" if identity else "method"
+                return f"{name}({self.operand(function)}, {self.slot(owner)})"
             case VirtualRange(start, stop, step, identity):
                 name = f"range.{identity}" if identity else "range"
                 return f"{name}({', '.join(map(self.operand, (start, stop, step)))})"

@@ -21,7 +21,7 @@ import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from minijit.ir.eval import EntryObject, InstanceState, ItemState, Left, Outcome, RangeState, Returned
+from minijit.ir.eval import EntryObject, InstanceState, ItemState, Left, MethodState, Outcome, RangeState, Returned
 from minijit.ir.ops import TABLE, Effect
 from minijit.ir.region import Op, Region
 
@@ -53,6 +53,8 @@ def exact(value: object, depth: int = DEPTH) -> object:
             return ("range", value.start, value.stop, value.step)
         case InstanceState(cls, names, attributes):
             return ("instance", exact(cls), names, exact(attributes))
+        case MethodState(function, owner):
+            return ("method", id(function), exact(owner))
         case ItemState(items, index, home):
             return ("list iterator", id(items), index, home)
         case RangeState() | EntryObject():

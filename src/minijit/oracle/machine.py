@@ -29,7 +29,7 @@ from minijit.backend.snapshots import (
 )
 from minijit.cpython import abi, raw
 from minijit.cpython.native_map import NativeMap
-from minijit.ir.eval import InstanceState, ItemState, Left, Outcome, RangeState, Returned
+from minijit.ir.eval import ItemState, Left, Outcome, RangeState, Returned, made_of
 from minijit.ir.kinds import Kind
 from minijit.ir.ops import FREE_VARIABLES, UNBOUND
 from minijit.ir.region import (
@@ -47,6 +47,7 @@ from minijit.ir.region import (
     Return,
     Slot,
     VirtualInstance,
+    VirtualMethod,
     VirtualRange,
     VirtualTuple,
 )
@@ -254,11 +255,8 @@ class _Reader:
                 return slot
             case Entry(number):
                 return self.objects[number]
-            case VirtualTuple(items):
-                return tuple(map(self._slot, items))
-            case VirtualInstance(cls, attributes):
-                names, parts = tuple(field.name for field, _ in attributes), (part for _, part in attributes)
-                return InstanceState(cls.value, names, tuple(map(self._slot, parts)))
+            case VirtualTuple() | VirtualInstance() | VirtualMethod():
+                return made_of(slot, tuple(map(self._slot, slot.parts)))
             case VirtualRange(start, stop, step):
                 return range(*map(self._int, (start, stop, step)))
             case RangeIterator(start, step, length, home):
