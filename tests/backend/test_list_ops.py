@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
 from typing import Any
 
@@ -179,3 +180,89 @@ def test_new_lists(machine: Machine) -> None:
 def test_a_list_for_which_there_is_no_memory(machine: Machine) -> None:
     with machine.compile(region_of(f"v2: object = list_repeat v0, {2**62} | e0\n  return v2")) as compiled:
         assert isinstance(compiled.run((), ([1],)), Left)
+
+
+# Sets
+
+KEYS = [
+    0,
+    1,
+    -1,
+    -2,
+    7,
+    2**31,
+    2**40,
+    MAX,
+    MIN,
+    2**61 - 1,
+    2**61 - 2,
+    2**61,
+    -(2**61) + 1,
+    1 - 2**61,
+    2 - 2**61,
+    3 * 2**61,
+]
+"""Some with the same hash."""
+
+
+def sets() -> list[set[Any]]:
+    """Of all sizes, with keys that were, and places that many keys want."""
+    source = random.Random(5)
+    found: list[set[Any]] = [set(), {0}, set(KEYS), set(range(100)), {k << 20 for k in range(40)}]
+    for size in (1, 4, 5, 30, 200):
+        keys = {source.choice((source.randrange(MIN, MAX), source.randrange(-9, 99))) for _ in range(size)}
+        keys -= set(source.sample(sorted(keys), len(keys) // 3))
+        keys |= {source.randrange(50) for _ in range(size // 5)}
+        found.append(keys)
+    return found
+
+
+@pytest.mark.parametrize("value", KEYS, ids=name_of)
+def test_sets(machine: Machine, value: int) -> None:
+    has = region_of("v2: bool = set_has v0, v1 | e1\n  return v2", "int")
+    add = region_of("add_key v0, v1 | e1\n  add_key v0, v1, True | e1\n  return entry0", "int")
+    if not MIN <= value <= MAX:
+        return
+    for keys in sets():
+        for each in (keys, keys | {value}, keys - {value}, frozenset(keys)):
+            assert agree(machine, has, lambda each=each: each, value) == Returned(value in each)  # type: ignore[misc]
+        with machine.compile(add) as compiled:
+            grown = set(keys)
+            assert compiled.run((value,), (grown, value)) == Returned(grown)
+            assert grown == keys | {value}
+
+
+def test_keys_that_have_to_be_asked(machine: Machine) -> None:
+    """Of the same hash, and no ints."""
+    region = region_of("v2: bool = set_has v0, v1 | e1\n  return v2", "int")
+    with machine.compile(region) as compiled:
+        for key in (True, 1.0, Number(1)):
+            keys = {key} if not isinstance(key, Number) else {WithHash(1)}
+            assert isinstance(compiled.run((1,), (keys, 1)), Left)
+            assert compiled.run((2,), (keys, 2)) == Returned(False)
+
+
+class WithHash:
+    def __init__(self, hash: int) -> None:
+        self.hash = hash
+
+    def __hash__(self) -> int:
+        return self.hash
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError("asked")
+
+
+def test_what_is_added_is_counted(machine: Machine) -> None:
+    region = region_of("add_key v0, v1 | e1\n  return 1", "int")
+    with machine.compile(region) as compiled:
+        for round in range(3):
+            for number in range(2**40, 2**40 + 500):
+                keys: set[int] = set()
+                assert compiled.run((number,), (keys, number)) == Returned(1)
+                assert compiled.run((number,), (keys, number)) == Returned(1)
+                (key,) = keys
+                assert sys.getrefcount(key) == 3
+            if round == 1:
+                before = sys.getallocatedblocks()
+        assert abs(sys.getallocatedblocks() - before) < 50

@@ -122,6 +122,7 @@ SPECIAL = {
     "store_named": "test_store_named",
     "insert_item": "test_insert",
     "delete_item": "test_delete",
+    **dict.fromkeys(("set_has", "add_key"), "test_sets"),
     **dict.fromkeys(("list_find", "tuple_find"), "test_find"),
     **dict.fromkeys(("new_list", "list_slice", "list_repeat", "list_concat"), "test_new_lists"),
     "guard_apart": "test_guard_apart",

@@ -14,7 +14,7 @@ from minijit.backend.lower_table import Rows
 from minijit.backend.name_helpers import UNKNOWN_OWN
 from minijit.cpython import abi
 from minijit.ir.kinds import Field, Kind
-from minijit.ir.ops import TABLE
+from minijit.ir.ops import TABLE, TYPED
 from minijit.ir.region import Const, EntryPoint
 
 if TYPE_CHECKING:
@@ -299,7 +299,7 @@ def leave_if_full(e: Emitter, op: Op, done: str) -> None:
     e.line(f"br i1 {done}, label %{well}, label %{full}, !prof !0")
     e.start(full)
     # There may be a mark behind the value.
-    is_too_late = len(op.args) > len(TABLE[op.name].params) + (op.name != "delete_item")
+    is_too_late = len(op.args) > len(TABLE[op.name].params) + (op.name not in TYPED)
     if is_too_late:
         e.line(f"call void {e.c_function('abort')}()")
         e.line("unreachable")

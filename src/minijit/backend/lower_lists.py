@@ -1,4 +1,4 @@
-"""What ops become that search lists, make them, or change how long they are."""
+"""What ops become that search lists and sets, make them, or change how long they are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from minijit.backend.list_helpers import NONE
 from minijit.backend.lower_heap import FIXED, fill, leave_if_full, list_mark, made, object_of, store_object
 from minijit.backend.lower_objects import load
 from minijit.backend.lower_table import Rows
+from minijit.backend.set_helpers import UNKNOWN, YES
 from minijit.cpython import abi
 from minijit.ir.kinds import Kind
 
@@ -61,6 +62,23 @@ def _delete_item(e: Emitter, op: Op) -> None:
         e.leave_unless("false", op)
         return
     leave_if_full(e, op, e.let(f"call i1 {e.helper('delete_item')}(ptr {e.use(items)}, {e.typed(index)})"))
+
+
+@lowers("set_has")
+def _set_has(e: Emitter, op: Op) -> None:
+    keys, number = op.args
+    found = e.let(f"call i64 {e.helper('set_has')}(ptr {e.use(keys)}, {e.typed(number)})")
+    e.leave_unless(e.let(f"icmp ne i64 {found}, {UNKNOWN}"), op)
+    e.define(op, f"icmp eq i64 {found}, {YES}")
+
+
+@lowers("add_key")
+def _add_key(e: Emitter, op: Op) -> None:
+    keys, key, *_ = op.args
+    if not e.target.stores:
+        e.leave_unless("false", op)
+        return
+    leave_if_full(e, op, e.let(f"call i1 {e.helper('add_key')}(ptr {e.use(keys)}, {e.typed(key)})"))
 
 
 @lowers("new_list")

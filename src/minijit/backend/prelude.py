@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.backend import heap_helpers, list_helpers, name_helpers, number_helpers, quiet_helpers
+from minijit.backend import heap_helpers, list_helpers, name_helpers, number_helpers, quiet_helpers, set_helpers
 from minijit.backend.map_stub import LOOKUP_IR
 from minijit.cpython import abi
 
@@ -30,6 +30,7 @@ HELPERS = (
     *quiet_helpers.HELPERS,
     *number_helpers.HELPERS,
     *list_helpers.HELPERS,
+    *set_helpers.HELPERS,
     *name_helpers.HELPERS,
 )
 """The helpers' names."""
@@ -52,6 +53,7 @@ def helper_text(symbol: Callable[[str], int], kept: int, relied: int, others: in
         + quiet_helpers.quiet_text(kept + heap_helpers.KEPT_BYTES)
         + number_helpers.number_text(symbol)
         + list_helpers.list_text(symbol)
+        + set_helpers.set_text(symbol)
         + LOOKUP_IR
         + name_helpers.name_text(symbol, relied, others)
     )

@@ -12,7 +12,7 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
-from minijit.build import lists, references, stores
+from minijit.build import lists, references, sets, stores
 from minijit.build.handlers import Handlers
 from minijit.build.inline import call_function
 from minijit.build.instances import store
@@ -46,7 +46,8 @@ def _load_attr(b: Builder, i: Instruction) -> None:
     if kind is not None:
         _load_from_instance(b, owner, kind, name, i)
         return
-    method = lists.method(name) if references.is_of(owner, list) and i.arg & 1 else None
+    methods = lists if references.is_of(owner, list) else sets if references.is_of(owner, set) else None
+    method = methods.method(name) if methods is not None and i.arg & 1 else None
     if method is not None:
         b.state.push(method)
         b.state.push(owner)

@@ -19,6 +19,7 @@ from minijit.build import (
     operators,
     references,
     sequences,
+    sets,
     variables,
 )
 from minijit.build.calls import call, is_known, stateful
@@ -297,7 +298,7 @@ def _call_known(
         return
     elif isinstance(function, type) and not is_known(function):
         construct(b, function, arguments, keywords, i)
-    elif keywords or not (lists.call(b, i, called, arguments) or _call_function_of_c(b, i, function, arguments)):
+    elif keywords or not any(call(b, i, called, arguments) for call in (lists.call, sets.call, _call_function_of_c)):
         numbers_at = [place for place, slot in enumerate(arguments) if numbers.is_number(slot)]
         if numbers_at and not keywords:
             b.state.stack += on_stack
@@ -306,11 +307,11 @@ def _call_known(
         b.unsupported(f"{i.name} {getattr(function, '__qualname__', '')}")
 
 
-def _call_function_of_c(b: Builder, i: Instruction, function: object, arguments: list[Slot]) -> bool:
+def _call_function_of_c(b: Builder, i: Instruction, called: Const, arguments: list[Slot]) -> bool:
     """Calls a function that does nothing, or little, but give a number; whether it is one."""
-    result = call(b, function, arguments, b.observed_kind(i.next))
+    result = call(b, called.value, arguments, b.observed_kind(i.next))
     if result is not None:
         b.state.push(result)
         return True
-    kind = stateful(function, arguments)
-    return kind is not None and call_stateful(b, function, kind, arguments, i)
+    kind = stateful(called.value, arguments)
+    return kind is not None and call_stateful(b, called.value, kind, arguments, i)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minijit.build import numbers, operators, references, stores
+from minijit.build import numbers, operators, references, sets, stores
 from minijit.build.handlers import Handlers
 from minijit.build.state import SOME, Wanted, tuple_items
 from minijit.events import ExitReason
@@ -162,6 +162,8 @@ def _is_in(b: Builder, container: Slot, value: Slot) -> Value | Const | None:
     if items is None and isinstance(container, Const) and type(container.value) is frozenset:
         items = tuple(map(Const, container.value))
     if items is not None and len(items) <= MOST_COMPARED and (found := _is_one_of(b, items, value)) is not None:
+        return found
+    if (found := sets.is_in(b, container, value)) is not None:
         return found
     index = _find(b, container, value)
     return None if index is None else b.op("int_ge", index, Const(0))

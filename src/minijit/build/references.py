@@ -190,7 +190,9 @@ def tell_apart(b: Builder, i: Instruction, place: int) -> None:
 
 
 def _is_of_use(b: Builder, cls: type) -> bool:
-    return cls in (list, tuple, type(None)) or (is_program_made(cls) and b.relies.on_instance(cls) is not None)
+    return cls in (list, tuple, set, frozenset, type(None)) or (
+        is_program_made(cls) and b.relies.on_instance(cls) is not None
+    )
 
 
 def reference(slot: Slot) -> Reference | None:

@@ -214,6 +214,11 @@ def append(b: Builder, i: Instruction, items: Reference, value: Slot) -> bool:
     return _resize(b, i, items, Pending("append_item", (items.value,), value, ""))
 
 
+def add_key(b: Builder, i: Instruction, keys: Reference, value: Slot) -> bool:
+    """Gives a set a key that it may have already, an int; whether that is compiled."""
+    return _resize(b, i, keys, Pending("add_key", (keys.value,), value, ""))
+
+
 def insert(b: Builder, i: Instruction, items: Reference, index: Operand, value: Slot) -> bool:
     """The same before an index, wherever that is."""
     return _resize(b, i, items, Pending("insert_item", (items.value, index), value, ""))

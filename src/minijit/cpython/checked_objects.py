@@ -40,6 +40,11 @@ def _objects(at: Layouts) -> Iterator[Row]:
     yield "items of a tuple", "tuple.ob_item", pointers, [id(item) for item in items]
     array = raw.word(id(listed := list(items)) + at.list.ob_item) or 0
     yield "items of a list", "list.ob_item", [raw.word(array + 8 * k) for k in (0, 1)], [id(item) for item in listed]
+    masks = [raw.read_u64(id(each) + at.set.mask) for each in ({1}, set(range(10)))]
+    yield "sizes of sets", "set.mask", masks, [7, 31]
+    table = raw.word(id(small := {1, 2}) + at.set.table) or 0
+    words = [raw.word(table + 8 * k) for k in range(2 * len(small) + 2)]
+    yield "keys of a set", "set.table", words, [0, 0, id(1), 1, id(2), 2]
     numbers = [1, -1, 12345, 2**30 + 7, -(2**60) - 3, 2**63 - 1]
     yield "ints", "long.lv_tag long.ob_digit", [_read_int(at, number) for number in numbers], numbers
     yield "tag of zero", "long.lv_tag", raw.read_u64(id(0) + at.long.lv_tag), 1

@@ -60,6 +60,14 @@ class List:
 
 
 @dataclass(frozen=True, slots=True)
+class Set:
+    """PySetObject: how many places the table has, less one; and the table, a key and its hash in each place."""
+
+    mask: int = 32
+    table: int = 40
+
+
+@dataclass(frozen=True, slots=True)
 class Unicode:
     """PyASCIIObject."""
 
@@ -263,6 +271,7 @@ class Layouts:
     float: Float = Float()
     tuple: Tuple = Tuple()
     list: List = List()
+    set: Set = Set()
     unicode: Unicode = Unicode()
     range_iterator: RangeIterator = RangeIterator()
     item_iterator: ItemIterator = ItemIterator()
@@ -285,13 +294,14 @@ class Layouts:
 
 
 LAYOUTS = Layouts()
-OBJECT, VAR_OBJECT, LONG, FLOAT, TUPLE, LIST = (
+OBJECT, VAR_OBJECT, LONG, FLOAT, TUPLE, LIST, SET = (
     LAYOUTS.object,
     LAYOUTS.var_object,
     LAYOUTS.long,
     LAYOUTS.float,
     LAYOUTS.tuple,
     LAYOUTS.list,
+    LAYOUTS.set,
 )
 UNICODE, FUNCTION, CELL, CODE = LAYOUTS.unicode, LAYOUTS.function, LAYOUTS.cell, LAYOUTS.code
 RANGE_ITERATOR, ITEM_ITERATOR = LAYOUTS.range_iterator, LAYOUTS.item_iterator

@@ -445,6 +445,9 @@ op("store_named", "object const ** ->", lambda x, name, value, *_: setattr(x, na
 op("append_item", "object ** ->", lambda x, value, *_: x.append(value), Effect.STORE)
 op("insert_item", "object int ** ->", lambda x, index, value, *_: x.insert(index, value), Effect.STORE)
 op("delete_item", "object int ** ->", lambda x, index, *_: operator.delitem(x, index), Effect.STORE)
+op("add_key", "object int ** ->", lambda keys, key, *_: keys.add(key), Effect.STORE)
+TYPED = ("delete_item", "add_key")
+"""Stores that take no value of any sort."""
 RESIZING = ("append_item", "insert_item", "delete_item")
 """The ops behind which a list has another length."""
 
@@ -459,6 +462,8 @@ def _find(items: Sequence[object], value: object) -> int:
 # A number is given as one of any sort.
 op("list_find", "object ** -> int", _find, Effect.READ)
 op("tuple_find", "object ** -> int", _find, Effect.READ)
+# Machine code leaves where a key that is no int has the same hash.
+op("set_has", "object int -> bool", lambda keys, number: number in keys, Effect.READ)
 
 
 def _new_instance(cls: type, fields: tuple[Field, ...], *values: object) -> object:
