@@ -11,6 +11,7 @@ Nothing is imported here that is not needed: this is part of every start of the 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import _thread
 import atexit
 import os
 import sys
@@ -134,10 +135,13 @@ def _found(code: CodeType, header: int | None) -> object:
         return scout.DISABLE
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)
-    driver, answer = None, scout.DISABLE
+    from minijit.cpython import hurry
+
+    driver, answer, interval = None, scout.DISABLE, hurry.hurry()
     if not _uncollected(_is_hopeless, code, header):
         driver = _uncollected(_enable)
         answer = scout.DISABLE if driver is None else driver.found(code, header)
+    hurry.rest(interval)
     if not holds_back:
         return answer
     if driver is not None and driver.is_native:
@@ -175,11 +179,13 @@ def _is_hopeless(code: CodeType, header: int | None) -> bool:
 
 
 def _uncollected(work: Callable[..., Any], *args: object) -> Any:
-    """The result of some work, during which nothing is collected."""
+    """The result of some work, during which nothing is collected: if there are no other threads, whose garbage that
+    would be as well."""
     import gc
 
-    collects = gc.isenabled()
-    gc.disable()
+    collects = gc.isenabled() and not _thread._count()
+    if collects:
+        gc.disable()
     try:
         return work(*args)
     finally:

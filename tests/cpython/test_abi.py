@@ -324,6 +324,7 @@ CAUSES = {
     "import platform; platform.machine = lambda: 'riscv64'": "it makes machine code for x86-64 Linux only",
     "import platform; platform.python_implementation = lambda: 'PyPy'; sys.modules['ctypes'] = None": "it needs CPython",
     "sys.version_info = (3, 13, 0); sys.modules['ctypes'] = None": "it needs Python 3.12 this is",
+    "sys.activate_stack_trampoline('perf')": "the interpreter has functions of its own between frames, for `perf`",
     "sys.modules['ctypes'] = None": "this interpreter cannot load what it needs: import of ctypes halted",
     "import ctypes\ndef fails(*_): raise OSError('no such library')\nctypes.PyDLL = fails": (
         "this interpreter cannot load what it needs: no such library"

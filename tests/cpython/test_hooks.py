@@ -139,19 +139,33 @@ def test_events_and_callbacks_are_given_back() -> None:
     MONITORING.free_tool_id(TOOL)
 
 
-def test_the_first_start_and_the_first_jump_ignite() -> None:
-    told: list[tuple[types.CodeType, int]] = []
-    found = Monitoring(lambda code, offset: told.append((code, offset)))
+@pytest.mark.parametrize("events", [START, JUMP, START | JUMP])
+def test_the_first_event_ignites(events: int) -> None:
+    """And no other: until machine code takes over nothing more is heard."""
+    told: list[int] = []
+    found = Monitoring(lambda: told.append(1))
     function, untouched = made(SHORT), made(SHORT)
-    header = next(i.argval for i in dis.get_instructions(function) if i.opname == "JUMP_BACKWARD")
-    for events, expected in ((START, [0]), (JUMP, [header, header, header]), (0, [])):
-        found.set_events(function.__code__, events)
+    untouched(1, 2, 3)
+    assert told == []
+    found.set_events(function.__code__, events)
+    for _ in range(3):
         function(1, 2, 3)
         untouched(1, 2, 3)
-        back = [offset for _, offset in told if offset <= header]
-        assert back == expected
-        assert {code for code, _ in told} <= {function.__code__}
-        told.clear()
+    assert told == [1]
+    found.close()
+
+
+def test_what_was_not_heard_meanwhile_comes_again() -> None:
+    counts = raw.Buffer(32)
+    code = Engine().compile(COUNTING.format(counts=counts.address, none=id(None)), name="count")
+    found = Monitoring(lambda: None)
+    function = made("def made():\n for i in range(10): pass")
+    found.set_events(function.__code__, START | JUMP)
+    for _ in range(3):
+        function()
+    found.go_native(*[code.address("count")] * 3)
+    function()
+    assert [raw.read_u64(counts.address + 8 * number) for number in (2, 3)] == [1, 10]
     found.close()
 
 

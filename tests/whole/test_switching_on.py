@@ -69,7 +69,7 @@ PROGRAMS = {
             "        s = 0\n        for k in range(n): s += k\n        return s\n"
             "print(g(150_000))"
         ),
-        False,
+        True,
     ),
     "another interpreter": (
         (

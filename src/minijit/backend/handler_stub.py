@@ -5,17 +5,16 @@ In: the address lookup for C functions. Out: LLVM text that defines `@call_handl
 are held back (see `cpython.signals`: one that raised would leave undone what the handler is there for), monitoring
 and tracing are off in this thread, so that no debugger steps into it, it may go deeper than the program, and the
 garbage collector is off and does not count the objects that it makes, so that collections are where they would be.
-Handlers run in several threads at a time: the first that begins switches the collector off, the last that ends puts it
-back. The handler's answer is returned, as a new reference; NULL if it raised, which is reported as unraisable. An
-exception that is pending must have been set aside.
+That is so only where there is one thread: others, which run whenever this one waits, make garbage of their own, and
+must not be left with it. The handler's answer is returned, as a new reference; NULL if it raised, which is reported as
+unraisable. An exception that is pending must have been set aside.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
-from minijit.cpython import abi, raw, signals
+from minijit.cpython import abi, signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,19 +23,13 @@ HEADROOM = 500
 """How many frames more than the program's limit allows a handler of ours may have."""
 
 
-@cache
-def _quiet() -> raw.Buffer:
-    """Two words of the process's: how many handlers are under way, and whether garbage was collected before them."""
-    return raw.Buffer(16)
-
-
 def handler_text(symbol: Callable[[str], int]) -> str:
     """The text of `call_handler` and of what it consists of."""
 
     def function(name: str) -> str:
         return f"inttoptr (i64 {symbol(name)} to ptr)"
 
-    return f"""{_hold_back(function)}{lift_limit()}{_collect_nothing(function)}
+    return f"""{_hold_back(function)}{lift_limit()}{_is_alone(function)}
 define internal ptr @call_handler(ptr %handler, ptr %arguments, i64 %count) noinline {{
 entry:
   ; It may be replaced while it runs.
@@ -48,14 +41,25 @@ entry:
   %deeper = add i32 %depth, 1
   store i32 %deeper, ptr %tracing
   call void @lift_limit(ptr %thread, i32 {HEADROOM})
-  call void @collect_nothing()
   %interpreter = call ptr {function("PyInterpreterState_Main")}()
+  %collects_place = getelementptr i8, ptr %interpreter, i64 {abi.INTERPRETER.gc_enabled}
+  %collects = load i32, ptr %collects_place
   %young_place = getelementptr i8, ptr %interpreter, i64 {abi.INTERPRETER.gc_count}
   %young = load i32, ptr %young_place
+  %was_alone = call i1 @is_alone(ptr %interpreter)
+  br i1 %was_alone, label %off, label %work
+off:
+  store i32 0, ptr %collects_place
+  br label %work
+work:
   %how = or i64 %count, {-(2**63)}
   %result = call ptr {function("PyObject_Vectorcall")}(ptr %handler, ptr %arguments, i64 %how, ptr null)
+  br i1 %was_alone, label %on, label %settle
+on:
   store i32 %young, ptr %young_place
-  call void @collect_again()
+  store i32 %collects, ptr %collects_place
+  br label %settle
+settle:
   call void @lift_limit(ptr %thread, i32 {-HEADROOM})
   store i32 %depth, ptr %tracing
   %raised = icmp eq ptr %result, null
@@ -125,46 +129,13 @@ define internal void @lift_limit(ptr %thread, i32 %by) alwaysinline {{
 """
 
 
-def _collect_nothing(function: Callable[[str], str]) -> str:
-    """Two functions that switch the garbage collector off, and back to what it was."""
-    running, before = (f"inttoptr (i64 {_quiet().address + at} to ptr)" for at in (0, 8))
+def _is_alone(function: Callable[[str], str]) -> str:
     return f"""
-define internal ptr @collects() {{
-  %interpreter = call ptr {function("PyInterpreterState_Main")}()
-  %place = getelementptr i8, ptr %interpreter, i64 {abi.INTERPRETER.gc_enabled}
-  ret ptr %place
-}}
-
-define internal void @collect_nothing() {{
-entry:
-  %others = load i64, ptr {running}
-  %more = add i64 %others, 1
-  store i64 %more, ptr {running}
-  %first = icmp eq i64 %others, 0
-  br i1 %first, label %off, label %done
-off:
-  %place = call ptr @collects()
-  %collects = load i32, ptr %place
-  store i32 %collects, ptr {before}
-  store i32 0, ptr %place
-  br label %done
-done:
-  ret void
-}}
-
-define internal void @collect_again() {{
-entry:
-  %all = load i64, ptr {running}
-  %others = sub i64 %all, 1
-  store i64 %others, ptr {running}
-  %last = icmp eq i64 %others, 0
-  br i1 %last, label %back, label %done
-back:
-  %place = call ptr @collects()
-  %collects = load i32, ptr {before}
-  store i32 %collects, ptr %place
-  br label %done
-done:
-  ret void
+; Whether an interpreter has no thread but this one.
+define internal i1 @is_alone(ptr %interpreter) {{
+  %first = call ptr {function("PyInterpreterState_ThreadHead")}(ptr %interpreter)
+  %second = call ptr {function("PyThreadState_Next")}(ptr %first)
+  %alone = icmp eq ptr %second, null
+  ret i1 %alone
 }}
 """

@@ -66,28 +66,43 @@ def _address(frame: FrameType) -> int:
     return raw.read_u64(id(frame) + abi.FRAME_OBJECT.f_frame)
 
 
+_OF_C = 3
+"""The owner of a frame that only says that C code has called the interpreter."""
+
+
+def _above(address: int) -> int:
+    """The Python frame around another; 0 for none. No frame object is made of it, which would live as long as it does,
+    and be counted by the garbage collector when it ends."""
+    address = raw.read_u64(address + abi.FRAME.previous)
+    while address and raw.read_bytes(address + abi.FRAME.owner, 1)[0] == _OF_C:
+        address = raw.read_u64(address + abi.FRAME.previous)
+    return address
+
+
 def current(depth: int = 1) -> Frame:
     """The frame `depth` Python calls above the caller."""
-    return Frame(_address(sys._getframe(depth + 1)))
+    address = _address(sys._getframe())
+    for _ in range(depth + 1):
+        address = _above(address)
+    assert address, "there are not so many frames"
+    return Frame(address)
 
 
 def running(code: CodeType) -> Frame | None:
     """The innermost frame of that code in the calling thread."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code is code:
-            return Frame(_address(frame))
-        frame = frame.f_back  # type: ignore[assignment]
+    address = _address(sys._getframe())
+    while address := _above(address):
+        if Frame(address).code == id(code):
+            return Frame(address)
     return None
 
 
 def is_alive(address: int, code: CodeType) -> bool:
     """Whether there is a frame of that code at the address, in the calling thread."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if _address(frame) == address:
-            return frame.f_code is code
-        frame = frame.f_back  # type: ignore[assignment]
+    found = _address(sys._getframe())
+    while found := _above(found):
+        if found == address:
+            return Frame(found).code == id(code)
     return False
 
 

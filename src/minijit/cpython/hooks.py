@@ -44,9 +44,11 @@ class Monitoring:
     """Our use of `sys.monitoring`, of all code if there is a scout. Raises `ToolTaken` where the tool id is not
     free."""
 
-    ignite: Callable[[CodeType, int], None]
+    ignite: Callable[[], None]
     scout: Scout | None = None
     active: dict[int, CodeType] = field(default_factory=dict)
+    _is_igniting: bool = False
+    _unheard: dict[int, CodeType] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not scout.dismiss():
@@ -60,15 +62,23 @@ class Monitoring:
 
     def _on_start(self, code: CodeType, offset: int) -> object:
         if id(code) in self.active:
-            self.ignite(code, offset)
-            return None
+            return self._ignite(code)
         return self.scout.on_start(code, offset) if self.scout is not None else None
 
     def _on_jump(self, code: CodeType, source: int, target: int) -> object:
         if id(code) in self.active:
-            self.ignite(code, target)
-            return None
+            return self._ignite(code)
         return self.scout.on_jump(code, source, target) if self.scout is not None else None
+
+    def _ignite(self, code: CodeType) -> object:
+        """The first event of active code has `ignite` called, which takes its time; the others are not heard until
+        that is done."""
+        if self._is_igniting:
+            self._unheard[id(code)] = code
+            return _MONITORING.DISABLE
+        self._is_igniting = True
+        self.ignite()
+        return None
 
     def go_native(self, on_start: int, on_jump: int, on_instruction: int) -> None:
         """From now on events go to machine code: functions with the signature of METH_FASTCALL."""
@@ -78,6 +88,10 @@ class Monitoring:
             (INSTRUCTION, b"on_instruction", on_instruction),
         ):
             _MONITORING.register_callback(TOOL, event, builtin(name, address))
+        for code in self._unheard.values():
+            if id(code) in self.active:
+                self.hear_all(code)
+        self._unheard.clear()
 
     def set_events(self, code: CodeType, events: int) -> None:
         """Which events of a code object we get; 0 for none."""
@@ -97,14 +111,15 @@ class Monitoring:
         self.set_events(code, events)
 
     def hear_all(self, code: CodeType) -> None:
-        """What a scout has disabled in a code object that is being executed comes again: what is taken from all code
-        and given back is new only where code runs."""
-        if self.scout is None or is_watched(code):
+        """What was disabled in a code object that is being executed comes again. Where all code has events: what is
+        taken from all and given back is new only where code runs."""
+        if is_watched(code):
             return
         events = _MONITORING.get_local_events(TOOL, code)
         _MONITORING.set_local_events(TOOL, code, 0)
-        _MONITORING.set_events(TOOL, 0)
-        _MONITORING.set_events(TOOL, START | JUMP)
+        if self.scout is not None:
+            _MONITORING.set_events(TOOL, 0)
+            _MONITORING.set_events(TOOL, START | JUMP)
         self.set_events(code, events)
 
     def hear_again(self) -> None:
@@ -125,7 +140,7 @@ class Monitoring:
         self.ignite, self.scout = _nobody, None
 
 
-def _nobody(_code: CodeType, _offset: int) -> None:
+def _nobody() -> None:
     """Nobody is to be told any more."""
 
 

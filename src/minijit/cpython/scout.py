@@ -48,6 +48,8 @@ so many instructions or more, must have fewer."""
 LIGHT = 120
 """A function without loops that has fewer instructions takes little time a call: it must be come to so many times more
 often, as so many of it make that many."""
+PATIENCE = 1000
+"""How often more a place must be come to, at least, before it is asked about again."""
 JUMP_BACKWARD = 140
 MANY = 100_000
 """Places that are counted at once; programs that make code all the time must not fill the memory."""
@@ -154,7 +156,8 @@ class Scout:
         if place in self.worth and not self.worth[place]:
             return DISABLE
         # What is warm has the rest of the way to go until it is so again.
-        self.counts[place] = self.warm - self.rest if self.rest else 0
+        again = self.warm - self.rest if self.rest else 0
+        self.counts[place] = again
         if self.rest and place not in self.worth:
             computing = _SUMS[operations] + _COMPARISONS[operations]
             # What the interpreter keeps between instructions is zeros here.
@@ -171,6 +174,9 @@ class Scout:
         self.worth[place] = answer is not DISABLE
         if answer is DISABLE:
             self.counts[place] = self.warm
+        elif answer is None and again > self.warm - PATIENCE:
+            # What cannot be dealt with now, since something is being loaded, is not asked about all the time.
+            self.counts[place] = self.warm - PATIENCE
         return answer
 
 

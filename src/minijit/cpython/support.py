@@ -29,6 +29,7 @@ class UnsupportedReason(enum.Enum):
     REPLACED = "the program had replaced a builtin before it imported minijit:"
     LIBRARY = "this interpreter cannot load what it needs:"
     LAYOUT = "the interpreter's structures are not laid out as expected:"
+    TRAMPOLINE = "the interpreter has functions of its own between frames, for `perf` (-X perf)"
     SUBINTERPRETER = "it works in the main interpreter only"
 
     __hash__ = object.__hash__
@@ -73,6 +74,8 @@ def find() -> Interpreter | Unsupported:
     replaced = [name for name in _NEEDED if not _is_genuine(name)]
     if replaced:
         return Unsupported(UnsupportedReason.REPLACED, ", ".join(replaced))
+    if sys.is_stack_trampoline_active():
+        return Unsupported(UnsupportedReason.TRAMPOLINE)
     try:
         from minijit.cpython import abi
 

@@ -214,10 +214,9 @@ class Driver:
 
     # ---- doors
 
-    def _ignite(self, _code: CodeType, _offset: int) -> None:
+    def _ignite(self) -> None:
         """The first of our functions runs."""
-        if self.registry.in_service is None:
-            self._do(self._go_native)
+        self._do(self._go_native)
 
     def _go_native(self) -> None:
         """Makes the native part, which takes over the counting."""
@@ -307,7 +306,7 @@ class Driver:
             ask_again(site, 1)
 
     def _site(self, code: int, header: int | None) -> Words | None:
-        """The words of a place, if there is a root: there is none for a loop in an exception handler."""
+        """The words of a place, if there is a root: what the scout takes for a loop may be none."""
         state = self.registry.codes.get(code)
         if state is None or header is None:
             return None if state is None else state.start
@@ -325,6 +324,8 @@ class Driver:
             finally:
                 self.turn.pass_on()
         else:
+            # Until then the place is silent: other threads may come there thousands of times meanwhile.
+            self._hot.silence(kind, a, b)
             self._do(partial(self._hot.postpone, kind, a, b))
 
     def _answer_or_abandon(self, work: Callable[[], object]) -> None:

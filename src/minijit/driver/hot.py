@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minijit.backend.words import Call
+from minijit.backend.words import NEVER, Call
 from minijit.cpython import hooks
 from minijit.driver.decisions import ask_again, ask_misses_again
 from minijit.driver.entries import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from minijit.driver.offers import Offers
     from minijit.driver.recordings import Recordings
     from minijit.driver.registry import Registry
-    from minijit.driver.state import CodeState, FunctionState, Installed, RootState
+    from minijit.driver.state import CodeState, FunctionState, Installed, RootState, Words
     from minijit.ir.kinds import Kinds
 
 
@@ -146,17 +146,22 @@ class HotPlaces:
         self.registry.service.emit(state, event)
         self._carry_out(answer, installed, index)
 
+    def silence(self, kind: Call, a: int, b: int) -> None:
+        """Hears nothing more of a place, since somebody else has the turn, until it is asked about again."""
+        words, name = self._asking(kind, a, b)
+        if words is not None:
+            words.set(name, NEVER)
+        elif kind is Call.EXIT and (found := self.registry.service.exit_at(a)) is not None:
+            found[0].records.heat(found[1], NEVER)
+
     def postpone(self, kind: Call, a: int, b: int) -> None:
-        """Asks again at the next occasion, since somebody else has the turn."""
+        """Asks again about what was silenced, at the next occasion."""
+        words, _ = self._asking(kind, a, b)
         match kind:
-            case Call.START if a in self.registry.codes:
-                ask_again(self.registry.codes[a].start, 1)
-            case Call.LOOP if b in self.registry.loops:
-                ask_again(self.registry.loops[b].words, 1)
-            case Call.LOOP_MISS if b in self.registry.loops:
-                ask_misses_again(self.registry.loops[b].words, 1)
-            case Call.MISS if a in self.registry.functions:
-                ask_misses_again(self.registry.functions[a].words, 1)
+            case Call.START | Call.LOOP if words is not None:
+                ask_again(words, 1)
+            case Call.LOOP_MISS | Call.MISS if words is not None:
+                ask_misses_again(words, 1)
             case Call.EXIT:
                 found = self.registry.service.exit_at(a)
                 if found is not None:
@@ -165,6 +170,22 @@ class HotPlaces:
                 self.decisions.park(self.registry.functions.get(a))
             case _:
                 return
+
+    def _asking(self, kind: Call, a: int, b: int) -> tuple[Words | None, str]:
+        """The words of the place that a stub tells of, and the name of the one that says when it does."""
+        registry = self.registry
+        match kind:
+            case Call.START:
+                state = registry.codes.get(a)
+                return (None if state is None else state.start), "hot_at"
+            case Call.LOOP | Call.LOOP_MISS:
+                loop = registry.loops.get(b)
+                return (None if loop is None else loop.words), "hot_at" if kind is Call.LOOP else "miss_hot_at"
+            case Call.MISS:
+                function = registry.functions.get(a)
+                return (None if function is None else function.words), "miss_hot_at"
+            case _:
+                return None, ""
 
     # ---- asking
 

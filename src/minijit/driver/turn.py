@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minijit.cpython import signals
+from minijit.cpython.hurry import hurry, rest
 from minijit.events import say
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ def report_bug(error: Exception) -> None:
 
 @dataclass(slots=True)
 class Turn:
-    """One a process. No signal handler runs in the thread that has it."""
+    """One a process. No signal handler runs in the thread that has it, and other threads do not keep it waiting."""
 
     _lock: _thread.RLock = field(default_factory=_thread.RLock)
     _holds_back: bool = False
+    _interval: float | None = None
     _work: deque[Work] = field(default_factory=deque)
 
     def take(self) -> bool:
@@ -111,7 +113,7 @@ class Turn:
     def _acquire(self, *, blocking: bool) -> bool:
         holds_back = signals.hold_back()
         if self._lock.acquire(blocking):
-            self._holds_back = holds_back
+            self._holds_back, self._interval = holds_back, hurry()
             return True
         if holds_back:
             signals.let_through()
@@ -119,6 +121,7 @@ class Turn:
 
     def _release(self) -> None:
         holds_back = self._holds_back
+        rest(self._interval)
         self._lock.release()
         if holds_back:
             signals.let_through()
