@@ -17,6 +17,10 @@ SOURCE = """
 import sys
 class Stop(Exception): pass
 class Late(Stop): '''of a class of its own'''
+class Loud(str):
+    def __format__(self, how): told.append(1); return "loud"
+LOUD, told = Loud("x"), []
+class Both(KeyError, OSError): pass
 class Told(Exception):
     def __init__(self, x): self.x = x
 class P:
@@ -83,6 +87,9 @@ LEFT = {
     "a generator": "try: s += sum(5 // (k % 4) for k in range(i % 5))\nexcept Exception: s += 1",
     "an error in a handler": "try: s += 5 // (i % 4)\nexcept Exception: s += xs[i % 9]",
     "of no class": "try: s += checked(i)\nexcept xs: s += 1",
+    "a cause that is none": "try:\n  if i % 3: raise Late from x\nexcept TypeError: s += 1\nexcept Stop: s -= 1",
+    "a text that has a say": "try:\n  if i % 3: raise Late(f'{LOUD}')\nexcept Stop: s += len(told)",
+    "of two sorts": "try:\n  if i % 3: raise Both(2, 'no')\nexcept OSError as e: s += e.errno\nexcept KeyError: s -= 1",
     "not caught": "s += checked(x * i + 1) if i % 3 else 5 // (i % 4 + 1)",
     "a match of nothing": "try: s += checked(i)\nexcept KeyError: s += 1",
 }

@@ -31,9 +31,11 @@ handles = HANDLERS.handles
 _PLAIN = (
     *(BaseException, Exception, ArithmeticError, AssertionError, BufferError, EOFError, FloatingPointError),
     *(IndexError, KeyError, KeyboardInterrupt, LookupError, NotImplementedError, OverflowError, RecursionError),
-    *(ReferenceError, RuntimeError, StopIteration, SystemExit, TypeError, ValueError, ZeroDivisionError),
+    *(ReferenceError, RuntimeError, StopIteration, SystemExit, TypeError, ValueError, ZeroDivisionError, object),
 )
-"""The builtin exceptions that can be made of whatever arguments there are."""
+"""The builtin exceptions that can be made of whatever arguments there are, and what they are derived from."""
+_TOLD = ("__init__", "__new__", "__del__")
+"""The methods of a class that are called when an exception is made, and when it ends."""
 
 
 # Raising
@@ -107,8 +109,10 @@ def _enter(b: Builder, block: int, catcher: Catcher, raised: Moot) -> None:
 
 @handles("RAISE_VARARGS")
 def _raise_varargs(b: Builder, i: Instruction) -> None:
-    raised, *_ = [_instance(b, slot) for slot in b.state.pop_many(i.arg)] or [_handled(b)]
-    if raised is None:
+    """Of nothing: what is handled; or of an exception, and of what it comes from."""
+    operands = b.state.pop_many(i.arg)
+    raised = _instance(b, operands[0]) if operands else _handled(b)
+    if raised is None or not all(slot == Const(None) or _instance(b, slot) for slot in operands[1:]):
         b.unsupported(i.name)
         return
     _raise(b, i, raised)
@@ -173,7 +177,7 @@ def _text(b: Builder, i: Instruction) -> None:
 def _is_text(slot: Slot) -> bool:
     """Whether it is a text, or something that turns into one and does nothing else."""
     if isinstance(slot, Const):
-        return slot.kind is not None or isinstance(slot.value, str | None)
+        return slot.kind is not None or type(slot.value) in (str, type(None))
     is_scalar = isinstance(slot, Value) and slot.kind is not Kind.ANY and slot.kind is not Kind.OBJECT
     return is_scalar or slot == Moot(Const(str))
 
@@ -188,18 +192,14 @@ def _is_class(value: object) -> bool:
 
 
 def _made(b: Builder, cls: Const) -> Moot | None:
-    """An exception of a class; None if making it may do something."""
-    mro = cls.value.__mro__  # type: ignore[attr-defined]
-    made = [each for each in mro if is_program_made(each)]
-    base = next(each for each in mro if not is_program_made(each))
-    does_something = any(name in vars(each) for each in made for name in ("__init__", "__new__", "__del__"))
-    if type(cls.value) is not type or base not in _PLAIN or does_something or not _are_watched(b, cls):
+    """An exception of a class; None if making it, or its end, may do something."""
+    if type(cls.value) is not type or (is_program_made(cls.value) and b.relies.on_class(cls.value) is None):
         return None
+    for each in cls.value.__mro__:
+        is_plain = not any(name in vars(each) for name in _TOLD) if is_program_made(each) else each in _PLAIN
+        if not is_plain:
+            return None
     return Moot(cls)
-
-
-def _are_watched(b: Builder, cls: Const) -> bool:
-    return not is_program_made(cls.value) or b.relies.on_class(cls.value) is not None  # type: ignore[arg-type]
 
 
 def _is_raised(b: Builder, i: Instruction) -> bool:
@@ -230,7 +230,8 @@ def _check_exc_match(b: Builder, i: Instruction) -> None:
     if len(values) < len(classes) or not isinstance(raised, Moot):
         b.unsupported(i.name)
         return
-    b.state.push(Const(any(each in raised.cls.value.__mro__ for each in values)))  # type: ignore[attr-defined]
+    known = raised.cls.value.__mro__  # type: ignore[attr-defined]
+    b.state.push(Const(any(each is cls for each in values for cls in known)))
 
 
 @handles("POP_EXCEPT")
