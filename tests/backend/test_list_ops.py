@@ -256,13 +256,15 @@ class WithHash:
 def test_what_is_added_is_counted(machine: Machine) -> None:
     region = region_of("add_key v0, v1 | e1\n  return 1", "int")
     with machine.compile(region) as compiled:
-        for round in range(3):
+        grown = []
+        for _ in range(5):
+            before = sys.getallocatedblocks()
             for number in range(2**40, 2**40 + 500):
                 keys: set[int] = set()
                 assert compiled.run((number,), (keys, number)) == Returned(1)
                 assert compiled.run((number,), (keys, number)) == Returned(1)
                 (key,) = keys
                 assert sys.getrefcount(key) == 3
-            if round == 1:
-                before = sys.getallocatedblocks()
-        assert abs(sys.getallocatedblocks() - before) < 50
+            grown.append(sys.getallocatedblocks() - before)
+        # Others allocate as well, now and then.
+        assert min(grown) < 50
