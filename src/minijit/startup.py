@@ -19,7 +19,7 @@ import time
 
 from minijit.cpython import cache_files, scout
 
-_FORMAT = 4
+_FORMAT = 5
 """Of the sampler's file."""
 LONG = 0.4
 """Seconds of processor time, next to which a fraction of one is not much."""

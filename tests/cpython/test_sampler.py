@@ -3,6 +3,7 @@ this user has written is mapped."""
 
 from __future__ import annotations
 
+import dis
 import itertools
 import os
 import stat
@@ -195,3 +196,61 @@ def test_what_is_no_code_is_left_alone(path: Path) -> None:
     text = "d|" * 100
     assert sampler.on_start(text, 0) == "start"
     assert text == "d|" * 100
+
+
+# What does not compute
+
+COMPUTES = {
+    "def f(a, b): return a + b": True,
+    "def f(a, b): return a.b(b)": False,
+    "def f(a, b):\n for x in b: a.b(x)": False,
+    "def f(a, b):\n" + " a.b(b)\n" * 500 + " return a * b": True,
+    "def f(a, b):\n" + " a.b(b)\n" * 500 + " return a": False,
+    "def f(a, b):\n a = b; b = a; return [a, b, lambda: a + b]": False,
+}
+
+
+@pytest.mark.parametrize("source", COMPUTES)
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_what_does_not_compute_falls_silent(path: Path, source: str, is_warm: bool) -> None:
+    sampler, scout = made(path)
+    code = code_of(source)
+    if is_warm and COMPUTES[source]:
+        function = types.FunctionType(code, {})
+        for _ in range(100):
+            function(Anything(2), 3)
+        assert adaptive(code) != code.co_code
+    answers = [sampler.on_start(code, 0) for _ in range(10_000)]
+    assert (sys.monitoring.DISABLE in answers) == (not COMPUTES[source])
+    if not COMPUTES[source]:
+        assert answers.index(sys.monitoring.DISABLE) < 64
+    assert set(answers) <= {None, "start", sys.monitoring.DISABLE}
+    assert scout.starts
+
+
+class Anything(int):
+    def b(self, _: object) -> None:
+        pass
+
+
+def test_loops_that_do_not_compute_fall_silent(path: Path) -> None:
+    """And forward jumps; what is around a loop does not matter."""
+    sampler, _ = made(path)
+    code = code_of("def f(a, b):\n b += 1\n for x in a: b.b(x)\n for x in a: b += x\n return b * b")
+    jumps = [(i.offset, i.argval) for i in dis.get_instructions(code) if i.opname == "JUMP_BACKWARD"]
+    found = [{sampler.on_jump(code, *jump) for _ in range(10_000)} for jump in (*jumps, (0, 200))]
+    silent = {None, "jump", sys.monitoring.DISABLE}
+    assert found == [silent, {None, "jump"}, silent]
+
+
+def test_what_somebody_listens_to_is_not_judged(path: Path) -> None:
+    """What stands in the place of an instruction is not known."""
+    sampler, _ = made(path)
+    events, tool = sys.monitoring.events, sys.monitoring.DEBUGGER_ID
+    code = code_of("def f(a): return a.b(a)")
+    sys.monitoring.use_tool_id(tool, "test")
+    try:
+        sys.monitoring.set_local_events(tool, code, events.LINE)
+        assert {sampler.on_start(code, 0) for _ in range(10_000)} == {None, "start"}
+    finally:
+        sys.monitoring.free_tool_id(tool)

@@ -1,13 +1,17 @@
 """One event in so many, as LLVM text: for the file that `cpython.sampler` maps, and for the stubs.
 
 What is handed on is answered by the scout; then the code object that it is about gets its superinstructions back, which
-the interpreter took out to instrument it (see `cpython.superinstructions`).
+the interpreter took out to instrument it (see `cpython.superinstructions`). Of the others one in `_LOOKED_AT` is looked
+at: code that does not compute at all, as most does not, falls silent soon, and the scout never hears of it.
 
 The distance from one event that is handed on to the next is drawn anew each time (Marsaglia's xorshift, 2003): with a
 fixed one, a loop with as many events in a round would show the same one for ever.
 """
 
 from __future__ import annotations
+
+import dis
+import opcode
 
 from minijit.backend.handler_stub import HEADROOM, lift_limit
 from minijit.backend.stub_tools import word
@@ -102,9 +106,67 @@ done:
 """
 
 
+_LOOKED_AT = 8
+_SPECIALISED: list[str] = opcode._specializations["BINARY_OP"]  # type: ignore[attr-defined]
+_COMPUTING: list[int] = [dis._all_opmap[name] for name in ("BINARY_OP", *_SPECIALISED)]  # type: ignore[attr-defined]
+_COMPUTES = f"""
+; Whether there may be an instruction that computes between two units of a code object.
+define internal i1 @computes(ptr %code, i64 %first, i64 %last, ptr %tables) nounwind {{
+entry:
+  %units = getelementptr i8, ptr %code, i64 {abi.CODE.co_code_adaptive}
+  br label %next
+next:
+  %k = phi i64 [ %first, %entry ], [ %k1, %step ]
+  %over = icmp sge i64 %k, %last
+  br i1 %over, label %no, label %look
+look:
+  %place = getelementptr [2 x i8], ptr %units, i64 %k
+  %number8 = load i8, ptr %place
+  %number = zext i8 %number8 to i64
+  switch i64 %number, label %step [ {" ".join(f"i64 {number}, label %yes" for number in _COMPUTING)} ]
+step:
+  %entry_place = getelementptr i8, ptr %tables, i64 %number
+  %length8 = load i8, ptr %entry_place
+  %length = zext i8 %length8 to i64
+  %k1 = add i64 %k, %length
+  %unknown = icmp eq i8 %length8, 0
+  br i1 %unknown, label %yes, label %next
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}}
+
+; A number of units of two bytes, of an int that is a small number of bytes.
+define internal i64 @units(ptr %int) alwaysinline nounwind {{
+  %digit_place = getelementptr i8, ptr %int, i64 {abi.LONG.ob_digit}
+  %digit = load i32, ptr %digit_place
+  %half = lshr i32 %digit, 1
+  %units = zext i32 %half to i64
+  ret i64 %units
+}}
+"""
+_WHERE = {
+    "on_start": f"""
+  %size_place = getelementptr i8, ptr %seen, i64 {abi.VAR_OBJECT.ob_size}
+  %size = load i64, ptr %size_place
+  %computes = call i1 @computes(ptr %seen, i64 0, i64 %size, ptr %its_tables)""",
+    "on_jump": """
+  %source_place = getelementptr ptr, ptr %arguments, i64 1
+  %source_int = load ptr, ptr %source_place
+  %source = call i64 @units(ptr %source_int)
+  %target_place = getelementptr ptr, ptr %arguments, i64 2
+  %target_int = load ptr, ptr %target_place
+  %target = call i64 @units(ptr %target_int)
+  ; Nothing lies between where the jump is forward.
+  %computes = call i1 @computes(ptr %seen, i64 %target, i64 %source, ptr %its_tables)""",
+}
+"""Whether what an event is about computes: all of a function, or a loop."""
+
+
 def sampler_text() -> str:
     """Two builtin functions (METH_FASTCALL) that refer to nothing but their arguments."""
-    return DUE + RESTORE + lift_limit() + "".join(map(_function, ("on_start", "on_jump")))
+    return DUE + RESTORE + _COMPUTES + lift_limit() + "".join(map(_function, ("on_start", "on_jump")))
 
 
 def _function(name: str) -> str:
@@ -142,6 +204,29 @@ restored:
 answered:
   ret ptr %answer
 ignore:
+  %left_place = getelementptr i8, ptr %words, i64 {word(WORDS, "left")}
+  %left = load i64, ptr %left_place
+  %one_of = and i64 %left, {_LOOKED_AT - 1}
+  %looks = icmp eq i64 %one_of, 0
+  br i1 %looks, label %look, label %leave
+look:
+  %seen = load ptr, ptr %arguments
+  %seen_type_place = getelementptr i8, ptr %seen, i64 {abi.OBJECT.ob_type}
+  %seen_type = load ptr, ptr %seen_type_place
+  %its_type_place = getelementptr i8, ptr %words, i64 {word(WORDS, "code_type")}
+  %its_type = load ptr, ptr %its_type_place
+  %is_known = icmp eq ptr %seen_type, %its_type
+  br i1 %is_known, label %judge, label %leave
+judge:
+  %its_tables_place = getelementptr i8, ptr %words, i64 {word(WORDS, "tables")}
+  %its_tables = load ptr, ptr %its_tables_place{_WHERE[name]}
+  br i1 %computes, label %leave, label %silence
+silence:
+  call void @restore(ptr %seen, ptr %its_tables)
+  %disable_place = getelementptr i8, ptr %words, i64 {word(WORDS, "disable")}
+  %disable = load ptr, ptr %disable_place
+  ret ptr %disable
+leave:
   %none_place = getelementptr i8, ptr %words, i64 {word(WORDS, "none")}
   %none = load ptr, ptr %none_place
   ret ptr %none

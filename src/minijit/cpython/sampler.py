@@ -1,8 +1,9 @@
 """One event in so many: machine code in front of the scout, kept on disk from process to process.
 
 In: a file with two functions that `backend.sampling` has made, which refer to nothing by address, and the tables that
-they use. Out: two callables for `sys.monitoring` that answer None to most events, in some nanoseconds, and hand one in
-32 or so, at random, on to the scout; after that, the code object has its superinstructions again. Where there is no
+they use. Out: two callables for `sys.monitoring` that answer None to most events, in some nanoseconds, or that nothing
+more is to be heard of code that does not compute, and hand one in 32 or so, at random, on to the scout; after that, the
+code object has its superinstructions again. Where there is no
 such file, or it is none that this user has written, the scout gets all events itself.
 
 The file is mapped as it is: nobody but this user (or root) may be able to write it, or its directory. It is put in
@@ -16,13 +17,17 @@ import os
 
 from minijit.cpython import bare, cache_files
 from minijit.cpython.builtin import builtin
+from minijit.cpython.scout import DISABLE
 
 TYPE_CHECKING = False  # part of the start of every program under MINIJIT=1
 
 if TYPE_CHECKING:
     from minijit.cpython.scout import Scout
 
-WORDS = ("left", "random", "mask", "vectorcall", "none", "code_type", "tables", "thread", "on_start", "on_jump")
+WORDS = (
+    *("left", "random", "mask", "vectorcall", "none", "code_type", "tables", "thread"),
+    *("on_start", "on_jump", "disable"),
+)
 """What the functions find in the bytes object that they get as their first argument."""
 PAGE = 4096
 _MASK = 63
@@ -59,6 +64,7 @@ class Sampler:
             code + tables,
             bare.address_of("PyThreadState_Get"),
             *map(id, self._handlers),
+            id(DISABLE),
         )
         # An object of its own, which nobody else will ever see: the functions count in it.
         self._words = bytes(8 * len(WORDS))
