@@ -12,6 +12,7 @@ from isolated import isolated
 from twin import LOW, enabled
 
 import minijit
+from minijit.backend.words import Call
 from minijit.cpython import hurry
 from minijit.driver import api
 
@@ -49,6 +50,38 @@ def test_hot_places_are_silent_while_somebody_is_at_work() -> None:
         function(100_000)
         function(100_000)
         assert minijit.is_compiled(function), minijit.explain(function)
+
+
+@isolated
+def test_what_is_closed_is_silenced_by_nobody() -> None:
+    """The turn is somebody's who disables minijit: places that come meanwhile have nobody to tell."""
+    with enabled():
+        function = minijit.jit(policy=minijit.Policy(LOW))(looped)
+        for _ in range(4):
+            function(2000)
+        process = api._process.driver
+        assert process is not None
+        assert process.turn.take()
+        in_service = process.registry.in_service
+        process.registry.in_service = None
+        try:
+            kinds = (Call.START, Call.LOOP, Call.LOOP_MISS, Call.MISS, Call.EXIT)
+            in_a_thread(lambda: failures.extend(fails(process.dispatch, kind, 1, 1) for kind in kinds))
+        finally:
+            process.registry.in_service = in_service
+            process.turn.pass_on()
+    assert failures == [None] * 5
+
+
+failures: list[Exception | None] = []
+
+
+def fails(work: Any, *arguments: object) -> Exception | None:
+    try:
+        work(*arguments)
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        return error
+    return None
 
 
 def collecting(_event: object) -> None:

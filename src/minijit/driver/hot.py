@@ -147,11 +147,14 @@ class HotPlaces:
         self._carry_out(answer, installed, index)
 
     def silence(self, kind: Call, a: int, b: int) -> None:
-        """Hears nothing more of a place, since somebody else has the turn, until it is asked about again."""
+        """Hears nothing more of a place, since somebody else has the turn, until it is asked about again. (Who has it
+        may have closed everything by now.)"""
         words, name = self._asking(kind, a, b)
+        service = self.registry.in_service
+        found = service.exit_at(a) if kind is Call.EXIT and service is not None else None
         if words is not None:
             words.set(name, NEVER)
-        elif kind is Call.EXIT and (found := self.registry.service.exit_at(a)) is not None:
+        elif found is not None:
             found[0].records.heat(found[1], NEVER)
 
     def postpone(self, kind: Call, a: int, b: int) -> None:
