@@ -58,6 +58,14 @@ class Sides:
         for _ in range(count):
             self(text)
 
+    def stays(self, text: str) -> None:
+        """The same of a call that machine code does, which is hardly ever left."""
+        before = minijit.stats(self.function)
+        self(text)
+        after = minijit.stats(self.function)
+        assert after.entries > before.entries
+        assert after.exits - before.exits < 20, minijit.explain(self.function)
+
     @property
     def entries(self) -> int:
         return minijit.stats(self.function).entries

@@ -56,12 +56,14 @@ def _insert_item(e: Emitter, op: Op) -> None:
 
 
 @lowers("delete_item")
-def _delete_item(e: Emitter, op: Op) -> None:
-    items, index, *_ = op.args
+@lowers("add_key")
+def _change(e: Emitter, op: Op) -> None:
+    """The helper has the op's name."""
+    owner, what, *_ = op.args
     if not e.target.stores:
         e.leave_unless("false", op)
         return
-    leave_if_full(e, op, e.let(f"call i1 {e.helper('delete_item')}(ptr {e.use(items)}, {e.typed(index)})"))
+    leave_if_full(e, op, e.let(f"call i1 {e.helper(op.name)}(ptr {e.use(owner)}, {e.typed(what)})"))
 
 
 @lowers("set_has")
@@ -70,15 +72,6 @@ def _set_has(e: Emitter, op: Op) -> None:
     found = e.let(f"call i64 {e.helper('set_has')}(ptr {e.use(keys)}, {e.typed(number)})")
     e.leave_unless(e.let(f"icmp ne i64 {found}, {UNKNOWN}"), op)
     e.define(op, f"icmp eq i64 {found}, {YES}")
-
-
-@lowers("add_key")
-def _add_key(e: Emitter, op: Op) -> None:
-    keys, key, *_ = op.args
-    if not e.target.stores:
-        e.leave_unless("false", op)
-        return
-    leave_if_full(e, op, e.let(f"call i1 {e.helper('add_key')}(ptr {e.use(keys)}, {e.typed(key)})"))
 
 
 @lowers("new_list")

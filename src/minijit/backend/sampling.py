@@ -107,6 +107,7 @@ done:
 
 
 _LOOKED_AT = 8
+"""A power of two."""
 _SPECIALISED: list[str] = opcode._specializations["BINARY_OP"]  # type: ignore[attr-defined]
 _COMPUTING: list[int] = [dis._all_opmap[name] for name in ("BINARY_OP", *_SPECIALISED)]  # type: ignore[attr-defined]
 _COMPUTES = f"""

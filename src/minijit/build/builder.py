@@ -176,7 +176,7 @@ class Builder:
                 self.end(Jump(self.edge(offset)))
                 return
             first = False
-            if self._is_outside(offset):
+            if self.is_outside(self.state, offset):
                 self._leave_at(offset, ExitReason.LEFT_LOOP)
                 return
             instruction, self.offset = code.instructions[offset], offset
@@ -257,8 +257,7 @@ class Builder:
         """The exit for this reason: the interpreter does the statement again."""
         key = (reason, detail)
         if key not in self._statement_exits:
-            assert self._before is not None
-            self._statement_exits[key] = self._draft.new_exit(reason, self._before, self._detailed(detail))
+            self._statement_exits[key] = self._draft.new_exit(reason, self.before, self._detailed(detail))
         return self._statement_exits[key]
 
     def op(
@@ -321,9 +320,9 @@ class Builder:
         assert self._before is not None
         return self._before
 
-    def is_outside(self, offset: int) -> bool:
-        """Whether an offset of the region's own frame is not in the loop that is compiled."""
-        return self._inside is not None and offset not in self._inside
+    def is_outside(self, state: State, offset: int) -> bool:
+        """Whether the frame of a state is the region's own, and an offset not in the loop that is compiled."""
+        return self._inside is not None and not state.callers and offset not in self._inside
 
     def is_known(self, state: State, offset: int) -> bool:
         """Whether a recording has been at an offset of the frame of a state, or it is compiled all the same."""
@@ -389,21 +388,21 @@ class Builder:
         self._draft.at, self.state = block, state
         self.end(Jump(self.edge(offset)))
 
-    def postpone(self) -> None:
-        """The present walk ends with this instruction: all that follows was put `aside`."""
-        self._postponed = True
-
     def aside(self, block: int, offset: int, state: State) -> None:
         """The same, but the present walk goes on."""
         here, before, postponed = self.here, self.state, self._postponed
         self.later(block, offset, state)
         self._draft.at, self.state, self._postponed = here, before, postponed
 
+    def postpone(self) -> None:
+        """The present walk ends with this instruction: all that follows was put `aside`."""
+        self._postponed = True
+
     def edge(self, offset: int, *, conditional: bool = False, join: bool = False) -> Edge:
         """An edge from the current block and state to a bytecode offset."""
-        if conditional and not self.is_known(self.state, offset) and not self._is_outside(offset):
+        if conditional and not self.is_known(self.state, offset) and not self.is_outside(self.state, offset):
             return self._exit_edge(offset, ExitReason.UNTAKEN)
-        if self._is_outside(offset):
+        if self.is_outside(self.state, offset):
             return self._exit_edge(offset, ExitReason.LEFT_LOOP)
         if not join and offset not in self.code.joins:
             if self.is_full:
@@ -418,7 +417,7 @@ class Builder:
 
     def back_edge(self, header: int) -> Edge:
         """An edge back to a loop header, by way of its latch, which polls: one for all back edges of a version."""
-        if self._is_outside(header):
+        if self.is_outside(self.state, header):
             return self._exit_edge(header, ExitReason.LEFT_LOOP)
         version = self._versions.find(self.state, header)
         if version is None:
@@ -464,10 +463,9 @@ class Builder:
         the stack, and its result is wanted at `next`."""
         state = self.state
         caller = Caller(state.scope, self.offset, next, tuple(state.locals), tuple(state.stack), wanted)
-        assert self._before is not None
         callers = (*state.callers, caller)
         self._depth = max(self._depth, len(callers))
-        inner = State(scope, arguments, [], callers, self._before, state.pending, state.loaded)
+        inner = State(scope, arguments, [], callers, self.before, state.pending, state.loaded)
         self.later(self._draft.at, 0, inner)
 
     def return_from(self, value: Slot) -> None:
@@ -529,10 +527,6 @@ class Builder:
         return not isinstance(value, Entry) or self.class_of(value) is not None
 
     # ---- blocks and versions
-
-    def _is_outside(self, offset: int) -> bool:
-        """Whether the frame at hand is the region's own, and an offset not in the loop that is compiled."""
-        return not self.state.callers and self.is_outside(offset)
 
     def _exit_edge(self, offset: int, reason: ExitReason) -> Edge:
         """An edge to a block that leaves at once."""

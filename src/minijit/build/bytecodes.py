@@ -183,12 +183,23 @@ def _is_same(b: Builder, left: Slot, right: Slot) -> Value | Const | None:
                 return Const(one.value is other.value)
             if isinstance(other, Value) and isinstance(one.value, bool) and other.kind is Kind.BOOL:
                 return other if one.value else numbers.inverse(b, other)
-            is_other = isinstance(other, Value) and other.kind in (Kind.INT, Kind.FLOAT, Kind.BOOL)
-            is_other |= isinstance(other, Value) and other.kind is Kind.NUMBER and not isinstance(one.value, bool)
-            if is_other or (isinstance(other, Reference | Moot) and isinstance(one.value, bool | None)):
+            if _is_another(one.value, other):
                 return Const(False)
     is_one = operators.is_instance(b, left, right) or isinstance(left, Reference) or isinstance(right, Reference)
     return is_same(b, left, right) if is_one else None
+
+
+def _is_another(known: object, slot: Slot) -> bool:
+    """Whether a slot is surely something else than an object that is known, which is no int or float."""
+    match slot:
+        case Value(kind=Kind.INT | Kind.FLOAT | Kind.BOOL):
+            return True
+        case Value(kind=Kind.NUMBER):
+            return not isinstance(known, bool)
+        case Reference() | Moot():
+            return isinstance(known, bool | None)
+        case _:
+            return False
 
 
 # Jumps

@@ -57,7 +57,10 @@ def is_caught(b: Builder) -> bool:
 
 def reason(b: Builder, usual: ExitReason) -> ExitReason:
     """Why the region is left where the instruction at hand raises: if it is caught, that may be compiled some day."""
-    found = _catcher(b)
+    return _reason(_catcher(b), usual)
+
+
+def _reason(found: Catcher | None, usual: ExitReason) -> ExitReason:
     return usual if found is None or found.is_known else ExitReason.RAISED
 
 
@@ -66,7 +69,7 @@ def raise_unless(b: Builder, condition: Value, error: type[BaseException], usual
     nobody catches it."""
     found = _catcher(b)
     if found is None or not found.is_known:
-        b.effect("guard_true", condition, reason=reason(b, usual))
+        b.effect("guard_true", condition, reason=_reason(found, usual))
         return
     good, bad = b.split(condition)
     _enter(b, bad, found, Moot(Const(error)))
@@ -77,7 +80,7 @@ def _raise(b: Builder, i: Instruction, raised: Moot) -> None:
     """Raises; if nobody catches it, the interpreter does."""
     found = _catcher(b)
     if found is None or not found.is_known:
-        b.unsupported(f"{i.name} {raised.cls.value.__name__}", reason(b, ExitReason.UNSUPPORTED))  # type: ignore[attr-defined]
+        b.unsupported(f"{i.name} {raised.cls.value.__name__}", _reason(found, ExitReason.UNSUPPORTED))  # type: ignore[attr-defined]
         return
     _enter(b, b.here, found, raised)
     b.postpone()
@@ -89,8 +92,8 @@ def _catcher(b: Builder) -> Catcher | None:
     while True:
         handler = state.scope.code.handler(offset)
         if handler is not None:
-            is_inside = state.callers or not b.is_outside(handler.target)
-            return Catcher(state, handler, b.is_known(state, handler.target)) if is_inside else None
+            is_known = b.is_known(state, handler.target)
+            return None if b.is_outside(state, handler.target) else Catcher(state, handler, is_known)
         if not state.callers:
             return None
         *around, caller = state.callers

@@ -13,6 +13,7 @@ from minijit.build.handlers import Handlers
 from minijit.build.state import SOME, Wanted, tuple_items
 from minijit.events import ExitReason
 from minijit.ir.kinds import Kind, is_program_made
+from minijit.ir.ops import RESIZING
 from minijit.ir.region import Const, Entry, Hole, Reference, Value, VirtualRange
 from minijit.ir.searching import is_sought
 
@@ -128,14 +129,8 @@ def _settled(b: Builder, slot: Slot) -> Reference | None:
     found = references.reference(slot)
     if found is None or found.cls.value not in (list, tuple):
         return None
-    if found.identity:
-        return found
-    for op, place, _, _ in b.state.pending:
-        if op != "store_field" and found.cls.value is list:
-            if place[0] == found.value:
-                return None
-            b.effect("guard_false", b.op("is_same", place[0], found.value), reason=ExitReason.ALIASED)
-    return found
+    is_settled = found.cls.value is tuple or references.is_settled(b, found, ("store_item", *RESIZING))
+    return found if is_settled else None
 
 
 # Searched

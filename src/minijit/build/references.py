@@ -20,7 +20,7 @@ from minijit.ir.ops import RESIZING
 from minijit.ir.region import Const, Entry, Reference, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from minijit.build.builder import Builder
     from minijit.build.state import State
@@ -219,12 +219,17 @@ def length(b: Builder, slot: Slot) -> Value | Const | None:
 
 
 def _is_as_long(b: Builder, items: Reference) -> bool:
-    """Whether a list is to get no longer or shorter; leaves if it is one of those that are."""
-    for op, place, _, _ in () if items.identity else b.state.pending:
-        if op in RESIZING and items.cls.value is list:
-            if place[0] == items.value:
+    """Whether a list is to get no longer or shorter; a tuple never is."""
+    return items.cls.value is not list or is_settled(b, items, RESIZING)
+
+
+def is_settled(b: Builder, owner: Reference, stores: Container[str]) -> bool:
+    """Whether no store of these is pending to an object; leaves if it is one of those to which there is one."""
+    for op, place, _, _ in () if owner.identity else b.state.pending:
+        if op in stores:
+            if place[0] == owner.value:
                 return False
-            b.effect("guard_false", b.op("is_same", place[0], items.value), reason=ExitReason.ALIASED)
+            b.effect("guard_false", b.op("is_same", place[0], owner.value), reason=ExitReason.ALIASED)
     return True
 
 

@@ -22,11 +22,8 @@ def is_in(b: Builder, container: Slot, value: Slot) -> Value | None:
     keys, number = references.reference(container), _key(b, value)
     if keys is None or keys.cls.value not in (set, frozenset) or number is None:
         return None
-    for op, place, _, _ in () if keys.identity else b.state.pending:
-        if op == "add_key":
-            if place[0] == keys.value:
-                return None
-            b.effect("guard_false", b.op("is_same", place[0], keys.value), reason=ExitReason.ALIASED)
+    if not references.is_settled(b, keys, ("add_key",)):
+        return None
     return b.op("set_has", keys.value, number, reason=ExitReason.KIND, detail="that compare")
 
 

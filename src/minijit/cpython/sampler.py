@@ -3,8 +3,8 @@
 In: a file with two functions that `backend.sampling` has made, which refer to nothing by address, and the tables that
 they use. Out: two callables for `sys.monitoring` that answer None to most events, in some nanoseconds, or that nothing
 more is to be heard of code that does not compute, and hand one in 32 or so, at random, on to the scout; after that, the
-code object has its superinstructions again. Where there is no
-such file, or it is none that this user has written, the scout gets all events itself.
+code object has its superinstructions again. Where there is no such file, or it is none that this user has written, the
+scout gets all events itself.
 
 The file is mapped as it is: nobody but this user (or root) may be able to write it, or its directory. It is put in
 place at once (`cache_files`), so what is mapped never changes. It is a matter of speed alone: it may be deleted.
