@@ -15,6 +15,7 @@ import minijit
 from minijit.backend.words import Call
 from minijit.cpython import hurry
 from minijit.driver import api
+from minijit.driver.hot import HotPlaces
 
 
 def looped(n: int) -> int:
@@ -71,6 +72,32 @@ def test_what_is_closed_is_silenced_by_nobody() -> None:
             process.registry.in_service = in_service
             process.turn.pass_on()
     assert failures == [None] * 5
+
+
+@isolated
+def test_what_is_closed_under_way_is_not_written_to() -> None:
+    """Whoever has the turn closes a place in the midst of its being silenced: nothing is written to memory that is
+    free by then."""
+    with enabled():
+        function = minijit.jit(policy=minijit.Policy(LOW))(looped)
+        function(1)
+        process = api._process.driver
+        assert process is not None
+        code = process.registry.codes[id(function.__code__)]
+        words, find = code.start, HotPlaces._asking
+
+        def closing(*arguments: Any) -> Any:
+            found = find(*arguments)
+            assert found[0] is words
+            words.close()
+            return found
+
+        HotPlaces._asking = closing  # type: ignore[method-assign]
+        try:
+            process._hot.silence(Call.START, code.address, 0)
+        finally:
+            HotPlaces._asking = find  # type: ignore[method-assign]
+        assert isinstance(fails(words.set, "hot_at", 1), ValueError)
 
 
 failures: list[Exception | None] = []

@@ -322,7 +322,8 @@ def writes(region: Region, exit: Exit, placement: Placement) -> Iterator[tuple[i
 
 @dataclass(slots=True)
 class Records:
-    """The native records of one region's leave points, in one buffer. Owns the memory and the constants in it."""
+    """The native records of one region's leave points, in one buffer. Owns the memory and the constants in it. To ask
+    for a count, or set a threshold, raises `ValueError` once it is closed."""
 
     memory: raw.Buffer
     addresses: tuple[int, ...]
@@ -330,11 +331,14 @@ class Records:
 
     def count(self, index: int) -> int:
         """How often the leave point was taken."""
-        return raw.read_u64(self.addresses[index])
+        return self.memory.get(self._word(index, "count"))
 
     def heat(self, index: int, hot_at: int) -> None:
         """Python is called when the count reaches `hot_at`."""
-        raw.write_u64(self.addresses[index] + 8, hot_at)
+        self.memory.set(self._word(index, "hot_at"), hot_at)
+
+    def _word(self, index: int, name: str) -> int:
+        return (self.addresses[index] - self.memory.address) // 8 + RECORD_WORDS.index(name)
 
     def close(self) -> None:
         self.memory.close()

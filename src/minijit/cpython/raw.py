@@ -111,18 +111,32 @@ def _libraries() -> tuple[ctypes.CDLL, ...]:
 
 
 class Buffer:
-    """Zeroed native memory at a fixed address, until it is closed."""
+    """Zeroed native memory at a fixed address, until it is closed.
 
-    __slots__ = ("_memory", "address", "size")
+    `get` and `set` are for who may come when somebody else closes it: they never touch memory that is free.
+    """
+
+    __slots__ = ("_memory", "_words", "address", "size")
 
     def __init__(self, size: int) -> None:
+        content = bytearray(size + -size % 8)
         # Not an array of ctypes': each length makes a type, which is garbage in cycles when it is no longer used.
-        self._memory: Any = ctypes.c_char.from_buffer(bytearray(size))
+        self._memory: Any = ctypes.c_char.from_buffer(content)
+        self._words = memoryview(content).cast("Q")
         self.address = ctypes.addressof(self._memory)
         self.size = size
 
+    def get(self, index: int) -> int:
+        """The unsigned 64 bits that are the word of this index. Raises `ValueError` once it is closed."""
+        return self._words[index]
+
+    def set(self, index: int, value: int) -> None:
+        """Sets one word. Raises `ValueError` once it is closed."""
+        self._words[index] = value
+
     def close(self) -> None:
         """Frees the memory. Safe to call twice."""
+        self._words.release()
         self._memory = None
 
 

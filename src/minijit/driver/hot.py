@@ -7,6 +7,7 @@ region compiled, or a later threshold, as the policy says.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -147,15 +148,16 @@ class HotPlaces:
         self._carry_out(answer, installed, index)
 
     def silence(self, kind: Call, a: int, b: int) -> None:
-        """Hears nothing more of a place, since somebody else has the turn, until it is asked about again. (Who has it
-        may have closed everything by now.)"""
+        """Hears nothing more of a place, since somebody else has the turn, until it is asked about again."""
         words, name = self._asking(kind, a, b)
         service = self.registry.in_service
         found = service.exit_at(a) if kind is Call.EXIT and service is not None else None
-        if words is not None:
-            words.set(name, NEVER)
-        elif found is not None:
-            found[0].records.heat(found[1], NEVER)
+        # Who has the turn may have closed everything by now.
+        with suppress(ValueError):
+            if words is not None:
+                words.set(name, NEVER)
+            elif found is not None:
+                found[0].records.heat(found[1], NEVER)
 
     def postpone(self, kind: Call, a: int, b: int) -> None:
         """Asks again about what was silenced, at the next occasion."""

@@ -38,7 +38,7 @@ HISTORY = 200
 
 @dataclass(slots=True)
 class Words:
-    """A few named 64-bit words of native memory."""
+    """A few named 64-bit words of native memory. To get or set one raises `ValueError` once they are closed."""
 
     names: tuple[str, ...]
     memory: raw.Buffer
@@ -56,10 +56,10 @@ class Words:
         return self.memory.address + 8 * self.names.index(name)
 
     def get(self, name: str) -> int:
-        return raw.read_u64(self.place(name))
+        return self.memory.get(self.names.index(name))
 
     def set(self, name: str, value: int) -> None:
-        raw.write_u64(self.place(name), value)
+        self.memory.set(self.names.index(name), value)
 
     def close(self) -> None:
         self.memory.close()
