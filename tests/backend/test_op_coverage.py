@@ -107,6 +107,7 @@ SPECIAL = {
     **dict.fromkeys((f"is_{tag}" for tag in TAGS if tag != "unbound"), "test_is"),
     **dict.fromkeys((f"unpack_{tag}" for tag in ("int", "float", "bool")), "test_unpack"),
     "guard_number": "test_what_an_object_is",
+    "unpack_number": "test_unpack_number",
     "unpack_object": "test_unpack_object",
     "guard_quiet": "test_guard_quiet",
     **dict.fromkeys(("load_global", "guard_unwatched", "store_global"), "test_load_global"),
@@ -263,7 +264,7 @@ FAMILIES = {
     "number_{}": (*_COMPARE, "lt", "gt", "ge", "le", "add", "sub", "mul"),
     "number_of_{}": ("int", "float", "bool"),
     "is_{}": ("int", "float", "bool", "none"),
-    "unpack_{}": ("int", "float", "bool"),
+    "unpack_{}": ("int", "float", "bool", "number"),
     "math_{}": (*LIBM_1, "log", "log2", "log10"),
     "{}_wrap": ("int_add", "int_sub", "int_mul", "int_neg", "int_lshift"),
 }

@@ -104,6 +104,12 @@ def test_unpack(machine: Machine, tag: str) -> None:
     assert gave == {TAG_ORDER.index(tag)}
 
 
+def test_unpack_number(machine: Machine) -> None:
+    outcomes = agree(machine, parse_region(ANY.format("v14: number = unpack_number v13 | e0\n  return v14")), ROWS)
+    gave = {row[0] for row, found in zip(ROWS, outcomes, strict=True) if isinstance(found, Returned)}
+    assert gave == {TAG_ORDER.index(tag) for tag in ("int", "float", "bool")}
+
+
 def test_unpack_object(machine: Machine) -> None:
     """None is one. What calls answer is tried in `tests/behaviour/test_object_bodies`."""
     body = "v14: object = unpack_object v13 | e0\n  v15: bool = is_same v14, None\n  return v15"

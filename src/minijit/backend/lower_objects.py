@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from minijit.backend.emitter import pointer
+from minijit.backend.emitter import name, pointer
 from minijit.backend.lower_table import Rows
 from minijit.backend.quiet_helpers import ENTRY_EFFORT
 from minijit.backend.snapshots import REFERENCE_TAG, TAGS
@@ -91,6 +91,19 @@ def convert(e: Emitter, op: Op) -> None:
 
 
 ROWS.update(dict.fromkeys(UNPACKED, _unpack))
+
+
+@lowers("unpack_number")
+def _unpack_number(e: Emitter, op: Op) -> None:
+    (value,) = op.args
+    place = e.let(f"sub i64 {e.tag(value)}, {min(_NUMBER_TAGS)}")
+    e.leave_unless(e.let(f"icmp ult i64 {place}, {len(_NUMBER_TAGS)}"), op)
+    assert op.result is not None
+    e.line(f"{name(op.result)}.tag = add i64 {e.tag(value)}, 0")
+    e.line(f"{name(op.result)}.bits = add i64 {e.bits(value)}, 0")
+
+
+_NUMBER_TAGS = sorted(TAGS[kind] for kind in UNPACKED.values())
 
 
 @lowers("unpack_object")

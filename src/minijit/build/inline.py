@@ -197,18 +197,41 @@ def _is_possible(b: Builder) -> bool:
 
 
 def _take_answer(b: Builder, answer: Value, i: Instruction) -> None:
-    """Puts in the place of an answer what it was seen to be: a number, or an object."""
-    kind, classes = b.observed_kind(i.next), b.observed(i.next, ABSENT)
-    if kind is not None:
+    """Puts in the place of an answer what it was seen to be: a number, of whatever sort if it was of several, or an
+    object; or goes on in a version for each."""
+    classes = b.observed(i.next, ABSENT)
+    sorts = [cls.__name__ for cls in classes if cls in references.UNBOXED]
+    objects = tuple(cls for cls in classes if cls not in references.UNBOXED)
+    kind = b.observed_kind(i.next)
+    if not classes and kind is not None:
+        sorts = [kind.value]
+    if sorts and not objects:
         b.state.pop()
-        b.state.push(b.op(f"unpack_{kind.value}", answer, reason=ExitReason.KIND))
+        sort = sorts[0] if len(sorts) == 1 else "number"
+        b.state.push(b.op(f"unpack_{sort}", answer, reason=ExitReason.KIND, detail=references.told(classes)))
         b.begin_statement(i.next)
-    elif classes:
+    elif objects:
+        for sort in sorts:
+            _apart(b, answer, sort, i)
         b.state.pop()
-        references.push_loaded(b, i, b.op("unpack_object", answer, reason=ExitReason.KIND), classes=classes)
+        unpacked = b.op("unpack_object", answer, reason=ExitReason.KIND, detail=references.told(classes))
+        references.push_loaded(b, i, unpacked, classes=objects)
     elif b.code.instructions[i.next].name != "STORE_FAST":
         # It may be an object, which other instructions take for none.
         b.unsupported(i.name, ExitReason.UNSEEN)
+
+
+def _apart(b: Builder, answer: Value, sort: str, i: Instruction) -> None:
+    """Goes on in a version of its own where an answer is a number of this sort."""
+    before = b.state
+    block, rest = b.split(b.op(f"is_{sort}", answer))
+    b.resume(block)
+    b.state = before.copy()
+    b.state.pop()
+    b.state.push(b.op(f"unpack_{sort}", answer, reason=ExitReason.KIND))
+    b.later(block, i.next, b.state)
+    b.resume(rest)
+    b.state = before
 
 
 _TAKE_ANYTHING = ("RETURN_VALUE", "POP_TOP")

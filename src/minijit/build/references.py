@@ -20,7 +20,7 @@ from minijit.ir.ops import RESIZING
 from minijit.ir.region import Const, Entry, Reference, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Iterable
 
     from minijit.build.builder import Builder
     from minijit.build.state import State
@@ -52,8 +52,7 @@ def push_loaded(
     if len(classes) > 1 and b.is_full:
         b.unsupported(i.name, ExitReason.TOO_MANY_BLOCKS)
         return
-    # An exit says what was known, so that one that has learnt something since is another one.
-    known = " or ".join(sorted(cls.__name__ for cls in classes))
+    known = told(classes)
     if len(classes) > 1 and set(classes) <= set(UNBOXED):
         b.state.push(b.op("unbox_number", value, reason=ExitReason.KIND, detail=known))
         return
@@ -74,6 +73,11 @@ def push_loaded(
         b.later(rest, next, b.state)
     elif goes_on is not None:
         b.later(b.here, next, b.state)
+
+
+def told(classes: Iterable[type]) -> str:
+    """What an exit says of the classes that were known: so one that has learnt something since is another one."""
+    return " or ".join(sorted(cls.__name__ for cls in classes))
 
 
 def _push(state: State, found: Slot, place: tuple[object, ...]) -> None:
@@ -302,7 +306,7 @@ def one_of(b: Builder, value: Value, classes: tuple[type, ...]) -> Slot:
     """What was loaded, as an object of one of some classes. If these are several, it is left open of which; if numbers
     and others are among them, it is of the one that was seen last."""
     are_objects = not any(cls in UNBOXED or cls is type(None) for cls in classes)
-    known = " or ".join(sorted(cls.__name__ for cls in classes))
+    known = told(classes)
     if len(classes) > 1 and set(classes) <= set(UNBOXED):
         return b.op("unbox_number", value, reason=ExitReason.KIND, detail=known)
     if len(classes) > 1 and are_objects:

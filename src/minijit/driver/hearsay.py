@@ -3,6 +3,9 @@
 In: code objects of which a build would have liked to know what they load. Out: a profile of each, as soon as the
 interpreter has run them: each of their instructions tells once what it found. They are listened to until the next
 recording ends.
+
+Code of which there is machine code is *followed*: what it does where that was left is known when the exit is hot, and
+so is what it did at exits that are not yet. That costs one event for each instruction that was not seen before.
 """
 
 from __future__ import annotations
@@ -81,11 +84,19 @@ class Hearsay:
             self._set(self.heard.pop(next(iter(self.heard))), is_on=False)
         return found
 
+    def follow(self, code: CodeState) -> None:
+        """Listens to what has not been seen of code of which there is machine code now."""
+        if not code.is_followed:
+            code.is_followed = True
+            self.registry.update_events(code)
+
     def hear(self, code: CodeType, frame: Frame, offset: int) -> object:
         """Takes an instruction that is about to be executed."""
-        heard = self.heard.get(id(code))
-        if heard is not None and heard.is_on and offset in heard.code.instructions:
-            heard.profile.add(Step(offset, *top(heard.code, frame, offset)))
+        heard, own = self.heard.get(id(code)), self.registry.codes.get(id(code))
+        if own is not None and own.is_followed:
+            _take(own.code, own.profile, frame, offset)
+        elif heard is not None and heard.is_on:
+            _take(heard.code, heard.profile, frame, offset)
         return DISABLE
 
     def silence(self) -> None:
@@ -108,6 +119,11 @@ class Hearsay:
             return
         own.is_heard = is_on
         self.registry.update_events(own)
+
+
+def _take(code: Code, profile: Profile, frame: Frame, offset: int) -> None:
+    if offset in code.instructions:
+        profile.add(Step(offset, *top(code, frame, offset)))
 
 
 def top(code: Code, frame: Frame, offset: int) -> tuple[str, type | None]:

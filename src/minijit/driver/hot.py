@@ -251,19 +251,25 @@ class HotPlaces:
         return ExitStats(root, way.reason, count, count - before, now - since, entries, is_new)
 
     def _carry_out(self, answer: Resume | Bridge | Recompile | GiveUp, installed: Installed, index: int) -> None:
-        state = installed.owner
+        state, way = installed.owner, installed.exits[index]
         match answer:
             case Resume(times):
                 installed.records.heat(index, installed.records.count(index) + times)
             case Bridge():
-                if self.recordings.is_free(state.code):
-                    way = installed.exits[index]
-                    learns = way.reason.is_unknown
+                learns = way.reason.is_unknown
+                if not learns and way.offset in state.code.profile.seen:
+                    # Where it leads has been followed.
+                    self.recordings.tell(state, 0, bridge=True)
+                    self.decisions.compile(state, installed.kinds, replaces=installed)
+                elif self.recordings.is_free(state.code):
                     self.recordings.begin(state, installed.kinds, way.offset, None, replaces=installed, learns=learns)
             case Recompile():
-                way = installed.exits[index]
-                if way.reason in (ExitReason.OVERWRITTEN, ExitReason.UNBOUND):
+                if way.reason is ExitReason.OVERWRITTEN:
                     state.code.profile.overwritten.add(way.offset)
+                elif way.reason is ExitReason.UNBOUND:
+                    # What one attribute of a new object lacks, the others do too.
+                    others = [other.offset for other in installed.exits if other.reason is ExitReason.UNBOUND]
+                    state.code.profile.overwritten.update(others)
                 self.decisions.compile(state, installed.kinds, replaces=installed)
             case GiveUp(reason):
                 self.decisions.give_up(state, reason)

@@ -136,10 +136,7 @@ class Recordings:
         trace = recording.trace()
         if self.registry.config.dumps("trace"):
             show("trace", str(trace))
-        self.registry.service.emit(
-            state,
-            Recorded(function=state.name, offset=state.root.offset, steps=len(trace.steps), bridge=recording.is_bridge),
-        )
+        self.tell(state, len(trace.steps), bridge=recording.is_bridge)
         if recording.missed_loop:
             # It began in the loop's last round, which may be the only one each time.
             state.counters["missed"] += 1
@@ -149,6 +146,11 @@ class Recordings:
                 self.decisions.abort(state, AbortReason.LEFT, recording.start)
             return
         self.decisions.compile(state, recording.entry_kinds, replaces=replaces)
+
+    def tell(self, state: RootState, steps: int, *, bridge: bool) -> None:
+        """There is a trace of so many steps that were new."""
+        event = Recorded(function=state.name, offset=state.root.offset, steps=steps, bridge=bridge)
+        self.registry.service.emit(state, event)
 
     def _drop(self, code: CodeState, reason: AbortReason) -> None:
         recording, state, _ = self._taken(code)

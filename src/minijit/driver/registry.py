@@ -164,7 +164,8 @@ class Registry:
             events |= START
         if any(not loop.is_out for loop in code.loops.values()):
             events |= JUMP
-        if code.recording is not None or code.is_heard:
+        is_followed = code.is_followed and not all(root.is_out for root in code.roots)
+        if code.recording is not None or code.is_heard or is_followed:
             events |= hooks.INSTRUCTION
         self.monitoring.set_events(code.code.code, events)
         if self.monitoring.scout is not None:

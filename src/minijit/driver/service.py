@@ -133,6 +133,7 @@ class Service:
             return result
         installed = result.installed
         self.hearsay.listen_for(state.code, result.build.unheard)
+        self.hearsay.follow(state.code)
         stale = self._put_in_service(installed, result)
         if stale is not None:
             return Failure(AbortReason.STALE, stale)

@@ -337,7 +337,8 @@ class CodeState:
     function that has ended, for the next one that has this code (see `registry`). `met` are classes, by address, whose
     instances its regions meet in the heap: their attributes are no variables; nor are `open` names of its loops, which
     others look at. `inlines` is code of which builds wanted to know what it loads; `is_heard`: so did one of this (see
-    `hearsay`). `is_apart`: it is not inlined, since it calls machine code."""
+    `hearsay`). `is_followed`: since there is machine code of it, what it has not been seen to execute is listened to.
+    `is_apart`: it is not inlined, since it calls machine code."""
 
     code: Code
     start: Words
@@ -352,6 +353,7 @@ class CodeState:
     open: set[str] = field(default_factory=set)
     inlines: dict[int, CodeType] = field(default_factory=dict)
     is_heard: bool = False
+    is_followed: bool = False
     is_apart: bool = False
 
     @property

@@ -229,9 +229,9 @@ def _guard(holds: bool) -> None:
         raise Leaves
 
 
-def _unpack(kind: type) -> Callable[[object], object]:
+def _unpack(*kinds: type) -> Callable[[object], object]:
     def meaning(value: object) -> object:
-        if type(value) is not kind:
+        if type(value) not in kinds:
             raise Leaves
         return value
 
@@ -327,6 +327,7 @@ op("is_none", "any -> bool", lambda x: x is None)
 op("unpack_int", "any -> int", _unpack(int), GUARD)
 op("unpack_float", "any -> float", _unpack(float), GUARD)
 op("unpack_bool", "any -> bool", _unpack(bool), GUARD)
+op("unpack_number", "any -> number", _unpack(int, float, bool), GUARD)
 
 # Numbers whose sort is known at run time only.
 for _name, _type in (("int", int), ("float", float), ("bool", bool)):
