@@ -93,7 +93,7 @@ def test_every_reason_is_produced_somewhere(kind: type[Reason]) -> None:
 
 @pytest.mark.parametrize("reason", ExitReason, ids=name)
 def test_what_is_a_failure(reason: ExitReason) -> None:
-    assert reason.is_failure == (reason.name not in ("LEFT_LOOP", "RETURNED", "POLL", "ROOM"))
+    assert reason.is_failure == (reason.name not in ("LEFT_LOOP", "RETURNED", "POLL", "WARM", "ROOM"))
 
 
 # Events

@@ -128,6 +128,9 @@ class Config:
     trace_rounds: int = row(4, "times round the root without a new step before a recording ends", least=1)
     region_blocks: int = row(300, "blocks of one region", least=1)
     inlined_instructions: int = row(100, "instructions of a function that is inlined where it is called", least=0)
+    large: int = row(
+        1200, "lines of LLVM text from which a region is compiled quickly, until its loops have run often", least=1
+    )
     block_versions: int = row(4, "type versions of one bytecode offset before its types are widened", least=1)
     patience: int = row(2, "times that a global may break code before it is read each time", least=1)
     threshold: int = row(

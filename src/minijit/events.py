@@ -57,6 +57,7 @@ class ExitReason(Reason):
     LEFT_LOOP = ("the loop is done: the rest of the function is interpreted",)
     RETURNED = ("it is done, and attributes of objects get their values",)
     POLL = ("the interpreter has something to do: a signal, another thread, a collection",)
+    WARM = ("its loops have run so often that it is worth the compiler's whole effort",)
     ROOM = ("a call was too deep, or the interpreter had something to do before it; or there was no memory",)
     CALLEE = ("a function that it calls has no machine code",)
     CALLEE_LEFT = ("the machine code of a function that it called was left, or gave what had to be made",)
@@ -65,12 +66,15 @@ class ExitReason(Reason):
     @property
     def is_failure(self) -> bool:
         """Whether the region failed here, as opposed to being done or being asked to pause."""
-        return self not in (ExitReason.LEFT_LOOP, ExitReason.RETURNED, ExitReason.POLL, ExitReason.ROOM)
+        return self not in _NO_FAILURES
 
     @property
     def is_unknown(self) -> bool:
         """Whether a recording that begins here may find more, though it meets nothing but known places."""
         return self in (ExitReason.KIND, ExitReason.UNSEEN, ExitReason.RAISED)
+
+
+_NO_FAILURES = (ExitReason.LEFT_LOOP, ExitReason.RETURNED, ExitReason.POLL, ExitReason.WARM, ExitReason.ROOM)
 
 
 class AbortReason(Reason):

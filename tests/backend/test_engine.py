@@ -76,7 +76,8 @@ define double @f(double %x) {
         code.close()
 
     @pytest.mark.parametrize("optimise", [False, True])
-    def test_jump_table(self, engine: Engine, optimise: bool) -> None:
+    @pytest.mark.parametrize("quick", [False, True])
+    def test_jump_table(self, engine: Engine, optimise: bool, quick: bool) -> None:
         values = [5, -3, 11, 0, 99, 42, 7, -8]
         cases = " ".join(f"i64 {n}, label %c{n}" for n in range(8))
         blocks = "".join(
@@ -84,7 +85,7 @@ define double @f(double %x) {
             for n, op in enumerate(["add", "mul", "sub", "xor"] * 2)
         )
         text = f"define i64 @f(i64 %x) {{\n  switch i64 %x, label %no [{cases}]\n{blocks}no:\n  ret i64 -1\n}}"
-        code = engine.compile(text, name="switch", optimise=optimise)
+        code = engine.compile(text, name="switch", optimise=optimise, quick=quick)
         expected = [0 + 5, 1 * -3, 2 - 11, 3 ^ 0, 4 + 99, 5 * 42, 6 - 7, 7 ^ -8, -1]
         assert [INT(code.address("f"))(n) for n in range(9)] == expected
         code.close()

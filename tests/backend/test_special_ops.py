@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from minijit.backend.snapshots import TAGS
+from minijit.cpython import raw
 from minijit.ir.eval import Left, Returned, evaluate
 from minijit.ir.ops import UNBOUND
 from minijit.ir.region import Callee
@@ -133,6 +134,20 @@ def test_poll(machine: Machine) -> None:
             assert isinstance(found, Left)
             assert found.exit == exit, value
     machine.set_breaker(0)
+
+
+def test_count_round(machine: Machine) -> None:
+    """It leaves when the count is 0, once."""
+    memory = raw.Buffer(8)
+    memory.set(0, 3)
+    region = parse_region(
+        f"region round loop(int)\nb0(v0: int):\n  count_round {memory.address} | e0\n  leave e1\n"
+        "e0: warm @0 [v0 |]\ne1: kind @2 [1 |]"
+    )
+    with machine.compile(region) as compiled:
+        found = [compiled.run((5,), (5,)) for _ in range(6)]
+    assert [left.exit for left in found if isinstance(left, Left)] == [1, 1, 0, 1, 1, 1]
+    memory.close()
 
 
 # Calls of machine code

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,8 +32,9 @@ from twin import (
 )
 
 import minijit
+from minijit.backend import effort
 from minijit.driver import api
-from minijit.events import ExitReason
+from minijit.events import ExitHot, ExitReason
 
 CALL_FORM = """
 import math
@@ -457,6 +459,38 @@ def test_polls() -> None:
 
 
 @isolated
+def test_large_regions_become_warm() -> None:
+    """WARM: what was compiled quickly counts its rounds, and is compiled anew, once, with nothing to count."""
+    effort.ROUNDS = 1000
+
+    def grid(n: int, m: int) -> float:
+        s = 0.5
+        for i in range(n):
+            for j in range(m):
+                s = s * 0.75 + i * j
+        return s
+
+    hot: list[ExitHot] = []
+
+    def listen(event: object) -> None:
+        if isinstance(event, ExitHot):
+            hot.append(event)
+
+    with enabled(replace(LOW, large=1)):
+        minijit.subscribe(listen)
+        twins = Twins(grid, minijit.Policy(LOW))
+        twins.times(20, 5, 4)
+        assert minijit.is_compiled(grid), minijit.explain(grid)
+        assert R.WARM not in [event.reason for event in hot]
+        hot.clear()
+        twins.times(400, 5, 4)
+        assert [(event.reason, event.action) for event in hot] == [(R.WARM, "recompile")], minijit.explain(grid)
+        twins.times(2000, 5, 4)
+        assert len(hot) == 1, minijit.explain(grid)
+        assert minijit.is_compiled(grid)
+
+
+@isolated
 def test_calls_of_machine_code() -> None:
     """ROOM where recursion is too deep; CALLEE where the callee's code is gone; CALLEE_LEFT where it was left, and KIND
     where it gave a number of another type."""
@@ -550,6 +584,7 @@ ELSEWHERE = {
     R.LEFT_LOOP,
     R.RETURNED,
     R.POLL,
+    R.WARM,
     R.ROOM,
     R.CALLEE,
     R.CALLEE_LEFT,

@@ -61,6 +61,7 @@ class Weather:
             exit_threshold=self.choice.choice((3, 10)),
             miss_threshold=self.choice.choice((2, 5)),
             optimise=self.choice.choice((0, 0, 2)),
+            large=self.choice.choice((1, 1200)),
             patience=self.choice.choice((2, 10**9)),
             compile_seconds=1e6,
             stress=stress,

@@ -101,13 +101,15 @@ BRIDGED = RootStats(bridges=CONFIG.bridges)
         (RootStats(), ExitReason.GLOBAL, FAST, Recompile()),
         (BRIDGED, ExitReason.GLOBAL, SLOW, Recompile()),
         (RootStats(), ExitReason.CALLEE, FAST, Recompile()),
+        (RootStats(), ExitReason.WARM, FAST, Recompile()),
+        (SPENT, ExitReason.WARM, SLOW, Resume(600)),
         (SPENT, ExitReason.GLOBAL, SLOW, Resume(600)),
         (SPENT, ExitReason.GLOBAL, FAST, GiveUp(GiveUpReason.EXITS)),
         # Whatever else: patience, unless it is often.
         *(
             (RootStats(), reason, SLOW, Resume(600))
             for reason in ExitReason
-            if reason.name not in ("UNTAKEN", "GLOBAL", "CALLEE", "KIND", "UNSEEN", "RAISED", "OVERWRITTEN", "UNBOUND")
+            if reason.name not in ("UNTAKEN", "GLOBAL", "CALLEE", "WARM", "KIND", "UNSEEN", "RAISED", "OVERWRITTEN", "UNBOUND")
         ),
         (RootStats(), ExitReason.OVERFLOW, FAST, GiveUp(GiveUpReason.EXITS)),
         (RootStats(), ExitReason.UNSUPPORTED, FAST, GiveUp(GiveUpReason.EXITS)),
@@ -350,6 +352,7 @@ def f(n, k=3):
 
 for n in range(60):
     assert f(8, -1) == 8
+for n in range(60):
     assert f(8) == 9
 for n in range(200):
     assert f(8, 0.5) == 8

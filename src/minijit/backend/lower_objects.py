@@ -177,6 +177,15 @@ def _poll(e: Emitter, op: Op) -> None:
     e.leave_unless(e.another_round(e.is_calm()), op)
 
 
+@lowers("count_round")
+def _count_round(e: Emitter, op: Op) -> None:
+    (place,) = op.args
+    rounds = f"inttoptr (i64 {e.use(place)} to ptr)"
+    left = e.let(f"sub i64 {e.let(f'load i64, ptr {rounds}')}, 1")
+    e.line(f"store i64 {left}, ptr {rounds}")
+    e.leave_unless(e.let(f"icmp ne i64 {left}, 0"), op)
+
+
 def _unbox_int(e: Emitter, address: str, fail: Callable[[str], None]) -> str:
     """The value of an exact int: one digit here, more of them by a helper."""
     tag = e.let(f"load i64, ptr {e.let(f'getelementptr i8, ptr {address}, i64 {abi.LONG.lv_tag}')}")

@@ -359,6 +359,7 @@ def make_records(
     for index, (point, each) in enumerate(zip(points, encoded, strict=True)):
         body = address + RECORD_BYTES
         hot = hot_at if index < len(region.exits) and point.reason.is_failure else NEVER
+        hot = 1 if point.reason is ExitReason.WARM else hot
         words = (
             0,
             hot,

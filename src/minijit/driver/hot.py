@@ -270,6 +270,7 @@ class HotPlaces:
                     # What one attribute of a new object lacks, the others do too.
                     others = [other.offset for other in installed.exits if other.reason is ExitReason.UNBOUND]
                     state.code.profile.overwritten.update(others)
+                state.is_proven |= way.reason is ExitReason.WARM
                 self.decisions.compile(state, installed.kinds, replaces=installed)
             case GiveUp(reason):
                 self.decisions.give_up(state, reason)

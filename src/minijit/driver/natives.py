@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from minijit.backend import effort
 from minijit.backend.bodies import STACK_WORDS
 from minijit.backend.emitter import Target
 from minijit.backend.engine import Engine
@@ -255,6 +256,10 @@ class Natives:
         code = owner.code.code.code
         words = Words(VERSION_WORDS)
         words.set("check_in", 1)
+        is_quick = not owner.is_proven and effort.lines(region) >= self.config.large
+        if is_quick:
+            words.set("rounds", effort.ROUNDS)
+            region = effort.counting(region, words.place("rounds"))
         placement = Placement(owner.code.code.locals_count, build.names, build.fields)
         start = id(code) + abi.CODE.co_code_adaptive
         # Not the defaults, which may lead back to the function.
@@ -264,7 +269,7 @@ class Natives:
         reach |= Reach(frozenset(map(id, build.modules)), frozenset(map(id, kept[1:])), shared)
         prologue = self._prologue(owner, placement, words, namespaces, build, reach)
         text = lower(region, self.target[region.point], records.addresses, prologue)
-        machine = self.machinery.engine.compile(text, name=f"minijit:{owner.name}", dump=dump)
+        machine = self.machinery.engine.compile(text, name=f"minijit:{owner.name}", quick=is_quick, dump=dump)
         return Installed(
             owner=owner,
             kinds=kinds,

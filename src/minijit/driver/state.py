@@ -65,7 +65,7 @@ class Words:
         self.memory.close()
 
 
-VERSION_WORDS = ("next", "entries", "check_in")
+VERSION_WORDS = ("next", "entries", "check_in", "rounds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +182,7 @@ class RootState:
     is_stuck: bool = False  # whether the attempt before that had run into the same
     asked: set[Way] = field(default_factory=set)  # the exits about which the policy was asked, of whatever region
     is_under_way: bool = False  # while it is compiled
+    is_proven: bool = False  # whether it has run so often that all effort is worth while (see `backend.effort`)
     holds: int = 0  # how many changes of what its code relies on are yet to be dealt with
 
     @property

@@ -156,12 +156,13 @@ class Policy:
         is_news = exit.reason is ExitReason.UNTAKEN or learns
         if is_news and exit.root.bridges < self.config.bridges and not spent:
             return Bridge()
+        is_proven = exit.reason is ExitReason.WARM
         is_otherwise = exit.reason in (ExitReason.OVERWRITTEN, ExitReason.UNBOUND) and exit.is_new
         # What is called may not be compiled yet: now and then somebody looks, the less often the more it has cost.
         tried = min(exit.root.compilations + exit.root.aborts, 32)
         is_time = exit.is_new or exit.count > self.config.exit_threshold << tried
         is_wanted = exit.reason is ExitReason.CALLEE and is_time
-        if (is_otherwise or is_wanted or exit.reason is ExitReason.GLOBAL) and not spent:
+        if (is_proven or is_otherwise or is_wanted or exit.reason is ExitReason.GLOBAL) and not spent:
             return Recompile()
         # Where every other run ends there, hardly anything of what it is for gets done.
         least = self.OFTEN_SECONDS if 2 * exit.count > exit.entries else self.LEAST_SECONDS
