@@ -23,10 +23,10 @@ from unittest.mock import patch
 
 from minijit.backend import lower as lowering
 from minijit.backend import lower_floats, lower_ints, lower_objects, lower_ops
-from minijit.backend.snapshots import raw_layout
+from minijit.backend.snapshots import raw_layouts
 from minijit.ir.eval import OutOfFuel, evaluate
 from minijit.ir.kinds import INT_MAX, INT_MIN, Kind
-from minijit.ir.region import Const, Exit, Region
+from minijit.ir.region import Const, Region
 from minijit.ir.text import print_region
 from minijit.opt.pipeline import optimise
 from minijit.oracle.compare import CAREFUL, NanSign, exact, exact_outcome
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from minijit.backend.emitter import Emitter
+    from minijit.backend.snapshots import Layout
     from minijit.ir.region import Edge, Op
 
 FUEL = 20_000
@@ -261,17 +262,14 @@ def _unchecked_to_int(e: Emitter, op: Op, value: str) -> None:
     e.define(op, f"fptosi double {value} to i64")
 
 
-def _swapped_stores(emitter: Emitter, exit: Exit) -> None:
-    layout = [(position, operand) for position, operand in raw_layout(exit) if operand.kind in (Kind.INT, Kind.FLOAT)]
-    _STORE_RAW(emitter, exit)
-    if len(layout) > 1:
-        (first, one), (second, other) = layout[:2]
-        base = emitter.let(f"load ptr, ptr {lowering.pointer(emitter.target.raw_cell)}")
-        lowering._store(emitter, base, first, emitter.typed(other))
-        lowering._store(emitter, base, second, emitter.typed(one))
+def _swapped_layouts(region: Region) -> list[Layout]:
+    return [_swapped(layout) for layout in raw_layouts(region)]
 
 
-_STORE_RAW = lowering.store_raw
+def _swapped(layout: Layout) -> Layout:
+    places = [position for position, operand in layout if operand.kind in (Kind.INT, Kind.FLOAT)][:2]
+    other = dict(zip(places, reversed(places), strict=True))
+    return tuple((other.get(position, position), operand) for position, operand in layout)
 
 
 def _wrong_tag(e: Emitter, op: Op) -> None:
@@ -316,7 +314,7 @@ MUTANTS = {
     "shift count unchecked": _lowers("int_lshift", _unchecked_shift),
     "float to int unchecked": Mutant(lower_floats, "_to_int", _unchecked_to_int, ("float_to_int",)),
     "tag of a packed bool wrong": _lowers("pack_bool", _wrong_tag),
-    "an exit's values swapped": Mutant(lowering, "store_raw", _swapped_stores),
+    "an exit's values swapped": Mutant(lowering, "raw_layouts", _swapped_layouts),
     "arguments swapped when both edges meet": Mutant(lowering, "_branch", _swapped_edges),
 }
 NO_MUTANT, CRASH = "none", "crash"

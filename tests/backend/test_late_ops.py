@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from minijit.backend import lower as lowering
-from minijit.backend.lower import late_ops
+from minijit.backend import lower_exits
+from minijit.backend.lower_exits import late_ops
 from minijit.ir.eval import evaluate
 from minijit.ir.kinds import INT_MAX, INT_MIN
 from minijit.ir.text import parse_region
@@ -58,6 +58,8 @@ def test_late_ops_give_the_same(level: int) -> None:
 
 def test_a_late_op_without_its_operand_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy that takes another late op for its operand."""
-    kept = lowering.map_op
-    monkeypatch.setattr(lowering, "map_op", lambda op, done: kept(op, {old: next(iter(done.values())) for old in done}))
+    kept = lower_exits.map_op
+    monkeypatch.setattr(
+        lower_exits, "map_op", lambda op, done: kept(op, {old: next(iter(done.values())) for old in done})
+    )
     assert not agrees(2)

@@ -255,6 +255,53 @@ def test_instances_with_more_names() -> None:
         found.times(8, "f(root, out, 3)")
 
 
+ANSWERS = """
+class Thing:
+    def __init__(self, x): self.x = x
+thing = Thing(4)
+def answer(k):
+    for j in range(k % 3):
+        if j > 5:
+            return j
+    match k % {many}:
+        case 0: return k
+        case 1: return k > 3
+        case 2: return k / 2
+        case 3: return None
+        case 4: return thing
+def weighed(found):
+    if found is None:
+        return 100
+    return found.x if found is thing else found
+def f(n):
+    s = 0
+    for i in range(n):
+        found = answer(i)
+        s += {used}
+    return s
+def g(n):
+    count = 0
+    for i in range(n):
+        if answer(i):
+            count += 1
+    return count
+"""
+
+
+@pytest.mark.parametrize(
+    ("many", "used"), [(2, "found"), (3, "found * 2"), (4, "weighed(found)"), (5, "weighed(found)")]
+)
+def test_answers_of_several_sorts(many: int, used: str) -> None:
+    """Numbers of several sorts, None, and objects, from one call."""
+    found = all_of(ANSWERS.format(many=many, used=used))
+    for function in ("f", "g"):
+        found.times(60, f"{function}(40)")
+    before = minijit.stats(found.function)
+    found.times(20, "f(40)")
+    after = minijit.stats(found.function)
+    assert after.exits - before.exits < 20, minijit.explain(found.function)
+
+
 def test_expressions() -> None:
     """Trees of objects of five classes, whose methods call each other's."""
     found = all_of(EXPRESSIONS)

@@ -109,7 +109,8 @@ BRIDGED = RootStats(bridges=CONFIG.bridges)
         *(
             (RootStats(), reason, SLOW, Resume(600))
             for reason in ExitReason
-            if reason.name not in ("UNTAKEN", "GLOBAL", "CALLEE", "WARM", "KIND", "UNSEEN", "RAISED", "OVERWRITTEN", "UNBOUND")
+            if reason.name
+            not in ("UNTAKEN", "GLOBAL", "CALLEE", "WARM", "KIND", "UNSEEN", "RAISED", "OVERWRITTEN", "UNBOUND")
         ),
         (RootStats(), ExitReason.OVERFLOW, FAST, GiveUp(GiveUpReason.EXITS)),
         (RootStats(), ExitReason.UNSUPPORTED, FAST, GiveUp(GiveUpReason.EXITS)),
@@ -380,6 +381,16 @@ def complaints(done: Completed) -> list[str]:
 def test_a_policy_that_raises_is_replaced_and_reported(question: str, run_python: RunPython) -> None:
     done = run_python(RAISING.format(question=question, does="1 / 0"))
     assert set(complaints(done)) == {"ZeroDivisionError('division by zero')"}
+
+
+def test_a_policy_may_wait_for_ever(run_python: RunPython) -> None:
+    """Longer than a counter can count."""
+    for question, does in (("should_record", "return Wait(10**30)"), ("after_exit", "return Resume(10**30)")):
+        program = RAISING.replace("import Policy", "import Policy, Resume, Wait").format(question=question, does=does)
+        done = run_python(program)
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr
+        assert f"compiled {question == 'after_exit'}" in done.stdout
 
 
 @pytest.mark.parametrize("question", QUESTIONS_ASKED)

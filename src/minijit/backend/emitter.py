@@ -13,6 +13,8 @@ from minijit.ir.region import Edge, Op, Operand, Region, Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from minijit.backend.snapshots import Layout
+
 LLVM_TYPES = {Kind.INT: "i64", Kind.FLOAT: "double", Kind.BOOL: "i1", Kind.OBJECT: "ptr"}
 _COPIES = {
     Kind.INT: "add i64 {}, 0",
@@ -62,7 +64,8 @@ class Emitter:
     lines: list[str] = field(default_factory=list)
     label: str = ""  # the LLVM block being written
     incoming: dict[int, list[tuple[str, tuple[Operand, ...]]]] = field(default_factory=dict)
-    return_records: dict[int, int] = field(default_factory=dict)  # block -> index into records
+    layouts: Sequence[Layout] = ()  # what each leave point stores
+    return_points: dict[int, int] = field(default_factory=dict)  # block -> leave point, if it returns by the stub
     args: str = "%b"  # what is handed on as the second argument; the prologue may change it
     placement: Placement = field(default_factory=Placement)  # where a loop's frame has the slots; likewise
     function: int = 0  # the function that a body is of; likewise

@@ -23,6 +23,7 @@ goes back as the object that came in, and one that still stands in its own slot 
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
@@ -57,7 +58,7 @@ from minijit.ir.region import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from minijit.ir.kinds import Field
 
@@ -145,24 +146,41 @@ def leave_points(region: Region) -> Iterator[Exit]:
         yield return_exit(end.value)
 
 
-def raw_layout(exit: Exit) -> Iterator[tuple[int, Operand]]:
-    """(position in words, operand) for each distinct operand that the exit stores into the raw buffer."""
+type Layout = tuple[tuple[int, Operand], ...]
+"""What is stored into the raw buffer: operands, each with its position in words."""
+
+
+def raw_layouts(region: Region) -> list[Layout]:
+    """What each leave point stores: every distinct operand once. What most exits store comes first, so that their
+    layouts have as much of the beginning in common as can be."""
+    stored = [list(_operands_of(point)) for point in leave_points(region)]
+    common = Counter(operand for operands in stored[: len(region.exits)] for operand in operands)
+    ranks = {operand: rank for rank, (operand, _) in enumerate(common.most_common())}
+    return [tuple(_placed(sorted(operands, key=lambda each: ranks.get(each, 0)))) for operands in stored]
+
+
+def _operands_of(exit: Exit) -> Iterator[Operand]:
+    """What an exit stores, in the order of its slots."""
     seen: set[Operand] = set()
-    position = 0
     for slot in exit.frame.slots():
         # Most slots are plain values; a constant is no machine value, unless as part of something.
         operands = (slot,) if isinstance(slot, Value) else () if isinstance(slot, Const) else slot_operands(slot)
         for operand in operands:
-            if operand in seen or (isinstance(operand, Const) and operand.kind is None):
-                continue
-            seen.add(operand)
-            yield position, operand
-            position += 2 if isinstance(operand, Value) and operand.kind.is_tagged else 1
+            if operand not in seen and not (isinstance(operand, Const) and operand.kind is None):
+                seen.add(operand)
+                yield operand
 
 
-def raw_words(exits: Sequence[Exit]) -> int:
-    """How large the raw buffer must be for these exits."""
-    return max((position + 2 for exit in exits for position, _ in raw_layout(exit)), default=0)
+def _placed(operands: Iterable[Operand]) -> Iterator[tuple[int, Operand]]:
+    position = 0
+    for operand in operands:
+        yield position, operand
+        position += 2 if isinstance(operand, Value) and operand.kind.is_tagged else 1
+
+
+def raw_words(region: Region) -> int:
+    """How large the raw buffer must be for a region's leave points."""
+    return max((layout[-1][0] + 2 for layout in raw_layouts(region) if layout), default=0)
 
 
 def _entries(region: Region) -> dict[Slot, Entry]:
@@ -294,9 +312,9 @@ class Encoded:
         return self.program + self.places + tuple(word for store in self.stores for word in store)
 
 
-def encode(region: Region, exit: Exit, placement: Placement) -> Encoded:
+def encode(region: Region, exit: Exit, layout: Layout, placement: Placement) -> Encoded:
     """An exit into a frame as the words of its record."""
-    positions = {operand: position for position, operand in raw_layout(exit)}
+    positions = {operand: position for position, operand in layout}
     program = _Program(placement, positions, _entries(region), region.point is EntryPoint.LOOP)
     places: list[int] = []
     stores: list[tuple[int, int, int]] = []
@@ -335,7 +353,7 @@ class Records:
 
     def heat(self, index: int, hot_at: int) -> None:
         """Python is called when the count reaches `hot_at`."""
-        self.memory.set(self._word(index, "hot_at"), hot_at)
+        self.memory.set(self._word(index, "hot_at"), min(hot_at, NEVER))
 
     def _word(self, index: int, name: str) -> int:
         return (self.addresses[index] - self.memory.address) // 8 + RECORD_WORDS.index(name)
@@ -353,7 +371,8 @@ def make_records(
     region's names and constants are part of: the records keep it alive.
     """
     points = list(leave_points(region))
-    encoded = [encode(region, point, placement) for point in points]
+    layouts = raw_layouts(region)
+    encoded = [encode(region, point, layout, placement) for point, layout in zip(points, layouts, strict=True)]
     memory = raw.Buffer(max(sum(RECORD_BYTES + 8 * len(each.words) for each in encoded), 8))
     address, addresses = memory.address, []
     for index, (point, each) in enumerate(zip(points, encoded, strict=True)):

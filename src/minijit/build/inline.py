@@ -215,7 +215,7 @@ def _take_answer(b: Builder, answer: Value, i: Instruction) -> None:
             _apart(b, answer, sort, i)
         b.state.pop()
         unpacked = b.op("unpack_object", answer, reason=ExitReason.KIND, detail=references.told(classes))
-        references.push_loaded(b, i, unpacked, classes=objects)
+        references.push_loaded(b, i, unpacked, classes=objects, goes_on=i.next if sorts else None)
     elif b.code.instructions[i.next].name != "STORE_FAST":
         # It may be an object, which other instructions take for none.
         b.unsupported(i.name, ExitReason.UNSEEN)

@@ -245,13 +245,20 @@ def explain(function: FunctionType) -> Explanation:
     Raises `TypeError` for anything but a Python function.
     """
     found = _known(function, "explain")
-    if found is None:
-        return Explanation(function.__qualname__, (_why_unknown(function),), (), ())
-    from minijit.driver.explained import facts
+    if found is not None:
+        from minijit.driver.explained import facts
 
-    driver, state = found
-    roots = driver.turn.read(lambda: [facts(root) for root in state.roots])
-    return report.explain(state.name, state.code.code, roots)
+        driver, _ = found
+
+        def look() -> Explanation | None:
+            # What was found may have another code object by now, or be forgotten.
+            state = driver.known(function)
+            return state and report.explain(state.name, state.code.code, [facts(root) for root in state.roots])
+
+        explanation = driver.turn.read(look)
+        if explanation is not None:
+            return explanation
+    return Explanation(function.__qualname__, (_why_unknown(function),), (), ())
 
 
 def _known(function: Any, what: str) -> tuple[Driver, FunctionState] | None:

@@ -198,9 +198,9 @@ class Decisions:
 
 def ask_again(site: Words, times: int) -> None:
     """A place is asked about again when it was reached that many times more."""
-    site.set("hot_at", site.get("count") + times)
+    site.set("hot_at", min(site.get("count") + times, NEVER))
 
 
 def ask_misses_again(words: Words, times: int) -> None:
     """Misses are asked about again after that many more."""
-    words.set("miss_hot_at", words.get("misses") + times)
+    words.set("miss_hot_at", min(words.get("misses") + times, NEVER))

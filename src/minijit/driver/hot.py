@@ -231,7 +231,7 @@ class HotPlaces:
         stats = MissStats(self.decisions.stats(state), misses, state.entries(), compilable)
         match self.decisions.ask(state, lambda policy: policy.after_miss(stats), Record | Wait | GiveUp):
             case Wait(times):
-                state.words.set("miss_hot_at", misses + times)
+                ask_misses_again(state.words, times)
             case GiveUp(reason):
                 self.decisions.give_up(state, reason)
             case Record():

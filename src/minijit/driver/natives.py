@@ -18,7 +18,7 @@ from minijit.backend.engine import Engine
 from minijit.backend.entry import CallEntry, Check, LoopEntry, RegionEntry, body_prologue, call_prologue, loop_prologue
 from minijit.backend.lower import lower
 from minijit.backend.prelude import BUFFER_BYTES
-from minijit.backend.snapshots import RAW_WORDS, Placement, leave_points, make_records, raw_words
+from minijit.backend.snapshots import RAW_WORDS, Placement, make_records, raw_words
 from minijit.backend.stub_tools import StubAddresses
 from minijit.backend.stubs import STUBS, stub_text
 from minijit.backend.watch_stubs import WatchAddresses, watcher_text
@@ -251,7 +251,7 @@ class Natives:
 
         `reach` is that of what it calls.
         """
-        if raw_words(list(leave_points(region))) > RAW_WORDS:
+        if raw_words(region) > RAW_WORDS:
             raise RegionTooLarge
         code = owner.code.code.code
         words = Words(VERSION_WORDS)

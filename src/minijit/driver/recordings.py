@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from minijit.backend.words import NEVER
 from minijit.cpython import frames
 from minijit.cpython.scout import DISABLE
 from minijit.driver.decisions import SOON, ask_again
@@ -98,7 +99,7 @@ class Recordings:
         recording = code.recording
         assert recording is not None
         ask_again(code.start, recording.patience)
-        recording.patience *= 2
+        recording.patience = min(2 * recording.patience, NEVER)
 
     def on_instruction(self, code_object: CodeType, offset: int) -> object:
         """A step of a recording, or of another frame that has the same code."""

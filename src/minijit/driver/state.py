@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -191,10 +192,11 @@ class RootState:
         return self.holds > 0
 
     def hold(self) -> None:
-        """Nothing enters the root's code until this change is dealt with."""
+        """Nothing enters the root's code until this change is dealt with. (Who has the turn may be closing it.)"""
         self.holds += 1
         if self.versions:
-            self.words.set("entry", 0)
+            with suppress(ValueError):
+                self.words.set("entry", 0)
 
     @property
     def site(self) -> Words:

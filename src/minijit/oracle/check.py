@@ -26,7 +26,7 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
-from minijit.backend.snapshots import RAW_WORDS, leave_points, raw_words
+from minijit.backend.snapshots import RAW_WORDS, raw_words
 from minijit.cpython import instances
 from minijit.events import described, say
 from minijit.ir.check import InvalidRegion
@@ -118,7 +118,7 @@ def compare_stages(stages: Sequence[Stage], subject: Subject) -> None:
         trial.begin(stages[0][1])
         for before, after in changes:
             _compare_pass(trial, before, after, subject)
-    if raw_words(list(leave_points(last))) > RAW_WORDS:
+    if raw_words(last) > RAW_WORDS:
         return  # the driver will not compile it either
     try:
         code = _machine(subject.level).compile(last)

@@ -2,7 +2,7 @@
 
 In: a region, a value for each of its inputs, an object for each of its entry slots. Out: an `Outcome` as the evaluator
 gives it. A prologue loads the inputs from words behind %d and leaves the entry objects behind %b; the leave stubs do
-nothing but remember the record, which here is a number; the raw buffer is decoded by `snapshots.raw_layout`, which is
+nothing but remember the record, which here is a number; the raw buffer is decoded by `snapshots.raw_layouts`, which is
 what the real stubs' programs are made from. The eval breaker is a word of ours.
 
 Leaves out: how a region is entered by calls and loops, and the stubs proper.
@@ -22,9 +22,8 @@ from minijit.backend.snapshots import (
     RAW_WORDS,
     TAGS,
     leave_points,
-    raw_layout,
+    raw_layouts,
     raw_words,
-    return_exit,
     stub_returns,
 )
 from minijit.cpython import abi, raw
@@ -36,7 +35,6 @@ from minijit.ir.region import (
     Const,
     Entry,
     EntryPoint,
-    Exit,
     Hole,
     ItemIterator,
     Moot,
@@ -57,6 +55,7 @@ if TYPE_CHECKING:
 
     from minijit.backend.emitter import Emitter
     from minijit.backend.engine import Code
+    from minijit.backend.snapshots import Layout
 
 ANY_KINDS = {TAGS["int"]: Kind.INT, TAGS["float"]: Kind.FLOAT, TAGS["bool"]: Kind.BOOL}
 
@@ -167,7 +166,7 @@ define ptr @leave(ptr %a, ptr %b, i64 %record, ptr %d) {{
         if region.point is EntryPoint.BODY:
             region = replace(region, point=EntryPoint.CALL)
         points = list(leave_points(region))
-        assert raw_words(points) <= RAW_WORDS
+        assert raw_words(region) <= RAW_WORDS
         text = lower(region, self.target, range(1, len(points) + 1), raw_prologue)
         return Compiled(self, region, self.engine.compile(text, name=region.name))
 
@@ -227,17 +226,16 @@ class _Reader:
 
     def outcome(self, region: Region, point: int) -> Outcome:
         """How the region ended, given the number of its leave point."""
+        self._decode(raw_layouts(region)[point])
         if point >= len(region.exits):
             end = region.blocks[list(stub_returns(region))[point - len(region.exits)]].end
             assert isinstance(end, Return)
-            self._decode(return_exit(end.value))
             return Returned(self._slot(end.value))
         frame = region.exits[point].frame
-        self._decode(region.exits[point])
         return Left(point, tuple(map(self._slot, frame.locals)), tuple(map(self._slot, frame.stack)))
 
-    def _decode(self, exit: Exit) -> None:
-        for position, operand in raw_layout(exit):
+    def _decode(self, layout: Layout) -> None:
+        for position, operand in layout:
             word = raw.read_i64(self.base + 8 * position)
             assert operand.kind is not None
             if operand.kind.is_tagged:
