@@ -253,7 +253,9 @@ def explain(function: FunctionType) -> Explanation:
         def look() -> Explanation | None:
             # What was found may have another code object by now, or be forgotten.
             state = driver.known(function)
-            return state and report.explain(state.name, state.code.code, [facts(root) for root in state.roots])
+            if state is None:
+                return None
+            return report.explain(state.name, state.code.code, [facts(root) for root in state.roots])
 
         explanation = driver.turn.read(look)
         if explanation is not None:
