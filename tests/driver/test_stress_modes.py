@@ -29,7 +29,6 @@ from minijit.driver import api
 from minijit.events import Compiled, ExitHot, ExitReason, GaveUp, Killed, KillReason, Recorded
 from minijit.ir.kinds import Kind
 from minijit.ir.region import Value
-from minijit.ir.substitute import map_exit
 from minijit.runtime.stress import COMPILATIONS
 
 if TYPE_CHECKING:
@@ -354,9 +353,9 @@ def late(lowering: Any) -> Any:
             e.copies += 1
             after = Value(e.copies, Kind.INT)
             e.line(f"%v{after.number} = mul i64 {', '.join(map(e.use, op.args))}")
-            exits = list(e.region.exits)
-            exits[op.exit] = map_exit(exits[op.exit], {first: after})
-            e.region = replace(e.region, exits=tuple(exits))
+            layouts = list(e.layouts)
+            layouts[op.exit] = tuple((place, after if each == first else each) for place, each in layouts[op.exit])
+            e.layouts = layouts
         lowering(e, op)
 
     return lower

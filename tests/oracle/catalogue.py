@@ -245,7 +245,7 @@ _ROWS = (
     Mutant(
         "reference-not-taken",
         "an argument that is returned is not counted",
-        "backend.lower",
+        "backend.lower_exits",
         "    result = _plain_object(emitter, value)\n    emitter.incref(result)\n",
         "    result = _plain_object(emitter, value)\n",
     ),

@@ -88,26 +88,27 @@ def _here(emitter: Emitter, *words: str) -> _Way:
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """What is stored last on a path, where it leads, and who comes here."""
+    """What is stored last on a path, the number of the node that it leads to, those of the nodes from which paths lead
+    here, and who comes here."""
 
     stored: tuple[int, Operand] | None = None
-    parent: _Node | None = None
-    children: dict[tuple[int, Operand], _Node] = field(default_factory=dict)
+    parent: int = 0
+    children: dict[tuple[int, Operand], int] = field(default_factory=dict)
     ways: list[_Way] = field(default_factory=list)
 
 
 def _joined(emitter: Emitter, paths: Iterable[tuple[Layout, _Way]], leave: Callable[..., None]) -> Iterator[str]:
     """The lines of exits that leave in the same way, with what they take along."""
-    root = _Node()
-    nodes = [root]
+    nodes = [_Node()]
     for layout, way in paths:
-        node = root
+        number = 0
         for item in layout:
-            if item not in node.children:
-                node.children[item] = _Node(item, node)
-                nodes.append(node.children[item])
-            node = node.children[item]
-        node.ways.append(way)
+            children = nodes[number].children
+            if item not in children:
+                children[item] = len(nodes)
+                nodes.append(_Node(item, number))
+            number = children[item]
+        nodes[number].ways.append(way)
     # Those made later are further from the root.
     for node in reversed(nodes):
         if len(node.ways) > 1:
@@ -120,11 +121,11 @@ def _joined(emitter: Emitter, paths: Iterable[tuple[Layout, _Way]], leave: Calla
             emitter.start(label)
             words = [_met(emitter, node.ways, place) for place in range(len(node.ways[0].words))]
             node.ways = [_here(emitter, *words)]
-        if node.parent is not None and node.stored is not None:
+        if node.stored is not None:
             (way,) = node.ways
             way.pending.append(node.stored)
-            node.parent.ways.append(way)
-    for way in root.ways:
+            nodes[node.parent].ways.append(way)
+    for way in nodes[0].ways:
         _stores(emitter, way)
         leave(*way.words)
         yield from emitter.lines

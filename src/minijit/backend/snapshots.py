@@ -155,7 +155,7 @@ def raw_layouts(region: Region) -> list[Layout]:
     layouts have as much of the beginning in common as can be."""
     stored = [list(_operands_of(point)) for point in leave_points(region)]
     common = Counter(operand for operands in stored[: len(region.exits)] for operand in operands)
-    ranks = {operand: rank for rank, (operand, _) in enumerate(common.most_common())}
+    ranks = {operand: rank for rank, operand in enumerate(sorted(common, key=lambda each: -common[each]))}
     return [tuple(_placed(sorted(operands, key=lambda each: ranks.get(each, 0)))) for operands in stored]
 
 

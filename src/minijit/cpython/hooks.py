@@ -88,10 +88,11 @@ class Monitoring:
             (INSTRUCTION, b"on_instruction", on_instruction),
         ):
             _MONITORING.register_callback(TOOL, event, builtin(name, address))
-        for code in self._unheard.values():
+        # More may come while this goes on, by other threads.
+        while self._unheard:
+            _, code = self._unheard.popitem()
             if id(code) in self.active:
                 self.hear_all(code)
-        self._unheard.clear()
 
     def set_events(self, code: CodeType, events: int) -> None:
         """Which events of a code object we get; 0 for none."""
