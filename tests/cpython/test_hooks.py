@@ -169,6 +169,27 @@ def test_what_was_not_heard_meanwhile_comes_again() -> None:
     found.close()
 
 
+def test_more_may_come_while_it_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread's code, unheard until the first is heard of again."""
+    counts = raw.Buffer(32)
+    code = Engine().compile(COUNTING.format(counts=counts.address, none=id(None)), name="count")
+    found = Monitoring(lambda: None)
+    first, other = made("def made(): pass").__code__, made("def made(): return 1").__code__
+    heard: list[object] = []
+
+    def hear_all(self: Monitoring, code: Any) -> None:
+        heard.append(code)
+        self._unheard.update({id(other): other} if code is first else {})
+
+    monkeypatch.setattr(Monitoring, "hear_all", hear_all)
+    for each in (first, other):
+        found.set_events(each, START)
+    found._unheard[id(first)] = first
+    found.go_native(*[code.address("count")] * 3)
+    assert heard == [first, other]
+    found.close()
+
+
 COUNTING = """
 define ptr @count(ptr %self, ptr %arguments, i64 %number) {{
   %place = getelementptr i64, ptr inttoptr (i64 {counts} to ptr), i64 %number
