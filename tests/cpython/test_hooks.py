@@ -177,7 +177,7 @@ def test_more_may_come_while_it_comes_again(monkeypatch: pytest.MonkeyPatch) -> 
     first, other = made("def made(): pass").__code__, made("def made(): return 1").__code__
     heard: list[object] = []
 
-    def hear_all(self: Monitoring, code: Any) -> None:
+    def hear_all(self: Monitoring, code: object) -> None:
         heard.append(code)
         self._unheard.update({id(other): other} if code is first else {})
 
