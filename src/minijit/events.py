@@ -153,7 +153,8 @@ def _text(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded(Event):
-    """A trace was recorded: `steps` distinct instructions; `bridge` tells whether it starts at an exit."""
+    """A trace was recorded: `steps` distinct instructions; `bridge` tells whether it starts at an exit. There are 0
+    where all that an exit leads to was seen before it was hot."""
 
     steps: int
     bridge: bool

@@ -413,3 +413,15 @@ def test_other_frames_have_the_same_step_budget() -> None:
     under_way = recording(code, CALL, max_steps=3)
     verdicts = [under_way.overhear(offset, "int") for offset in walk(code, 2, [True, False])]
     assert verdicts[3] is AbortReason.TOO_LONG
+
+
+def test_a_copy_of_a_profile_learns_nothing_more() -> None:
+    """A region is built from what is known at one moment, while other threads see more."""
+    profile = Profile()
+    profile.add(Step(2, "int", int))
+    copy = profile.copy()
+    assert copy == profile
+    profile.add(Step(4, "float", float))
+    profile.add(Step(2, "bool", bool))
+    profile.overwritten.add(4)
+    assert (copy.seen, copy.tops, copy.classes_at(2), copy.overwritten, copy.news) == ({2}, {2: "int"}, (int,), set(), 1)

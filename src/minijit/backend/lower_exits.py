@@ -7,7 +7,7 @@ Most exits of a region store nearly the same: what the locals are, before one st
 what they have in common is shared. What an exit stores is a sequence, in which that comes first which most exits store
 (`snapshots.raw_layouts`); as paths from the root these sequences make a prefix tree (the FP-tree of Han, Pei and Yin,
 SIGMOD 2000). Each exit begins at the end of its path and stores what it has alone, and where paths meet, its code
-joins that of the others. In large regions that leaves a quarter of the stores, and half of the code.
+joins that of the others. In large regions that leaves a quarter of the stores.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _joined(emitter: Emitter, paths: Iterable[tuple[Layout, _Way]], leave: Calla
                 nodes.append(_Node(item, number))
             number = children[item]
         nodes[number].ways.append(way)
-    # Those made later are further from the root.
+    # Whatever leads to a node was made after it.
     for node in reversed(nodes):
         if len(node.ways) > 1:
             label = emitter.fresh_label()

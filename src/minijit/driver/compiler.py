@@ -80,11 +80,11 @@ def compile_root(
     of the compilation. Nothing is in service afterwards.
     """
     started = time.perf_counter()
-    code = state.code
+    code, profile = state.code, state.code.profile.copy()
     for share in INLINED:
         less = replace(config, inlined_instructions=int(share * config.inlined_instructions))
         ask = partial(
-            build_root, code.code, state.root, code.profile, config=less, world=world, compile_unseen=compile_unseen
+            build_root, code.code, state.root, profile, config=less, world=world, compile_unseen=compile_unseen
         )
         build, kinds = build_settled(ask, kinds, id(world.namespaces[0]), findings)
         if not _is_too_large(build.region):

@@ -71,6 +71,10 @@ class Profile:
         self.news += new
         return new
 
+    def copy(self) -> Profile:
+        """What is known at this moment: what other threads see meanwhile is not in it."""
+        return Profile(set(self.seen), dict(self.tops), dict(self.classes), set(self.overwritten), self.news)
+
     def classes_at(self, offset: int) -> tuple[type, ...]:
         """The classes seen on top of the stack there, the latest last."""
         return tuple(cls for each in self.classes.get(offset, ()) if (cls := each()) is not None)

@@ -54,7 +54,8 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """Record from the exit on, and compile the region anew with what was seen."""
+    """Compile the region anew with where the exit leads: what was seen there since the region was compiled, or, where
+    that was nothing new, what is recorded from the exit on."""
 
 
 @dataclass(frozen=True, slots=True)
