@@ -228,10 +228,10 @@ class Stats:
     this moment. The repr leaves out what is zero.
     """
 
-    recordings: int = 0  # traces recorded, bridges included
+    recordings: int = 0  # traces recorded, or overheard, bridges included
     aborts: int = 0  # recordings and compilations that came to nothing
     compilations: int = 0  # regions that went into service
-    bridges: int = 0  # traces recorded from a hot exit
+    bridges: int = 0  # those of them that begin at a hot exit
     hot_exits: int = 0  # times that a policy was asked about an exit
     kills: int = 0  # regions that went out of service before something better replaced them
     given_up: int = 0  # roots left to the interpreter for good

@@ -7,12 +7,14 @@ import itertools
 import pytest
 
 from minijit.backend import lower_exits
+from minijit.backend.lower import lower
 from minijit.backend.lower_exits import late_ops
+from minijit.backend.snapshots import raw_layouts
 from minijit.ir.eval import evaluate
 from minijit.ir.kinds import INT_MAX, INT_MIN
 from minijit.ir.text import parse_region
 from minijit.oracle.compare import exact_outcome
-from minijit.oracle.machine import Machine
+from minijit.oracle.machine import Machine, raw_prologue
 
 REGION = parse_region("""region f call(int, int)
 b0(v0: int, v1: int):
@@ -45,6 +47,27 @@ def agrees(level: int) -> bool:
             exact_outcome(compiled.run(row, row)) == exact_outcome(evaluate(REGION, row, objects=row))
             for row in itertools.product(INTS, repeat=2)
         )
+
+
+def test_exits_share_their_stores() -> None:
+    """Fewer than there are in all of their layouts."""
+    region = parse_region("""region f call(int, int)
+b0(v0: int, v1: int):
+  v2: int = int_mul v0, v1 | e0
+  v3: int = int_add v2, v1 | e1
+  v4: int = int_sub v3, v0 | e2
+  return v4
+e0: overflow @2 [v0, v1 |]
+e1: overflow @4 [v0, v1 | v2]
+e2: overflow @6 [v0, v1 | v3]
+""")
+    assert [len(layout) for layout in raw_layouts(region)] == [2, 3, 3]
+    machine = Machine(0)
+    text = lower(region, machine.target, (1, 2, 3), raw_prologue)
+    assert text.split("x0:")[1].count("  store ") == 4
+    with machine.compile(region) as compiled:
+        for row in itertools.product(INTS, repeat=2):
+            assert exact_outcome(compiled.run(row, row)) == exact_outcome(evaluate(region, row, objects=row)), row
 
 
 def test_what_is_late() -> None:

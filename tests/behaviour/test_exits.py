@@ -34,7 +34,7 @@ from twin import (
 import minijit
 from minijit.backend import effort
 from minijit.driver import api
-from minijit.events import ExitHot, ExitReason
+from minijit.events import ExitHot, ExitReason, Recorded
 
 CALL_FORM = """
 import math
@@ -488,6 +488,42 @@ def test_large_regions_become_warm() -> None:
         twins.times(2000, 5, 4)
         assert len(hot) == 1, minijit.explain(grid)
         assert minijit.is_compiled(grid)
+
+
+@isolated
+def test_what_rare_exits_lead_to_is_compiled_with_what_frequent_ones_do() -> None:
+    """UNTAKEN: two branches that no recording took, of which one is hot first. Nothing is recorded for either."""
+
+    def branches(n: int) -> int:
+        s = 0
+        for i in range(n):
+            if i % 50 == 49:
+                s += 3
+            elif i % 300 == 298:
+                s ^= 5
+            else:
+                s += 1
+        return s
+
+    told: list[object] = []
+
+    with enabled(replace(LOW, exit_threshold=20)):
+        twins = Twins(branches, minijit.Policy(replace(LOW, exit_threshold=20)))
+        twins.times(10, 40)
+        minijit.subscribe(told.append)
+        # The loop, and then the calls.
+        twins.times(30, 3000)
+        hot = [event for event in told if isinstance(event, ExitHot)]
+        assert [event.reason for event in hot] == [R.UNTAKEN] * 2, minijit.explain(branches)
+        assert hot[0].at == hot[1].at, "that of the branch that is more frequent"
+        assert [event.steps for event in told if isinstance(event, Recorded)] == [0, 0]
+        before = minijit.stats(branches)
+        twins.times(10, 3000)
+        assert minijit.stats(branches).exits == before.exits
+        code = api._process.driver.registry.codes[id(branches.__code__)]  # type: ignore[union-attr]
+        assert code.is_followed
+        minijit.release(branches)
+        assert not code.is_followed
 
 
 @isolated

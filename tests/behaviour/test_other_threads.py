@@ -13,7 +13,7 @@ from twin import LOW, enabled
 
 import minijit
 from minijit.backend.words import Call
-from minijit.cpython import hurry
+from minijit.cpython import hurry, raw
 from minijit.driver import api
 from minijit.driver.hot import HotPlaces
 
@@ -97,7 +97,7 @@ def test_what_is_closed_under_way_is_not_written_to() -> None:
             process._hot.silence(Call.START, code.address, 0)
         finally:
             HotPlaces._asking = find  # type: ignore[method-assign]
-        assert isinstance(fails(words.set, "hot_at", 1), ValueError)
+        assert isinstance(fails(words.set, "hot_at", 1), raw.Closed)
 
 
 failures: list[Exception | None] = []

@@ -28,7 +28,13 @@ def test_nobody_gets_at_memory_that_is_free() -> None:
     memory = raw.Buffer(8)
     memory.close()
     memory.close()
-    with pytest.raises(ValueError, match="released"):
+    with pytest.raises(raw.Closed):
         memory.set(0, 1)
-    with pytest.raises(ValueError, match="released"):
+    with pytest.raises(raw.Closed):
         memory.get(0)
+
+
+def test_what_is_no_word_is_not_taken_for_closed_memory() -> None:
+    memory = raw.Buffer(8)
+    with pytest.raises(ValueError, match="format"):
+        memory.set(0, MOST + 1)

@@ -424,4 +424,10 @@ def test_a_copy_of_a_profile_learns_nothing_more() -> None:
     profile.add(Step(4, "float", float))
     profile.add(Step(2, "bool", bool))
     profile.overwritten.add(4)
-    assert (copy.seen, copy.tops, copy.classes_at(2), copy.overwritten, copy.news) == ({2}, {2: "int"}, (int,), set(), 1)
+    assert (copy.seen, copy.tops, copy.classes_at(2), copy.overwritten, copy.news) == (
+        {2},
+        {2: "int"},
+        (int,),
+        set(),
+        1,
+    )

@@ -3,8 +3,8 @@
 Most of a compilation's time is LLVM's, and grows with the region. Large regions are compiled *quickly* at first: fewer
 passes, and the instruction selection that C compilers use without optimisation, but all of the register allocation.
 That takes half the time, and the code is slower by a tenth, where it looks at objects, to a half, where loops are
-tight. So a quick region counts the rounds of its loops, and leaves, once, when there were so many that it is worth the
-rest of the effort (`ExitReason.WARM`): tiers and counters as in HotSpot and V8. One without loops stays as it is.
+tight. So a quick region counts the rounds of its loops, and leaves when there were so many that it is worth the rest of
+the effort (`ExitReason.WARM`): tiers and counters as in HotSpot and V8. One without loops stays as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def lines(region: Region) -> int:
 
 
 def counting(region: Region, rounds: int) -> Region:
-    """The region, which counts down the word at `rounds` wherever it polls, and leaves there when that is 0."""
+    """The region, which counts down the word at `rounds` wherever it polls, and leaves there when that is 0; the count
+    begins anew then."""
     exits = list(region.exits)
     blocks = tuple(replace(block, ops=tuple(_counted(block, exits, rounds))) for block in region.blocks)
     return replace(region, blocks=blocks, exits=tuple(exits))
@@ -44,5 +45,5 @@ def _counted(block: Block, exits: list[Exit], rounds: int) -> Iterator[Op]:
     for op in block.ops:
         if op.name == "poll" and op.exit is not None:
             exits.append(Exit(ExitReason.WARM, exits[op.exit].frame))
-            yield Op("count_round", (Const(rounds),), None, len(exits) - 1)
+            yield Op("count_round", (Const(rounds), Const(ROUNDS)), None, len(exits) - 1)
         yield op

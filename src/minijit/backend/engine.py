@@ -18,8 +18,7 @@ pipeline. Text that is written as LLVM would leave it, as the stubs' is, gains n
 which takes a third of its time: that is what `simplify=False` is for.
 
 **Quick code.** With `quick`, the functions are marked `optnone` when the passes of level 1 are done: code generation
-then selects instructions one by one, and leaves out what only improves them, but allocates registers as ever. It takes
-0.37 times as long.
+then selects instructions one by one, and leaves out what only improves them, but allocates registers as ever.
 
 **Memory.** Types and constants go with the module's context; `pass_builders` sees to what llvmlite would lose.
 

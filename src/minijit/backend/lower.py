@@ -7,9 +7,8 @@ native frame of that region exists, and its memory can be freed at any moment. A
 and gives machine values instead; it and its callers come to an end as well before any Python code runs (see
 `image_stubs`).
 
-Blocks become LLVM blocks of the same number, block parameters phi instructions, each exit one cold block that stores
-the values its snapshot needs into the raw buffer (see `snapshots`) and tail-calls the leave stub. What an op becomes
-is said by one function an op in `lower_ops`; how a region is entered by `entry`.
+Blocks become LLVM blocks of the same number, block parameters phi instructions. What an op becomes is said by one
+function an op in `lower_ops`, how a region is entered by `entry`, and how it is left by `lower_exits`.
 
 Text rather than a builder object: it is what one reads in a dump, and several times faster to make.
 """

@@ -98,7 +98,7 @@ class _Node:
 
 
 def _joined(emitter: Emitter, paths: Iterable[tuple[Layout, _Way]], leave: Callable[..., None]) -> Iterator[str]:
-    """The lines of exits that leave in the same way, with what they take along."""
+    """The lines of exits that leave in the same way: by `leave`, which gets the words that they take along."""
     nodes = [_Node()]
     for layout, way in paths:
         number = 0
@@ -145,6 +145,7 @@ def _met(emitter: Emitter, ways: list[_Way], place: int) -> str:
 
 
 def _leave(emitter: Emitter, record: str) -> None:
+    """Leaves with the address of a record."""
     if emitter.region.point is EntryPoint.BODY:
         give_image(emitter, record, "0")
         return

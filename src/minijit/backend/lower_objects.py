@@ -179,11 +179,13 @@ def _poll(e: Emitter, op: Op) -> None:
 
 @lowers("count_round")
 def _count_round(e: Emitter, op: Op) -> None:
-    (place,) = op.args
-    rounds = f"inttoptr (i64 {e.use(place)} to ptr)"
-    left = e.let(f"sub i64 {e.let(f'load i64, ptr {rounds}')}, 1")
-    e.line(f"store i64 {left}, ptr {rounds}")
-    e.leave_unless(e.let(f"icmp ne i64 {left}, 0"), op)
+    """What is asked at the end of the count may have to wait: then there is another one."""
+    place, rounds = map(e.use, op.args)
+    word = f"inttoptr (i64 {place} to ptr)"
+    left = e.let(f"sub i64 {e.let(f'load i64, ptr {word}')}, 1")
+    some = e.let(f"icmp ne i64 {left}, 0")
+    e.line(f"store i64 {e.let(f'select i1 {some}, i64 {left}, i64 {rounds}')}, ptr {word}")
+    e.leave_unless(some, op)
 
 
 def _unbox_int(e: Emitter, address: str, fail: Callable[[str], None]) -> str:

@@ -341,7 +341,7 @@ def writes(region: Region, exit: Exit, placement: Placement) -> Iterator[tuple[i
 @dataclass(slots=True)
 class Records:
     """The native records of one region's leave points, in one buffer. Owns the memory and the constants in it. To ask
-    for a count, or set a threshold, raises `ValueError` once it is closed."""
+    for a count, or set a threshold, raises `raw.Closed` once it is closed."""
 
     memory: raw.Buffer
     addresses: tuple[int, ...]

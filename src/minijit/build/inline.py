@@ -211,8 +211,10 @@ def _take_answer(b: Builder, answer: Value, i: Instruction) -> None:
         b.state.push(b.op(f"unpack_{sort}", answer, reason=ExitReason.KIND, detail=references.told(classes)))
         b.begin_statement(i.next)
     elif objects:
+        # Versions of straight code multiply.
+        sorts = [] if b.is_full or b.times("answered", i) > references.OFTEN else sorts
         for sort in sorts:
-            _apart(b, answer, sort, i)
+            _in_a_version(b, answer, sort, i)
         b.state.pop()
         unpacked = b.op("unpack_object", answer, reason=ExitReason.KIND, detail=references.told(classes))
         references.push_loaded(b, i, unpacked, classes=objects, goes_on=i.next if sorts else None)
@@ -221,7 +223,7 @@ def _take_answer(b: Builder, answer: Value, i: Instruction) -> None:
         b.unsupported(i.name, ExitReason.UNSEEN)
 
 
-def _apart(b: Builder, answer: Value, sort: str, i: Instruction) -> None:
+def _in_a_version(b: Builder, answer: Value, sort: str, i: Instruction) -> None:
     """Goes on in a version of its own where an answer is a number of this sort."""
     before = b.state
     block, rest = b.split(b.op(f"is_{sort}", answer))

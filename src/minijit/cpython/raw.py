@@ -110,6 +110,10 @@ def _libraries() -> tuple[ctypes.CDLL, ...]:
     return tuple(found)
 
 
+class Closed(Exception):
+    """Memory is asked for a word, or given one, that has been freed."""
+
+
 class Buffer:
     """Zeroed native memory at a fixed address, until it is closed.
 
@@ -127,12 +131,20 @@ class Buffer:
         self.size = size
 
     def get(self, index: int) -> int:
-        """The unsigned 64 bits that are the word of this index. Raises `ValueError` once it is closed."""
-        return self._words[index]
+        """The unsigned 64 bits that are the word of this index. Raises `Closed` once it is closed."""
+        try:
+            return self._words[index]
+        except ValueError as error:
+            raise Closed from error
 
     def set(self, index: int, value: int) -> None:
-        """Sets one word. Raises `ValueError` once it is closed."""
-        self._words[index] = value
+        """Sets one word. Raises `Closed` once it is closed, `ValueError` for what is no unsigned word."""
+        try:
+            self._words[index] = value
+        except ValueError as error:
+            if self._memory is None:
+                raise Closed from error
+            raise
 
     def close(self) -> None:
         """Frees the memory. Safe to call twice."""

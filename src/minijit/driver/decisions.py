@@ -175,11 +175,12 @@ class Decisions:
             return
         for root in state.roots:
             self.registry.retire_all(root, KillReason.RELEASED)
-            root.given_up = None
+            root.given_up, root.is_proven = None, False
             root.forget_abort()
             root.counters.clear()
             root.asked.clear()
             self.wait_anew(root)
+        state.code.is_followed = any(root.versions for root in state.code.roots)
         self.registry.update_events(state.code)
         self.registry.monitoring.hear_again()
 

@@ -1,4 +1,4 @@
-"""What is seen of functions that are inlined: a profile of each, beside that of the roots that call them.
+"""What is seen without a recording: of functions that are inlined, and of code that is left by machine code.
 
 In: code objects of which a build would have liked to know what they load. Out: a profile of each, as soon as the
 interpreter has run them: each of their instructions tells once what it found. They are listened to until the next
@@ -80,6 +80,8 @@ class Hearsay:
                 # Once more from the start.
                 self._set(heard, is_on=False)
                 self._set(heard, is_on=True)
+                if own is not None and own.is_followed:
+                    self.registry.monitoring.rearm(code)
         while len(self.heard) > MOST:
             self._set(self.heard.pop(next(iter(self.heard))), is_on=False)
         return found

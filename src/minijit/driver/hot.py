@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minijit.backend.words import NEVER, Call
-from minijit.cpython import hooks
+from minijit.cpython import hooks, raw
 from minijit.driver.decisions import ask_again, ask_misses_again
 from minijit.driver.entries import (
     as_wide_as_needed,
@@ -153,7 +153,7 @@ class HotPlaces:
         service = self.registry.in_service
         found = service.exit_at(a) if kind is Call.EXIT and service is not None else None
         # Who has the turn may have closed everything by now.
-        with suppress(ValueError):
+        with suppress(raw.Closed):
             if words is not None:
                 words.set(name, NEVER)
             elif found is not None:
@@ -268,8 +268,9 @@ class HotPlaces:
                     state.code.profile.overwritten.add(way.offset)
                 elif way.reason is ExitReason.UNBOUND:
                     # What one attribute of a new object lacks, the others do too.
-                    others = [other.offset for other in installed.exits if other.reason is ExitReason.UNBOUND]
-                    state.code.profile.overwritten.update(others)
+                    is_new = state.code.code.code.co_name == "__init__"
+                    others = [other for other in installed.exits if is_new and other.reason is ExitReason.UNBOUND]
+                    state.code.profile.overwritten.update(each.offset for each in (way, *others))
                 state.is_proven |= way.reason is ExitReason.WARM
                 self.decisions.compile(state, installed.kinds, replaces=installed)
             case GiveUp(reason):

@@ -256,7 +256,7 @@ class Natives:
         code = owner.code.code.code
         words = Words(VERSION_WORDS)
         words.set("check_in", 1)
-        is_quick = not owner.is_proven and effort.lines(region) >= self.config.large
+        is_quick = bool(self.config.optimise) and not owner.is_proven and effort.lines(region) >= self.config.large
         if is_quick:
             words.set("rounds", effort.ROUNDS)
             region = effort.counting(region, words.place("rounds"))

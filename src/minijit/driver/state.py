@@ -39,7 +39,7 @@ HISTORY = 200
 
 @dataclass(slots=True)
 class Words:
-    """A few named 64-bit words of native memory. To get or set one raises `ValueError` once they are closed."""
+    """A few named 64-bit words of native memory. To get or set one raises `raw.Closed` once they are closed."""
 
     names: tuple[str, ...]
     memory: raw.Buffer
@@ -195,7 +195,7 @@ class RootState:
         """Nothing enters the root's code until this change is dealt with. (Who has the turn may be closing it.)"""
         self.holds += 1
         if self.versions:
-            with suppress(ValueError):
+            with suppress(raw.Closed):
                 self.words.set("entry", 0)
 
     @property

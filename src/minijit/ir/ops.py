@@ -371,7 +371,7 @@ op("call_pure", "const * -> ?", _call_pure, GUARD)
 # Not done twice: it gives something else each time. The kind of its result is sure.
 op("call_stateful", "const * -> ?", lambda function, *args: function(*args), Effect.MAKE)
 op("poll", "->", lambda: None, Effect.POLL)
-op("count_round", "const ->", lambda _place: None, Effect.POLL)
+op("count_round", "const const ->", lambda _place, _rounds: None, Effect.POLL)
 
 
 # Objects by their addresses. Who asks for an item has made sure that the index is within; who stores, that a number is

@@ -50,9 +50,9 @@ class Trace:
 
 @dataclass(slots=True)
 class Profile:
-    """What recordings saw of one code object: the offsets that were executed, the type last seen on top of the stack,
-    and the classes seen there, the latest `MOST_CLASSES` of them; and what exits have told: the statements that store
-    something over what is no number, or nothing. `news` counts what was new of all that."""
+    """What was seen of one code object, by recordings or without: the offsets that were executed, the type last seen on
+    top of the stack, and the classes seen there, the latest `MOST_CLASSES` of them; and what exits have told: the
+    statements that store something over what is no number, or nothing. `news` counts what was new of all that."""
 
     seen: set[int] = field(default_factory=set)
     tops: dict[int, str] = field(default_factory=dict)
