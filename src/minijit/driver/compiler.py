@@ -21,6 +21,7 @@ from minijit.opt.pipeline import optimise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
 
     from minijit.build.request import Build
     from minijit.config import Config
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from minijit.driver.state import Installed, Reach, RootState
     from minijit.ir.kinds import Kinds
     from minijit.ir.region import Callee, Region
+    from minijit.ir.trace import Profile
 
 
 SNAPSHOT_SLOTS = 10_000
@@ -80,7 +82,9 @@ def compile_root(
     of the compilation. Nothing is in service afterwards.
     """
     started = time.perf_counter()
+    # Other threads see more meanwhile, which is for the next build.
     code, profile = state.code, state.code.profile.copy()
+    world = replace(world, profiles=_copies(world.profiles))
     for share in INLINED:
         less = replace(config, inlined_instructions=int(share * config.inlined_instructions))
         ask = partial(
@@ -104,6 +108,19 @@ def compile_root(
     installed = natives.install(state, kinds, build, region, world.namespaces, reach(build.callees), _dumper(config))
     made = time.perf_counter() - started
     return Success(installed, build, build_seconds, made)
+
+
+def _copies(known: Callable[[CodeType], Profile | None]) -> Callable[[CodeType], Profile | None]:
+    """What was seen of code objects, each when it is asked for first. (Equal ones are not the same.)"""
+    copies: dict[int, Profile | None] = {}
+
+    def profile(code: CodeType) -> Profile | None:
+        if id(code) not in copies:
+            found = known(code)
+            copies[id(code)] = None if found is None else found.copy()
+        return copies[id(code)]
+
+    return profile
 
 
 def _is_too_large(region: Region) -> bool:
