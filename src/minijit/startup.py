@@ -19,7 +19,7 @@ import time
 
 from minijit.cpython import cache_files, scout
 
-_FORMAT = 5
+_FORMAT = 6
 """Of the sampler's file."""
 LONG = 0.4
 """Seconds of processor time, next to which a fraction of one is not much."""
@@ -101,8 +101,7 @@ def _keep_sampler(path: str) -> None:
         from minijit.cpython import sampler, superinstructions
 
         image = Engine().portable(sampler_text(), name="minijit sampler")
-        functions = (image.symbols[name] for name in ("on_start", "on_jump"))
-        sampler.save(path, image.content, superinstructions.tables(), *functions)
+        sampler.save(path, image.content, superinstructions.tables(), image.symbols)
     except Exception:  # noqa: BLE001 - a matter of speed alone, at the end of a program
         return
 

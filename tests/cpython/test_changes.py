@@ -363,9 +363,12 @@ def test_whoever_looks_sees_what_changed_before(watched: Watching) -> None:
 
     def work() -> None:
         nonlocal changed, running
-        for number in range(1, 20_000):
+        # Until the other thread has had its turns, however busy the machine is.
+        for number in range(1, 5_000_000):
             namespace["key"] = number
             changed = number
+            if number > 20_000 and looks > 10:
+                break
         running = False
 
     def settle() -> None:

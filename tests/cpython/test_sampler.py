@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,10 @@ import pytest
 from minijit.backend.engine import Engine
 from minijit.backend.sampling import sampler_text
 from minijit.cpython import superinstructions
-from minijit.cpython.sampler import PAGE, Sampler, mask, save, weight
+from minijit.cpython.sampler import FUNCTIONS, PAGE, Sampler, mask, save, weight
 from minijit.cpython.superinstructions import tables
 
-FOOTER = 32
+FOOTER = 48
 
 
 class Counting:
@@ -41,13 +42,14 @@ class Counting:
 
 
 @pytest.fixture(scope="module")
-def image() -> tuple[bytes, bytes, int, int]:
+def image() -> tuple[bytes, bytes, dict[str, int]]:
     found = Engine().portable(sampler_text(), name="sampler")
-    return found.content, tables(), found.symbols["on_start"], found.symbols["on_jump"]
+    assert set(FUNCTIONS) <= set(found.symbols)
+    return found.content, tables(), found.symbols
 
 
 @pytest.fixture
-def path(image: tuple[bytes, bytes, int, int], tmp_path: Path) -> Path:
+def path(image: tuple[bytes, bytes, dict[str, int]], tmp_path: Path) -> Path:
     place = tmp_path / "minijit" / "sampler"
     save(str(place), *image)
     return place
@@ -73,7 +75,8 @@ def test_one_in_so_many(path: Path) -> None:
 
 def test_all(path: Path) -> None:
     """With a threshold so low that a sample would miss it."""
-    assert mask(10_000) == 63
+    assert mask(50_000) == mask(10_000) == 255
+    assert mask(1000) == 63
     assert mask(1) == 0
     assert weight(mask(1)) == 1
     sampler, scout = made(path, mask(1))
@@ -132,7 +135,7 @@ def test_damage_is_found(path: Path) -> None:
         made(path)
 
 
-def test_a_file_that_is_replaced_stays_mapped(path: Path, image: tuple[bytes, bytes, int, int]) -> None:
+def test_a_file_that_is_replaced_stays_mapped(path: Path, image: tuple[bytes, bytes, dict[str, int]]) -> None:
     sampler, scout = made(path, 0)
     content, *rest = image
     save(str(path), content[::-1], *rest)
@@ -140,7 +143,7 @@ def test_a_file_that_is_replaced_stays_mapped(path: Path, image: tuple[bytes, by
     assert scout.starts == [(1, 2)]
 
 
-def test_what_cannot_be_written_leaves_nothing(path: Path, image: tuple[bytes, bytes, int, int]) -> None:
+def test_what_cannot_be_written_leaves_nothing(path: Path, image: tuple[bytes, bytes, dict[str, int]]) -> None:
     path.unlink()
     path.mkdir()
     with pytest.raises(OSError, match="directory"):
@@ -239,8 +242,118 @@ def test_loops_that_do_not_compute_fall_silent(path: Path) -> None:
     code = code_of("def f(a, b):\n b += 1\n for x in a: b.b(x)\n for x in a: b += x\n return b * b")
     jumps = [(i.offset, i.argval) for i in dis.get_instructions(code) if i.opname == "JUMP_BACKWARD"]
     found = [{sampler.on_jump(code, *jump) for _ in range(10_000)} for jump in (*jumps, (0, 200))]
-    silent = {None, "jump", sys.monitoring.DISABLE}
-    assert found == [silent, {None, "jump"}, silent]
+    disable = sys.monitoring.DISABLE
+    assert found == [{None, "jump", disable}, {None, "jump"}, {"jump", disable}]
+
+
+def test_what_is_frozen_falls_silent(path: Path) -> None:
+    sampler, _ = made(path)
+    code = code_of("def f(a, b): return a + b")
+    for name, is_silent in {"<frozen x>": True, "<frozen": False, "": False, "<frozén x>": False, "/x": False}.items():
+        answers = {sampler.on_start(code.replace(co_filename=name), 0) for _ in range(10_000)}
+        assert (sys.monitoring.DISABLE in answers) == is_silent, name
+
+
+# New code
+
+QUIET = {
+    "def f(a): return a.real": True,
+    "def f(a):\n for x in (a,): a = x.real\n return a": True,
+    "def f(a):\n yield a + 1": True,
+    "def f(a): return a + 1": False,
+    "def f(a):\n for x in (a,): a = x * x\n return a": False,
+    "def f(a):\n a -= 1": False,
+}
+
+
+@pytest.fixture
+def heard() -> Iterator[list[str]]:
+    """The names of functions whose starts a tool hears of that wants those of all code."""
+    names: list[str] = []
+    events, tool = sys.monitoring.events, sys.monitoring.DEBUGGER_ID
+    sys.monitoring.use_tool_id(tool, "test")
+    sys.monitoring.register_callback(tool, events.PY_START, lambda code, _: names.append(code.co_name))
+    sys.monitoring.set_events(tool, events.PY_START)
+    yield names
+    sys.monitoring.set_events(tool, 0)
+    sys.monitoring.register_callback(tool, events.PY_START, None)
+    sys.monitoring.free_tool_id(tool)
+
+
+def called(source: str) -> None:
+    """Calls a function with a code object that is new."""
+    result = types.FunctionType(code_of(source), {})(7)
+    if isinstance(result, types.GeneratorType):
+        list(result)
+
+
+def test_new_code_that_does_not_compute_is_not_instrumented(path: Path, heard: list[str]) -> None:
+    sampler, _ = made(path)
+    sampler.watch()
+    try:
+        for source, is_quiet in QUIET.items():
+            heard.clear()
+            called(source)
+            assert ("f" in heard) != is_quiet, source
+    finally:
+        sampler.unwatch()
+    for source in QUIET:
+        heard.clear()
+        called(source)
+        assert "f" in heard, source
+
+
+@pytest.mark.parametrize("length", range(40))
+def test_wherever_it_computes(path: Path, heard: list[str], length: int) -> None:
+    """Instructions are looked at several at a time."""
+    sampler, _ = made(path)
+    sampler.watch()
+    try:
+        for behind in range(20):
+            heard.clear()
+            called("def f(a):\n" + " pass; b = a\n" * length + " b = a + a\n" + " b = a\n" * behind)
+            assert "f" in heard
+            heard.clear()
+            called("def f(a):\n" + " b = a\n" * (length + behind + 1))
+            assert "f" not in heard
+    finally:
+        sampler.unwatch()
+
+
+def test_who_comes_later_hears_of_code_that_is_not_instrumented(path: Path, heard: list[str]) -> None:
+    """A tool for this code, a tool for all code, a tracer, and events of ours that are begun anew."""
+    sampler, _ = made(path)
+    events, other = sys.monitoring.events, sys.monitoring.PROFILER_ID
+    sampler.watch()
+    try:
+        quiet = [types.FunctionType(code_of("def f(a): return a.real"), {}) for _ in range(4)]
+    finally:
+        sampler.unwatch()
+    seen: list[object] = []
+    sys.monitoring.use_tool_id(other, "another")
+    sys.monitoring.register_callback(other, events.PY_RETURN, lambda code, *_: seen.append(code))
+    try:
+        heard.clear()
+        quiet[0](1)
+        assert (seen, "f" in heard) == ([], False)
+        sys.monitoring.set_local_events(other, quiet[0].__code__, events.PY_RETURN)
+        quiet[0](1)
+        assert (seen, heard) == ([quiet[0].__code__], ["f"])
+        sys.monitoring.set_events(other, events.PY_RETURN)
+        quiet[1](1)
+        assert quiet[1].__code__ in seen
+    finally:
+        sys.monitoring.set_events(other, 0)
+        sys.monitoring.free_tool_id(other)
+    before, traced = sys.gettrace(), list[object]()
+    sys.settrace(lambda frame, _event, _argument: traced.append(frame.f_code))
+    quiet[2](1)
+    sys.settrace(before)
+    assert quiet[2].__code__ in traced
+    heard.clear()
+    sys.monitoring.restart_events()
+    quiet[3](1)
+    assert "f" in heard
 
 
 def test_what_somebody_listens_to_is_not_judged(path: Path) -> None:

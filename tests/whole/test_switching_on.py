@@ -284,6 +284,34 @@ def test_machine_code_is_kept_on_disk(run_python: RunPython, tmp_path: Path) -> 
     assert run_python(BUSY, env={"MINIJIT": "1", "XDG_CACHE_HOME": "/dev/null"}).stderr == ""
 
 
+LISTENING = {
+    "a tracer": "sys.settrace(lambda frame, *_: names.append(frame.f_code.co_name))",
+    "a profiler": "sys.setprofile(lambda frame, *_: names.append(frame.f_code.co_name))",
+    "a tool": (
+        "sys.monitoring.use_tool_id(2, 'tool')\n"
+        "sys.monitoring.register_callback(2, sys.monitoring.events.PY_START, lambda code, _: names.append(code.co_name))\n"
+        "sys.monitoring.set_events(2, sys.monitoring.events.PY_START)"
+    ),
+}
+
+
+@pytest.mark.parametrize("who", LISTENING)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_who_hears_of_all_code_hears_of_what_does_not_compute(run_python: RunPython, who: str, is_first: bool) -> None:
+    """Whether that was there before minijit looked at the program, or after new code was taken for instrumented."""
+    run_python(BUSY, env={"MINIJIT": "1"})
+    begin = """
+import os
+from minijit import startup
+startup.begin("1", os.environ)
+"""
+    new = "exec('def f(): pass')\n"
+    steps = [LISTENING[who], begin, new] if is_first else [begin, new, LISTENING[who]]
+    program = "\n".join(["import sys; names = []", *steps, "f()"])
+    program += "\nprint('f' in names, 'minijit.cpython.sampler' in sys.modules)"
+    assert run_python(program).stdout == "True True\n"
+
+
 def test_there_is_an_end_to_machine_code(run_python: RunPython) -> None:
     """Two hundred functions, of which the budget has room for some."""
     program = """

@@ -17,10 +17,12 @@ does not call us, and debuggers cannot know a table that is registered nowhere. 
 saves making it.)
 """
 
+from __future__ import annotations
+
 import enum
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _FILE_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
@@ -79,6 +81,7 @@ class RelocationType(enum.IntEnum):
 
 
 # The relaxable ones allow a linker to rewrite the instruction, which may be left as it is.
+_BY_DISTANCE = frozenset({RelocationType.PC_32, RelocationType.PLT_32})
 _THROUGH_SLOT = frozenset({RelocationType.GOT_PC, RelocationType.GOT_PC_RELAXABLE, RelocationType.GOT_PC_RELAXABLE_REX})
 
 
@@ -117,6 +120,19 @@ class Image:
     @property
     def size(self) -> int:
         return len(self.content)
+
+    @property
+    def is_movable(self) -> bool:
+        """Whether it refers to nothing but itself, by distance."""
+        return all(each.type in _BY_DISTANCE and each.symbol.offset is not None for each in self.relocations)
+
+    def moved(self) -> Image:
+        """What is movable, with nothing left to fill in."""
+        return replace(self, content=link(self, 0, _nowhere), relocations=())
+
+
+def _nowhere(name: str) -> int:
+    raise ObjectError(f"{name} is outside")
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,9 +173,9 @@ class Engine:
             with llvm.create_context() as context, _parse(llvm, ir_text, name, context) as module, machine:
                 _run_passes(llvm, module, builders, max(self._level, 1), simplify=True, vectorise=False)
                 image = elf.parse(machine.emit_object(module))
-            if image.relocations:
+            if not image.is_movable:
                 raise CompileError(f"{name}: it refers to something outside")
-            return image
+            return image.moved()
 
     def close(self) -> None:
         """Give back LLVM's part and the spare memory. Code not closed yet stays callable until it is."""

@@ -16,8 +16,11 @@ import opcode
 from minijit.backend.handler_stub import HEADROOM, lift_limit
 from minijit.backend.stub_tools import word
 from minijit.cpython import abi, bare
-from minijit.cpython.sampler import WORDS
+from minijit.cpython.sampler import SLOT, WORDS
+from minijit.cpython.scout import FROZEN
 from minijit.cpython.superinstructions import BOTH, FIRSTS, ROW, SECONDS
+from minijit.cpython.watch import CodeEvent
+from minijit.ir.codeflags import SUSPENDING
 
 DUE = f"""
 ; Whether this event is to be handed on; %words are those of `cpython.sampler`.
@@ -106,6 +109,21 @@ done:
 """
 
 
+_FROZEN_WORD = int.from_bytes(FROZEN.encode(), "little")
+_CHARACTERS = 40
+"""Where those of an ASCII text begin, with a zero behind them; there are 8 bytes at least. Other text has a length
+there."""
+_FROZEN = f"""
+; Whether code is of a module that is frozen into the interpreter.
+define internal i1 @is_frozen(ptr %code) alwaysinline nounwind {{
+  %name_place = getelementptr i8, ptr %code, i64 {abi.CODE.co_filename}
+  %name = load ptr, ptr %name_place
+  %characters = getelementptr i8, ptr %name, i64 {_CHARACTERS}
+  %first = load i64, ptr %characters
+  %frozen = icmp eq i64 %first, {_FROZEN_WORD}
+  ret i1 %frozen
+}}
+"""
 _LOOKED_AT = 8
 """A power of two."""
 _SPECIALISED: list[str] = opcode._specializations["BINARY_OP"]  # type: ignore[attr-defined]
@@ -147,11 +165,8 @@ define internal i64 @units(ptr %int) alwaysinline nounwind {{
   ret i64 %units
 }}
 """
-_WHERE = {
-    "on_start": f"""
-  %size_place = getelementptr i8, ptr %seen, i64 {abi.VAR_OBJECT.ob_size}
-  %size = load i64, ptr %size_place
-  %computes = call i1 @computes(ptr %seen, i64 0, i64 %size, ptr %its_tables)""",
+_ALWAYS_SILENT = {
+    "on_start": "\n  %is_forward = icmp ne i64 0, 0",
     "on_jump": """
   %source_place = getelementptr ptr, ptr %arguments, i64 1
   %source_int = load ptr, ptr %source_place
@@ -159,15 +174,92 @@ _WHERE = {
   %target_place = getelementptr ptr, ptr %arguments, i64 2
   %target_int = load ptr, ptr %target_place
   %target = call i64 @units(ptr %target_int)
-  ; Nothing lies between where the jump is forward.
+  %is_forward = icmp sgt i64 %target, %source""",
+}
+"""What is silenced when it is first heard of: jumps forward."""
+_WHERE = {
+    "on_start": f"""
+  %size_place = getelementptr i8, ptr %seen, i64 {abi.VAR_OBJECT.ob_size}
+  %size = load i64, ptr %size_place
+  %computes = call i1 @computes(ptr %seen, i64 0, i64 %size, ptr %its_tables)""",
+    "on_jump": """
   %computes = call i1 @computes(ptr %seen, i64 %target, i64 %source, ptr %its_tables)""",
 }
 """Whether what an event is about computes: all of a function, or a loop."""
 
 
+_AT_ONCE = 8
+_EVEN = ", ".join(f"i32 {2 * k}" for k in range(_AT_ONCE))
+_BINARY_OPS = ", ".join([f"i8 {dis.opmap['BINARY_OP']}"] * _AT_ONCE)
+_ON_CODE = f"""
+; A watcher of code objects. Of a new one that suspends, or computes nothing, all events would be answered by DISABLE:
+; it gets the version of the instrumentation that there is, as if it had been instrumented. The word in front of the
+; function has the address of that version. The caches between new instructions are zeros.
+define hidden i32 @on_code(i32 %event, ptr %code) nounwind prefix i64 0 {{
+entry:
+  %is_new = icmp eq i32 %event, {CodeEvent.CREATE.value}
+  br i1 %is_new, label %new, label %done
+new:
+  %flags_place = getelementptr i8, ptr %code, i64 {abi.CODE.co_flags}
+  %flags = load i32, ptr %flags_place
+  %suspending = and i32 %flags, {SUSPENDING}
+  %suspends = icmp ne i32 %suspending, 0
+  %size_place = getelementptr i8, ptr %code, i64 {abi.VAR_OBJECT.ob_size}
+  %size = load i64, ptr %size_place
+  %units = getelementptr i8, ptr %code, i64 {abi.CODE.co_code_adaptive}
+  br i1 %suspends, label %quiet, label %more
+more:
+  %k = phi i64 [ 0, %new ], [ %k8, %several ]
+  %k8 = add i64 %k, {_AT_ONCE}
+  %is_rest = icmp sgt i64 %k8, %size
+  br i1 %is_rest, label %rest, label %several
+several:
+  %group_place = getelementptr [2 x i8], ptr %units, i64 %k
+  %group = load <{2 * _AT_ONCE} x i8>, ptr %group_place, align 1
+  %numbers = shufflevector <{2 * _AT_ONCE} x i8> %group, <{2 * _AT_ONCE} x i8> poison, <{_AT_ONCE} x i32> <{_EVEN}>
+  %found = icmp eq <{_AT_ONCE} x i8> %numbers, <{_BINARY_OPS}>
+  %found_any = bitcast <{_AT_ONCE} x i1> %found to i{_AT_ONCE}
+  %has_none = icmp eq i{_AT_ONCE} %found_any, 0
+  br i1 %has_none, label %more, label %done
+rest:
+  %j = phi i64 [ %k, %more ], [ %j1, %one ]
+  %is_over = icmp sge i64 %j, %size
+  br i1 %is_over, label %quiet, label %one
+one:
+  %place = getelementptr [2 x i8], ptr %units, i64 %j
+  %number = load i8, ptr %place
+  %j1 = add i64 %j, 1
+  %computes = icmp eq i8 %number, {dis.opmap["BINARY_OP"]}
+  br i1 %computes, label %done, label %rest
+quiet:
+  %its_place = getelementptr i8, ptr @on_code, i64 {-SLOT}
+  %address = load volatile ptr, ptr %its_place
+  %version = load i64, ptr %address
+  %version_place = getelementptr i8, ptr %code, i64 {abi.CODE.instrumentation_version}
+  store i64 %version, ptr %version_place
+  br label %done
+done:
+  ret i32 0
+}}
+
+; Takes the version from a code object that is up to date. %self is None, which is immortal.
+define ptr @learn(ptr %self, ptr %arguments, i64 %count) nounwind {{
+  %code = load ptr, ptr %arguments
+  %version_place = getelementptr i8, ptr %code, i64 {abi.CODE.instrumentation_version}
+  %version = load i64, ptr %version_place
+  %its_place = getelementptr i8, ptr @on_code, i64 {-SLOT}
+  %address = load volatile ptr, ptr %its_place
+  store i64 %version, ptr %address
+  ret ptr %self
+}}
+"""
+
+
 def sampler_text() -> str:
-    """Two builtin functions (METH_FASTCALL) that refer to nothing but their arguments."""
-    return DUE + RESTORE + _COMPUTES + lift_limit() + "".join(map(_function, ("on_start", "on_jump")))
+    """What `cpython.sampler` has on disk: it refers to nothing but its arguments, and to a word in front of
+    `on_code`."""
+    events = "".join(map(_function, ("on_start", "on_jump")))
+    return DUE + RESTORE + _COMPUTES + _FROZEN + _ON_CODE + lift_limit() + events
 
 
 def _function(name: str) -> str:
@@ -204,12 +296,14 @@ restored:
   br label %answered
 answered:
   ret ptr %answer
-ignore:
+ignore:{_ALWAYS_SILENT[name]}
   %left_place = getelementptr i8, ptr %words, i64 {word(WORDS, "left")}
   %left = load i64, ptr %left_place
   %one_of = and i64 %left, {_LOOKED_AT - 1}
   %looks = icmp eq i64 %one_of, 0
-  br i1 %looks, label %look, label %leave
+  br i1 %looks, label %look, label %pass
+pass:
+  br i1 %is_forward, label %silent, label %leave
 look:
   %seen = load ptr, ptr %arguments
   %seen_type_place = getelementptr i8, ptr %seen, i64 {abi.OBJECT.ob_type}
@@ -220,10 +314,15 @@ look:
   br i1 %is_known, label %judge, label %leave
 judge:
   %its_tables_place = getelementptr i8, ptr %words, i64 {word(WORDS, "tables")}
-  %its_tables = load ptr, ptr %its_tables_place{_WHERE[name]}
+  %its_tables = load ptr, ptr %its_tables_place
+  %frozen = call i1 @is_frozen(ptr %seen)
+  br i1 %frozen, label %silence, label %compute
+compute:{_WHERE[name]}
   br i1 %computes, label %leave, label %silence
 silence:
   call void @restore(ptr %seen, ptr %its_tables)
+  br label %silent
+silent:
   %disable_place = getelementptr i8, ptr %words, i64 {word(WORDS, "disable")}
   %disable = load ptr, ptr %disable_place
   ret ptr %disable

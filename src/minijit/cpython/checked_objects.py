@@ -246,6 +246,8 @@ def _codes(at: Layouts) -> Iterator[Row]:
     kinds = ("co_argcount", "co_posonlyargcount", "co_kwonlyargcount")
     counts = [raw.read_i32(base + getattr(at.code, kind)) for kind in kinds]
     yield "a code object's parameters", " ".join(f"code.{kind}" for kind in kinds), counts, [3, 2, 1]
+    flags = raw.read_i32(base + at.code.co_flags)
+    yield "a code object's flags", "code.co_flags", flags, code.co_flags
     # The frame's head is as many words as stand before its locals.
     words = at.frame.localsplus // 8 + code.co_nlocals + code.co_stacksize
     size = raw.read_i32(base + at.code.co_framesize)
@@ -253,6 +255,8 @@ def _codes(at: Layouts) -> Iterator[Row]:
     names = raw.read_u64(base + at.code.co_localsplusnames)
     first = raw.word(names + at.tuple.ob_item)
     yield "names of locals", "code.co_localsplusnames", first, id(code.co_varnames[0])
+    filename = raw.read_u64(base + at.code.co_filename)
+    yield "where code is from", "code.co_filename", filename, id(code.co_filename)
     # As it is now, instrumented instructions included.
     instructions: bytes = code._co_code_adaptive  # type: ignore[attr-defined]
     found = raw.read_bytes(base + at.code.co_code_adaptive, len(instructions))

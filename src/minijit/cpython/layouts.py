@@ -115,11 +115,13 @@ class Cell:
 class Code:
     """PyCodeObject."""
 
+    co_flags: int = 48
     co_argcount: int = 52
     co_posonlyargcount: int = 56
     co_kwonlyargcount: int = 60
     co_framesize: int = 76
     co_localsplusnames: int = 96
+    co_filename: int = 112
     instrumentation_version: int = 160
     monitoring: int = 168
     co_code_adaptive: int = 192

@@ -16,6 +16,7 @@ argument that it has behind a `yield from`, where the interpreter does not look 
 
 from __future__ import annotations
 
+import _thread
 import sys
 from _operator import methodcaller  # `operator` would have to be loaded
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _MONITORING = sys.monitoring
 TOOL = _MONITORING.OPTIMIZER_ID
+_TOOLS = 6
 NAME = "minijit"
 START = _MONITORING.events.PY_START
 JUMP = _MONITORING.events.JUMP
@@ -75,7 +77,7 @@ _COMPARISONS = _counted((lambda left, right: left < right).__code__.co_code[6])
 _ZEROS = _counted(0)
 _LENGTHS = _results(len)
 _NUMERIC = {f"BINARY_OP_{name}_{kind}" for name in ("ADD", "SUBTRACT", "MULTIPLY") for kind in ("INT", "FLOAT")}
-_FROZEN = "<frozen"
+FROZEN = "<frozen "
 _BEHIND_YIELD_FROM = 2
 
 
@@ -120,7 +122,7 @@ class Scout:
         place = code.co_qualname, code.co_firstlineno
         if place in counts:
             count = counts[place] + self.weight
-        elif code.co_flags & SUSPENDING or code.co_filename[:7] == _FROZEN or _ARITHMETIC not in code.co_code[::2]:
+        elif code.co_flags & SUSPENDING or code.co_filename[:8] == FROZEN or _ARITHMETIC not in code.co_code[::2]:
             return DISABLE
         else:
             count = self.weight
@@ -141,7 +143,7 @@ class Scout:
                 ends[place] = source
         elif (
             code.co_flags & SUSPENDING
-            or code.co_filename[:7] == _FROZEN
+            or code.co_filename[:8] == FROZEN
             or _ARITHMETIC not in code.co_code[target:source:2]
         ):
             return DISABLE
@@ -234,7 +236,16 @@ def send(scout: Scout | Sampler) -> bool:
     _MONITORING.register_callback(TOOL, START, scout.on_start)
     _MONITORING.register_callback(TOOL, JUMP, scout.on_jump)
     _MONITORING.set_events(TOOL, START | JUMP)
+    if not isinstance(scout, Scout) and _is_alone():
+        scout.watch()
     return True
+
+
+def _is_alone() -> bool:
+    """Whether nobody else has events of all code. Whoever may be in another thread is not looked for there."""
+    tools = (tool for tool in range(_TOOLS) if tool != TOOL and _MONITORING.get_tool(tool) is not None)
+    tracing = sys.gettrace() or sys.getprofile() or _thread._count()
+    return not tracing and not any(map(_MONITORING.get_events, tools))
 
 
 def recall() -> None:
@@ -255,5 +266,7 @@ def dismiss() -> bool:
     """Whether there was a scout at work: what it has, the tool id and the events of all code, is the caller's now."""
     if not _at_work:
         return False
-    _at_work.clear()
+    found = _at_work.pop()
+    if not isinstance(found, Scout):
+        found.unwatch()
     return True
