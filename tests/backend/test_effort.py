@@ -35,7 +35,7 @@ def test_rounds_are_counted_where_a_loop_polls() -> None:
     ops = [op.name for block in counting.blocks for op in block.ops]
     assert ops == ["int_add_wrap", "int_lt", "count_round", "poll"]
     count = counting.blocks[2].ops[0]
-    assert [arg.value for arg in count.args if isinstance(arg, Const)] == [4096, effort.ROUNDS]
+    assert [arg.value for arg in count.args if isinstance(arg, Const)] == [4096, 1, effort.ROUNDS]
     assert count.exit == 2
     assert counting.exits[:2] == region.exits
     assert counting.exits[2].reason is ExitReason.WARM

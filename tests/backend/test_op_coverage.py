@@ -112,7 +112,8 @@ SPECIAL = {
     "guard_quiet": "test_guard_quiet",
     **dict.fromkeys(("load_global", "guard_unwatched", "store_global"), "test_load_global"),
     **dict.fromkeys(("call_pure", "call_stateful"), "test_call_pure"),
-    "poll": "test_poll",
+    **dict.fromkeys(("poll", "poll_strip"), "test_poll"),
+    "round": "test_round",
     "count_round": "test_count_round",
     **dict.fromkeys(("room", "has_body", "call_body"), "test_calls_have_no_room"),
     **dict.fromkeys(("entry_object", "guard_type", "guard_object", "is_of", "is_same"), "test_what_an_object_is"),
@@ -270,7 +271,7 @@ FAMILIES = {
     "{}_wrap": ("int_add", "int_sub", "int_mul", "int_neg", "int_lshift"),
 }
 """What stands for the hole in those f-strings of the builder and the passes that make names of ops."""
-MAKERS = ("build/*.py", "backend/effort.py", "opt/count.py", "opt/iterators.py", "opt/ranges.py", "opt/wrap.py")
+MAKERS = ("build/*.py", "backend/effort.py", *(f"opt/{name}.py" for name in ("count", "iterators", "polls", "ranges", "wrap")))
 """Where names of ops are names of ops to be made; the other passes only look for them."""
 
 

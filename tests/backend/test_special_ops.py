@@ -122,10 +122,11 @@ def test_unpack_object(machine: Machine) -> None:
 # Polls
 
 
-def test_poll(machine: Machine) -> None:
+@pytest.mark.parametrize("op", ["poll", "poll_strip v0"])
+def test_poll(machine: Machine, op: str) -> None:
     """Any bit of the eval breaker's 32 is asked for; what stands behind it is another's."""
     region = parse_region(
-        "region poll loop(int)\nb0(v0: int):\n  poll | e0\n  leave e1\ne0: poll @0 [v0 |]\ne1: kind @2 [1 |]"
+        f"region poll loop(int)\nb0(v0: int):\n  {op} | e0\n  leave e1\ne0: poll @0 [v0 |]\ne1: kind @2 [1 |]"
     )
     with machine.compile(region) as compiled:
         for value, exit in ((0, 1), (1, 0), (2**31, 0), (0xFFFFFFFF, 0), (2**32, 1), (0, 1)):
@@ -136,17 +137,32 @@ def test_poll(machine: Machine) -> None:
     machine.set_breaker(0)
 
 
-def test_count_round(machine: Machine) -> None:
-    """It leaves when the count is 0, which begins anew."""
+def test_round(machine: Machine) -> None:
+    """It asks nobody."""
+    region = parse_region(
+        "region round loop(int)\nb0(v0: int):\n  round | e0\n  leave e1\ne0: poll @0 [v0 |]\ne1: kind @2 [1 |]"
+    )
+    with machine.compile(region) as compiled:
+        machine.set_breaker(1)
+        found = compiled.run((5,), (5,))
+    machine.set_breaker(0)
+    assert isinstance(found, Left)
+    assert found.exit == 1
+
+
+@pytest.mark.parametrize("some", [1, 2, 3])
+def test_count_round(machine: Machine, some: int) -> None:
+    """It leaves when the count is 0 or less, which begins anew."""
     memory = raw.Buffer(8)
     memory.set(0, 3)
     region = parse_region(
-        f"region round loop(int)\nb0(v0: int):\n  count_round {memory.address}, 2 | e0\n  leave e1\n"
+        f"region round loop(int)\nb0(v0: int):\n  count_round {memory.address}, {some}, 2 | e0\n  leave e1\n"
         "e0: warm @0 [v0 |]\ne1: kind @2 [1 |]"
     )
     with machine.compile(region) as compiled:
         found = [compiled.run((5,), (5,)) for _ in range(6)]
-    assert [left.exit for left in found if isinstance(left, Left)] == [1, 1, 0, 1, 0, 1]
+    expected = {1: [1, 1, 0, 1, 0, 1], 2: [1, 0, 0, 0, 0, 0], 3: [0, 0, 0, 0, 0, 0]}
+    assert [left.exit for left in found if isinstance(left, Left)] == expected[some]
     memory.close()
 
 

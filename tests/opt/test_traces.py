@@ -53,6 +53,16 @@ e0: overflow @2 [v0 |]
 """
 
 
+def test_polls_may_stay() -> None:
+    """As they must where each is to leave (`MINIJIT_STRESS=osr`)."""
+    strips = read_trace((Path(__file__).parent / "traces" / "iterators_down.trace").read_text(encoding="utf-8")).before
+    counts = [
+        sum(op.name == "poll" for block in optimise(parse_region(strips), all_polls=stay).blocks for op in block.ops)
+        for stay in (False, True)
+    ]
+    assert counts == [0, 1]
+
+
 def test_a_file_may_be_a_region_only(tmp_path: Path) -> None:
     path = tmp_path / "f.trace"
     path.write_text(REGION)

@@ -59,10 +59,10 @@ def body_text(region: Region, lines: list[str]) -> list[str]:
 @lowers("room")
 def _room(e: Emitter, op: Op) -> None:
     """A call may be made: it is not too deep, and nobody asks for anything."""
-    e.leave_unless(e.is_calm(), op)
     e.leave_unless(e.let(f"icmp sge i32 %left, {SPARE}"), op)
     floor = e.let(f"load i64, ptr {pointer(e.target.stack + 16)}")
     e.leave_unless(e.let(f"icmp uge i64 {_stack_pointer(e)}, {floor}"), op)
+    e.leave_unless(e.is_calm(), op)
 
 
 @lowers("has_body")

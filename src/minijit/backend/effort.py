@@ -34,8 +34,8 @@ def lines(region: Region) -> int:
 
 
 def counting(region: Region, rounds: int) -> Region:
-    """The region, which counts down the word at `rounds` wherever it polls, and leaves there when that is 0; the count
-    begins anew then."""
+    """The region, which counts down the word at `rounds` at the back edges of loops, and leaves there when that is 0 or
+    less; the count begins anew then."""
     exits = list(region.exits)
     blocks = tuple(replace(block, ops=tuple(_counted(block, exits, rounds))) for block in region.blocks)
     return replace(region, blocks=blocks, exits=tuple(exits))
@@ -43,7 +43,8 @@ def counting(region: Region, rounds: int) -> Region:
 
 def _counted(block: Block, exits: list[Exit], rounds: int) -> Iterator[Op]:
     for op in block.ops:
-        if op.name == "poll" and op.exit is not None:
+        if op.name in ("poll", "poll_strip", "round") and op.exit is not None:
             exits.append(Exit(ExitReason.WARM, exits[op.exit].frame))
-            yield Op("count_round", (Const(rounds), Const(ROUNDS)), None, len(exits) - 1)
+            (some,) = op.args or (Const(1),)
+            yield Op("count_round", (Const(rounds), some, Const(ROUNDS)), None, len(exits) - 1)
         yield op

@@ -173,17 +173,24 @@ def _keep_stale(e: Emitter, flag: str, object: str) -> None:
 
 
 @lowers("poll")
+@lowers("poll_strip")
 def _poll(e: Emitter, op: Op) -> None:
     e.leave_unless(e.another_round(e.is_calm()), op)
+
+
+@lowers("round")
+def _round(e: Emitter, op: Op) -> None:
+    if e.rounds:
+        e.leave_unless(e.another_round("true"), op)
 
 
 @lowers("count_round")
 def _count_round(e: Emitter, op: Op) -> None:
     """What is asked at the end of the count may have to wait: then there is another one."""
-    place, rounds = map(e.use, op.args)
+    place, some_rounds, rounds = map(e.use, op.args)
     word = f"inttoptr (i64 {place} to ptr)"
-    left = e.let(f"sub i64 {e.let(f'load i64, ptr {word}')}, 1")
-    some = e.let(f"icmp ne i64 {left}, 0")
+    left = e.let(f"sub i64 {e.let(f'load i64, ptr {word}')}, {some_rounds}")
+    some = e.let(f"icmp sgt i64 {left}, 0")
     e.line(f"store i64 {e.let(f'select i1 {some}, i64 {left}, i64 {rounds}')}, ptr {word}")
     e.leave_unless(some, op)
 

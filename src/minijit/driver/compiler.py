@@ -128,15 +128,17 @@ def _is_too_large(region: Region) -> bool:
 
 
 def _optimised(region: Region, state: RootState, config: Config, number: int) -> Region:
-    """The region after the passes that `limit` leaves; under stress, they are checked (see `oracle.check`)."""
+    """The region after the passes that `limit` leaves; under stress, they are checked (see `oracle.check`), or loops
+    left at each back edge."""
     limits = config.limits
     passes = limits.passes if limits is not None and number == limits.regions else None
+    all_polls, dump = config.stressed.osr, _pass_dumper(config)
     if not config.stressed.check:
-        return optimise(region, check=config.check, passes=passes, dump=_pass_dumper(config))
+        return optimise(region, check=config.check, passes=passes, all_polls=all_polls, dump=dump)
     from minijit.oracle import check
 
     subject = check.Subject(state.name, state.root.offset, number, config.seed, config.optimise)
-    return check.optimised(region, subject, passes=passes, dump=_pass_dumper(config))
+    return check.optimised(region, subject, passes=passes, all_polls=all_polls, dump=dump)
 
 
 def _pass_dumper(config: Config) -> Callable[[str, Region], None] | None:

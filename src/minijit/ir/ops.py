@@ -371,7 +371,10 @@ op("call_pure", "const * -> ?", _call_pure, GUARD)
 # Not done twice: it gives something else each time. The kind of its result is sure.
 op("call_stateful", "const * -> ?", lambda function, *args: function(*args), Effect.MAKE)
 op("poll", "->", lambda: None, Effect.POLL)
-op("count_round", "const const ->", lambda _place, _rounds: None, Effect.POLL)
+# The poll between two strips of so many rounds; and what is left of one that is not needed, for those who count rounds.
+op("poll_strip", "int ->", lambda _rounds: None, Effect.POLL)
+op("round", "->", lambda: None, Effect.GUARD)
+op("count_round", "const int const ->", lambda _place, _some, _rounds: None, Effect.POLL)
 
 
 # Objects by their addresses. Who asks for an item has made sure that the index is within; who stores, that a number is

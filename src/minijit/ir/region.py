@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 from minijit.ir.kinds import INPUT_FIELDS, const_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from minijit.events import ExitReason
     from minijit.ir.kinds import EntryKind, Field, Kind
@@ -351,6 +351,26 @@ def edges(end: Terminator) -> tuple[Edge, ...]:
             return ()
         case _:
             assert_never(end)
+
+
+def with_edges(end: Terminator, change: Callable[[Edge], Edge]) -> Terminator:
+    """The terminator with other edges."""
+    match end:
+        case Jump(edge):
+            return Jump(change(edge))
+        case Branch(condition, then, otherwise):
+            return Branch(condition, change(then), change(otherwise))
+        case Return() | Leave():
+            return end
+        case _:
+            assert_never(end)
+
+
+def last_number(region: Region) -> int:
+    """The highest number that a value has."""
+    values = [value.number for block in region.blocks for value in block.params]
+    values += [op.result.number for block in region.blocks for op in block.ops if op.result is not None]
+    return max(values, default=0)
 
 
 def has_op(region: Region, names: Container[str]) -> bool:

@@ -27,11 +27,11 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from minijit.ir.kinds import Kind
-from minijit.ir.region import Block, Branch, Const, Edge, Jump, Leave, Op, Operand, Region, Return, Terminator, Value
+from minijit.ir.region import Block, Const, Edge, Op, Operand, Region, Value, last_number, with_edges
 from minijit.opt.rounds import ADD, SUB, Pair, find_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 
 def iterators(region: Region) -> Region:
@@ -39,16 +39,10 @@ def iterators(region: Region) -> Region:
     pairs = {number: pair for number, pair in find_pairs(region).items() if pair.step in (1, -1)}
     if not pairs:
         return region
-    numbers = count(1 + _last_number(region))
+    numbers = count(1 + last_number(region))
     ends = {number: Value(next(numbers), Kind.INT) for number in pairs}
     blocks = tuple(_changed(region, number, pairs, ends, numbers) for number in range(len(region.blocks)))
     return Region(region.name, region.point, region.entry_kinds, blocks, region.exits)
-
-
-def _last_number(region: Region) -> int:
-    values = [value.number for block in region.blocks for value in block.params]
-    values += [op.result.number for block in region.blocks for op in block.ops if op.result is not None]
-    return max(values, default=0)
 
 
 def _changed(
@@ -71,7 +65,7 @@ def _changed(
             ops.append(Op(ADD if pair.step == 1 else SUB, (edge.args[pair.next], left), end))
         return Edge(edge.target, (*edge.args[: pair.left], end, *edge.args[pair.left + 1 :]))
 
-    terminator = _with_edges(block.end, passed)
+    terminator = with_edges(block.end, passed)
     return Block(params, tuple(ops), terminator)
 
 
@@ -89,13 +83,3 @@ def _with_end(block: Block, pair: Pair, end: Value) -> tuple[tuple[Value, ...], 
 
 def _is_zero(operand: Operand) -> bool:
     return isinstance(operand, Const) and type(operand.value) is int and operand.value == 0
-
-
-def _with_edges(end: Terminator, change: Callable[[Edge], Edge]) -> Terminator:
-    match end:
-        case Jump(edge):
-            return Jump(change(edge))
-        case Branch(condition, then, otherwise):
-            return Branch(condition, change(then), change(otherwise))
-        case Return() | Leave():
-            return end

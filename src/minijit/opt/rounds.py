@@ -56,21 +56,21 @@ def find_pairs(region: Region) -> dict[int, Pair]:
 
 def _find(params: tuple[Value, ...], incoming: list[tuple[int, Edge]], made: Made) -> Pair | None:
     for left, counter in enumerate(params):
-        moves = [_moved(edge.args[left], counter, SUB, made) == -1 for _, edge in incoming]
+        moves = [moved(edge.args[left], counter, SUB, made) == -1 for _, edge in incoming]
         if not any(moves):
             continue
         rounds = [edge for (_, edge), moves_on in zip(incoming, moves, strict=True) if moves_on]
         ways_in = [way for way, moves_on in zip(incoming, moves, strict=True) if not moves_on]
         # An iterator's next value comes right before what is left.
         for following in range(left - 1, -1, -1):
-            steps = {_moved(edge.args[following], params[following], ADD, made) for edge in rounds}
+            steps = {moved(edge.args[following], params[following], ADD, made) for edge in rounds}
             step = steps.pop()
             if not steps and step:
                 return Pair(following, left, step, tuple(ways_in))
     return None
 
 
-def _moved(operand: Operand, value: Value, name: str, made: Made) -> int | None:
+def moved(operand: Operand, value: Value, name: str, made: Made) -> int | None:
     """By what an addition or subtraction moves a value to become the operand; None if it does not."""
     op = made.get(operand) if isinstance(operand, Value) else None
     if op is None or op.name != name or op.args[0] != value:

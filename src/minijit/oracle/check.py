@@ -35,7 +35,7 @@ from minijit.ir.kinds import ABSENT
 from minijit.ir.ops import TABLE, UNBOUND, Effect, Leaves, attribute_meanings, instance_value
 from minijit.ir.text import print_region
 from minijit.opt import pipeline
-from minijit.oracle.compare import CAREFUL, NanSign, TooWide, exact_outcome, keeps
+from minijit.oracle.compare import CAREFUL, NanSign, TooWide, exact_outcome, keeps, keeps_polls
 from minijit.oracle.inputs import Choices, Vector, vectors
 from minijit.oracle.machine import Machine
 
@@ -86,10 +86,15 @@ class OracleError(Exception):
 
 
 def optimised(
-    region: Region, subject: Subject, *, passes: int | None = None, dump: Callable[[str, Region], None] | None = None
+    region: Region,
+    subject: Subject,
+    *,
+    passes: int | None = None,
+    all_polls: bool = False,
+    dump: Callable[[str, Region], None] | None = None,
 ) -> Region:
-    """The region after its first `passes` passes (all for None), none of which is wrong, nor is the lowering, as far as
-    can be seen. Raises `OracleError`."""
+    """What `optimise` gives, if none of the passes is wrong, nor the lowering, as far as can be seen. Raises
+    `OracleError`."""
     stages: list[Stage] = [(BUILD, region)]
 
     def note(name: str, made: Region) -> None:
@@ -98,7 +103,7 @@ def optimised(
             dump(name, made)
 
     try:
-        result = pipeline.optimise(region, check=True, passes=passes, dump=note)
+        result = pipeline.optimise(region, check=True, passes=passes, all_polls=all_polls, dump=note)
     except InvalidRegion as error:
         raise OracleError(subject, error.after, f"{error}\n{print_region(stages[-1][1])}") from error
     except Exception as error:
@@ -209,10 +214,15 @@ class Trial:
 
     def keeps(self, before: Stage, after: Stage) -> bool:
         """Whether a pass keeps what the region before does."""
+        if after[0] == "polls":
+            return keeps_polls(before[1], after[1], self._run_to, self.leave_at)
         try:
             return keeps(after[0], before[1], after[1], self.run)
         except TooWide:
             return False
+
+    def _run_to(self, region: Region, number: int) -> Outcome:
+        return self._evaluate(region, TABLE, number, MORE_FUEL)
 
     def run(self, region: Region, table: Mapping[str, Row] = TABLE) -> Outcome:
         """What the evaluator says."""

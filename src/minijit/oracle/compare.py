@@ -7,10 +7,10 @@ whether a pass has kept what a region does (`keeps`).
     Left            reason and offset of the exit, and all slots: passes number exits anew, and drop impossible ones
     OutOfFuel       nothing
 
-A pass may change nothing else, but for `wrap`: where the region left since an int outgrew 64 bits, it now goes on, and
-must come to what the interpreter would have come to. So what it makes is compared with the region before, evaluated
-with unbounded arithmetic in just those ops that it changed. The bits of a nan do not count: where two come together,
-either may come out.
+A pass may change nothing else, but for two. `polls` leaves out polls (`keeps_polls`). After `wrap`, where the region
+left since an int outgrew 64 bits, it goes on, and must come to what the interpreter would have come to. So what it
+makes is compared with the region before, evaluated with unbounded arithmetic in just those ops that it changed. The
+bits of a nan do not count: where two come together, either may come out.
 """
 
 from __future__ import annotations
@@ -19,9 +19,20 @@ import math
 import operator
 import struct
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
-from minijit.ir.eval import EntryObject, InstanceState, ItemState, Left, MethodState, Outcome, RangeState, Returned
+from minijit.ir.eval import (
+    EntryObject,
+    InstanceState,
+    ItemState,
+    Left,
+    MethodState,
+    Outcome,
+    OutOfFuel,
+    RangeState,
+    Returned,
+)
 from minijit.ir.ops import TABLE, Effect
 from minijit.ir.region import Op, Region
 
@@ -97,6 +108,30 @@ def keeps(name: str, before: Region, after: Region, run: Run) -> bool:
     grown = {op.exit for block in before.blocks for op in block.ops if op.name in UNBOUNDED}
     has_outgrown = isinstance(outcome, Left) and outcome.exit in grown
     return has_outgrown or same_runs(before, after, run)
+
+
+def keeps_polls(before: Region, after: Region, run_to: Callable[[Region, int], Outcome], number: int) -> bool:
+    """The same for the pass `polls`, after which fewer polls are left; `run_to(region, n)` leaves at the n-th, 0 for
+    none. Where the region leaves at a poll, it must have left like that before, then or later."""
+    ended = run_to(after, number)
+    if isinstance(ended, OutOfFuel):
+        return True
+    wanted = signature(after, ended)
+    if not number or not _is_polled(after, ended):
+        return signature(before, run_to(before, 0)) == wanted
+    for later in count(number):
+        found = run_to(before, later)
+        if signature(before, found) == wanted:
+            return True
+        if not _is_polled(before, found):
+            return False
+    raise AssertionError("there are always more numbers")
+
+
+def _is_polled(region: Region, outcome: Outcome) -> bool:
+    """Whether the outcome is that of a poll that leaves."""
+    polls = {op.exit for block in region.blocks for op in block.ops if TABLE[op.name].effect is Effect.POLL}
+    return isinstance(outcome, Left) and outcome.exit in polls
 
 
 # What `wrap` means
