@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import types
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,10 +62,10 @@ def test_what_is_warm_is_looked_at_once() -> None:
     """Then the rest of the way to the threshold is counted."""
     code = code_of(LOOP.format(body="n = n + i"), "app.py")
     asked: list[int] = []
-    scout = Scout(16_000, lambda _code, _header: asked.append(events))
-    for events in range(1, 40_000):  # noqa: B007 - the scout's function reads it
+    scout = Scout(64_000, lambda _code, _header: asked.append(events))
+    for events in range(1, 160_000):  # noqa: B007 - the scout's function reads it
         assert scout.on_jump(code, len(code.co_code) - 4, 8) is None
-    assert asked == [16_000, 31_000]
+    assert asked == [64_000, 127_000]
 
 
 @pytest.mark.parametrize(
@@ -78,11 +79,44 @@ def test_what_is_warm_is_looked_at_once() -> None:
 )
 def test_sparse_code_is_not_worth_it(body: str, is_worth_counting: bool) -> None:
     code = code_of(LOOP.format(body=body), "app.py")
-    scout = Scout(16_000, lambda *_: "found")
-    answers = [scout.on_jump(code, len(code.co_code) - 4, 8) for _ in range(16_000)]
+    scout = Scout(64_000, lambda *_: "found")
+    answers = [scout.on_jump(code, len(code.co_code) - 4, 8) for _ in range(64_000)]
     assert answers[:999] == [None] * 999
     assert answers[999] is (None if is_worth_counting else DISABLE)
     assert answers[-1] == ("found" if is_worth_counting else DISABLE)
+
+
+TEXTS: dict[str, tuple[tuple[object, ...], bool]] = {
+    "name + 'x' + other": (("a", "b"), True),
+    "'is_%s' % name": (("a", "b"), True),
+    "name % 7": ((9, 5), False),
+    "(name + other, 'a' + 'b%c')": ((1, 2), False),
+    "(name + other, 'a%' + 'b')": ((1.5, 2.5), False),
+    "(len(name) - 1, name + other)": (("a", "b"), False),
+    "(name << 2, [])": ((3, 4), False),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_puts_text_together_is_not_worth_it(text: str) -> None:
+    """Which the instructions tell that the interpreter has made of it; and `%` where there is text to format."""
+    operands, is_text = TEXTS[text]
+    code = code_of(f"def f(name, other):\n    return {text}\n", "app.py")
+    function = types.FunctionType(code, {"len": len})
+    for _ in range(100):
+        function(*operands)
+    scout = Scout(64_000, lambda *_: "found")
+    answers = [scout.on_start(code, 0) for _ in range(1100)]
+    assert answers[:999] == [None] * 999
+    assert answers[999] is (DISABLE if is_text else None)
+
+
+def test_constants_that_nobody_can_show() -> None:
+    code = code_of("def f(a):\n    return a % 7\n", "app.py")
+    for constants in ((None, 10**5000), (None, [])):
+        scout = Scout(64_000, lambda *_: "found")
+        odd = code.replace(co_consts=constants)
+        assert {scout.on_start(odd, 0) for _ in range(1100)} == {None}
 
 
 def test_all_places_are_forgotten_in_the_midst() -> None:

@@ -4,8 +4,9 @@ In: PY_START and JUMP events of all code. Out: a call of `found` for each place,
 header, that was come to `threshold` times and may compute something; and DISABLE for all others, at the first event,
 so that they cost nothing from then on. A place is worth counting if its code (for a loop: its body) has an arithmetic
 instruction, and belongs to no generator or coroutine, nor to a module that is frozen into the interpreter: these find
-and load other modules, and are half of what runs when a program starts. A place that is warm, at a 16th of the
-threshold, is looked at more closely: what computes little among much else is not counted any longer.
+and load other modules, and are half of what runs when a program starts. A place that is warm, at a 64th of the
+threshold, is looked at more closely: what computes little among much else, or with text only, is not counted any
+longer.
 
 This module imports next to nothing: it is all that a program without numeric hot places ever pays for. The two
 callbacks are Python code, which the interpreter calls in the midst of the program, and must not be noticed by it. As
@@ -41,7 +42,7 @@ DISABLE = _MONITORING.DISABLE
 THRESHOLD = 50_000
 """How often a place of a program is come to before minijit is loaded for it: what that takes, some 0.2 s, should not be
 more than what such a place has taken, and will take."""
-WARM, LOW = 16, 1000
+WARM, LOW = 64, 1000
 """A place is warm at one part in so many of the threshold; where that is low, at the threshold."""
 SPARSE, SPARSE_LOOP, SPARSE_LARGE, LARGE = 12, 16, 10, 64
 """What has one instruction that computes among more than so many gains nothing: text is put together there, things are
@@ -76,6 +77,22 @@ _SUMS = _counted(_ARITHMETIC)
 _COMPARISONS = _counted((lambda left, right: left < right).__code__.co_code[6])
 _ZEROS = _counted(0)
 _LENGTHS = _results(len)
+
+
+def _specialised(function: Callable[[Any, Any], object], *operands: object) -> int:
+    """The instruction that the interpreter makes of the function's, with such operands."""
+    fresh = type(function)(function.__code__.replace(), {})
+    for _ in range(8):
+        fresh(*operands)
+    made: int = fresh.__code__._co_code_adaptive[6]
+    return made
+
+
+_OPERATORS = (lambda left, right: left + right), (lambda left, right: left - right), (lambda left, right: left * right)
+_NUMBERS = bytes({_specialised(each, *two) for each in _OPERATORS for two in ((2, 3), (2.0, 3.0))})
+_JOINED = _counted(_specialised(_OPERATORS[0], "a", "b"))
+_NOT_NUMBERS = _results(methodcaller("translate", None, _NUMBERS))
+_SHOWN = _results(repr)
 _NUMERIC = {f"BINARY_OP_{name}_{kind}" for name in ("ADD", "SUBTRACT", "MULTIPLY") for kind in ("INT", "FLOAT")}
 FROZEN = "<frozen "
 _BEHIND_YIELD_FROM = 2
@@ -166,6 +183,14 @@ class Scout:
             size = _LENGTHS[operations] - _ZEROS[operations]
             has_loop = header is not None or JUMP_BACKWARD in operations
             limit = SPARSE_LARGE if size >= LARGE else SPARSE_LOOP if has_loop else SPARSE
+            # What puts text together, and adds no numbers, computes nothing. (`%` may be about either.)
+            present = code._co_code_adaptive[::2]
+            try:
+                is_text = header is None and (_JOINED[present] or "%" in _SHOWN[code.co_consts])
+            except Exception:  # noqa: BLE001 - there may be anything in code that was made by hand
+                is_text = False
+            if is_text and _LENGTHS[_NOT_NUMBERS[present]] == _LENGTHS[present]:
+                computing = 0
             self.worth[place] = computing * limit >= size
             if size < LIGHT and not has_loop:
                 self.counts[place] = self.warm - self.rest * (LIGHT // size)
