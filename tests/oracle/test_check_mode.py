@@ -13,6 +13,7 @@ from catalogue import STAGES
 from conftest import RunPython
 from minijit.backend.lower_ops import LOWER
 from minijit.ir.check import check_region
+from minijit.ir.eval import ItemState
 from minijit.ir.kinds import INPUT_RANGES, ITERATED, EntryKind
 from minijit.ir.region import Region
 from minijit.ir.text import parse_region
@@ -52,6 +53,14 @@ def check(region: Region, seed: int = 0, level: int = 0) -> Region:
 
 
 # Nothing is said of what is right
+
+
+def test_iterators_over_what_a_region_made_are_compared_by_their_items() -> None:
+    """Each run makes another tuple, or list."""
+    for make in (tuple, list):
+        once, again, other = (ItemState(make(items), 1) for items in ("ab", "ab", "ac"))
+        assert exact(once) == exact(again) != exact(other)
+    assert exact(ItemState(("a",), 0)) != exact(ItemState(("a",), 1))
 
 
 @pytest.mark.parametrize("level", [0, 2])

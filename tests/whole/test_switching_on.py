@@ -312,6 +312,78 @@ startup.begin("1", os.environ)
     assert run_python(program).stdout == "True True\n"
 
 
+TAKEN_AWAY = {
+    "the watcher of new code": """
+import ctypes
+for number in range(8):
+    try:
+        ctypes.pythonapi.PyCode_ClearWatcher(number)
+    except ValueError:
+        pass
+main()
+""",
+    "the tool id": """
+sys.monitoring.free_tool_id(sys.monitoring.OPTIMIZER_ID)
+print(sys.monitoring.get_tool(sys.monitoring.OPTIMIZER_ID))
+""",
+}
+
+
+@pytest.mark.parametrize("what", TAKEN_AWAY)
+def test_what_is_taken_away_is_not_given_back(run_python: RunPython, what: str) -> None:
+    run_python(BUSY, env={"MINIJIT": "1"})
+    done = run_python(HOT + TAKEN_AWAY[what], env={"MINIJIT": "1", "MINIJIT_THRESHOLD": "1000"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("None\n") == (what == "the tool id")
+
+
+def test_other_threads_are_heard_while_the_driver_takes_over(run_python: RunPython) -> None:
+    """Their events go to machine code whose owner is not to be gone yet."""
+    run_python(BUSY, env={"MINIJIT": "1"})
+    program = """
+import itertools, threading, time, types
+sys.addaudithook(lambda event, _: time.sleep(0.02) if event == "sys.monitoring.register_callback" else None)
+stop = []
+def loop(x):
+    for i in range(3): x += i
+    return x
+def work(k):
+    pile = []
+    for n in itertools.count():
+        pile.append([])
+        name = f"f{k}_{n}"
+        types.FunctionType(loop.__code__.replace(co_name=name, co_qualname=name), {"range": range})(3)
+        if stop: return
+threads = [threading.Thread(target=work, args=(k,)) for k in range(2)]
+for thread in threads: thread.start()
+time.sleep(0.3)
+main()
+stop.append(1)
+for thread in threads: thread.join()
+"""
+    done = run_python(HOT + program, env={"MINIJIT": "1", "MINIJIT_THRESHOLD": "9"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_a_profiler_listens_to_gets_hot(run_python: RunPython) -> None:
+    """Its instructions are another's, with caches of which nobody knows how long they are."""
+    program = """
+functions = []
+for k in range(1000):
+    names = {}
+    exec(f"def callee{k}(x): return x\\ndef f{k}(p):\\n    return callee{k}(p) + p\\n", names)
+    functions.append(names[f"f{k}"])
+for f in functions:
+    for _ in range(10): f(())
+sys.setprofile(lambda *_: None)
+for f in functions:
+    for _ in range(100): f(())
+sys.setprofile(None)
+"""
+    done = run_python("import sys\n" + program, env={"MINIJIT": "1", "MINIJIT_THRESHOLD": "20"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_there_is_an_end_to_machine_code(run_python: RunPython) -> None:
     """Two hundred functions, of which the budget has room for some."""
     program = """

@@ -97,8 +97,11 @@ class Sampler:
     def unwatch(self) -> None:
         """All new code is heard of."""
         if self._watcher is not None:
-            _clear_watcher(self._watcher)
-            self._watcher = None
+            number, self._watcher = self._watcher, None
+            try:
+                _clear_watcher(number)
+            except ValueError:
+                return  # Somebody else has done so.
 
 
 def _mapped(path: str) -> tuple[int, tuple[int, ...]]:

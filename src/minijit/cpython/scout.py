@@ -62,10 +62,10 @@ _ARITHMETIC = (lambda left, right: left + right).__code__.co_code[6]
 _RESUME = (lambda: None).__code__.co_code[0]
 
 
-def _results(function: Callable[[bytes], int]) -> dict[bytes, int]:
+def _results(function: Callable[[Any], Any]) -> dict[Any, Any]:
     """What a C function gives, under its argument: to look something up is no call, behind which a signal handler might
     run."""
-    made: dict[bytes, int] = type("_Results", (dict,), {"__missing__": function})()
+    made: dict[Any, Any] = type("_Results", (dict,), {"__missing__": function})()
     return made
 
 
@@ -78,10 +78,12 @@ _COMPARISONS = _counted((lambda left, right: left < right).__code__.co_code[6])
 _ZEROS = _counted(0)
 _LENGTHS = _results(len)
 
+_Function: Any = type(_results)
+
 
 def _specialised(function: Callable[[Any, Any], object], *operands: object) -> int:
     """The instruction that the interpreter makes of the function's, with such operands."""
-    fresh = type(function)(function.__code__.replace(), {})
+    fresh = _Function(function.__code__.replace(), {})
     for _ in range(8):
         fresh(*operands)
     made: int = fresh.__code__._co_code_adaptive[6]
@@ -93,7 +95,6 @@ _NUMBERS = bytes({_specialised(each, *two) for each in _OPERATORS for two in ((2
 _JOINED = _counted(_specialised(_OPERATORS[0], "a", "b"))
 _NOT_NUMBERS = _results(methodcaller("translate", None, _NUMBERS))
 _SHOWN = _results(repr)
-_NUMERIC = {f"BINARY_OP_{name}_{kind}" for name in ("ADD", "SUBTRACT", "MULTIPLY") for kind in ("INT", "FLOAT")}
 FROZEN = "<frozen "
 _BEHIND_YIELD_FROM = 2
 
@@ -184,7 +185,7 @@ class Scout:
             has_loop = header is not None or JUMP_BACKWARD in operations
             limit = SPARSE_LARGE if size >= LARGE else SPARSE_LOOP if has_loop else SPARSE
             # What puts text together, and adds no numbers, computes nothing. (`%` may be about either.)
-            present = code._co_code_adaptive[::2]
+            present = code._co_code_adaptive[::2]  # type: ignore[attr-defined]
             try:
                 is_text = header is None and (_JOINED[present] or "%" in _SHOWN[code.co_consts])
             except Exception:  # noqa: BLE001 - there may be anything in code that was made by hand
@@ -212,9 +213,9 @@ def has_numbers(code: CodeType, depth: int) -> bool:
     about strings. To load minijit for nothing takes longer than most imports. (What a loop computes with is counted at
     the loop.) What has computed with numbers for long is seen by the instructions that the interpreter has made of it.
     """
-    import dis
-
-    if any(instruction.opname in _NUMERIC for instruction in dis.get_instructions(code, adaptive=True)):
+    # (`dis` takes the caches of what a profiler listens to for instructions.)
+    present = code._co_code_adaptive[::2]  # type: ignore[attr-defined]
+    if len(_NOT_NUMBERS[present]) < len(present):
         return True
     frame = sys._getframe(depth)
     if frame.f_code is not code:
@@ -249,6 +250,7 @@ def is_importing() -> bool:
 
 
 _at_work: list[Scout | Sampler] = []
+_kept: list[Sampler] = []
 
 
 def send(scout: Scout | Sampler) -> bool:
@@ -274,8 +276,8 @@ def _is_alone() -> bool:
 
 
 def recall() -> None:
-    """Gives everything back, if a scout is at work still."""
-    if dismiss():
+    """Gives everything back, if a scout is at work still, and what it has was not taken away."""
+    if dismiss() and _MONITORING.get_tool(TOOL) == NAME:
         _MONITORING.set_events(TOOL, 0)
         _MONITORING.register_callback(TOOL, START, None)
         _MONITORING.register_callback(TOOL, JUMP, None)
@@ -293,5 +295,7 @@ def dismiss() -> bool:
         return False
     found = _at_work.pop()
     if not isinstance(found, Scout):
+        # Its callbacks are there until the caller's are: events of other threads go to machine code that it owns.
+        _kept.append(found)
         found.unwatch()
     return True

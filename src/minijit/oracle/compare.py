@@ -67,7 +67,7 @@ def exact(value: object, depth: int = DEPTH) -> object:
         case MethodState(function, owner):
             return ("method", id(function), exact(owner))
         case ItemState(items, index, home):
-            return ("list iterator", id(items), index, home)
+            return ("list iterator", exact(items, depth - 1), index, home)
         case RangeState() | EntryObject():
             return value
     return ("object", id(value))
