@@ -428,6 +428,27 @@ _ROWS = (
         "return any(isinstance(arg, Const) and isinstance(arg.value, int) for arg in op.args)",
     ),
     Mutant(
+        "strip-left-with-header",
+        "a loop in strips that is left at a branch has the values with which the strip began",
+        "opt.polls",
+        "Leave(self.leaving(end.exit))",
+        "Leave(end.exit)",
+    ),
+    Mutant(
+        "strip-guard-with-header",
+        "the same where a check fails",
+        "opt.polls",
+        "exit = None if op.exit is None else self.leaving(op.exit)",
+        "exit = op.exit",
+    ),
+    Mutant(
+        "strip-too-long",
+        "a loop in strips runs a round too many",
+        "opt.polls",
+        'Op("int_min", (left, Const(STRIP)), self.rounds)',
+        'Op("int_max", (left, Const(2)), self.rounds)',
+    ),
+    Mutant(
         "ends-for-any-step",
         "a loop that counts down knows its end as one that counts up",
         "opt.iterators",
