@@ -92,7 +92,6 @@ def _specialised(function: Callable[[Any, Any], object], *operands: object) -> i
 
 _OPERATORS = (lambda left, right: left + right), (lambda left, right: left - right), (lambda left, right: left * right)
 _NUMBERS = bytes({_specialised(each, *two) for each in _OPERATORS for two in ((2, 3), (2.0, 3.0))})
-_JOINED = _counted(_specialised(_OPERATORS[0], "a", "b"))
 _NOT_NUMBERS = _results(methodcaller("translate", None, _NUMBERS))
 _SHOWN = _results(repr)
 FROZEN = "<frozen "
@@ -184,10 +183,10 @@ class Scout:
             size = _LENGTHS[operations] - _ZEROS[operations]
             has_loop = header is not None or JUMP_BACKWARD in operations
             limit = SPARSE_LARGE if size >= LARGE else SPARSE_LOOP if has_loop else SPARSE
-            # What puts text together, and adds no numbers, computes nothing. (`%` may be about either.)
+            # What formats text, and adds no numbers, computes nothing. (Caches may look like what adds numbers.)
             present = code._co_code_adaptive[::2]  # type: ignore[attr-defined]
             try:
-                is_text = header is None and (_JOINED[present] or "%" in _SHOWN[code.co_consts])
+                is_text = header is None and "%" in _SHOWN[code.co_consts]
             except Exception:  # noqa: BLE001 - there may be anything in code that was made by hand
                 is_text = False
             if is_text and _LENGTHS[_NOT_NUMBERS[present]] == _LENGTHS[present]:
@@ -214,8 +213,8 @@ def has_numbers(code: CodeType, depth: int) -> bool:
     the loop.) What has computed with numbers for long is seen by the instructions that the interpreter has made of it.
     """
     # (`dis` takes the caches of what a profiler listens to for instructions.)
-    present = code._co_code_adaptive[::2]  # type: ignore[attr-defined]
-    if len(_NOT_NUMBERS[present]) < len(present):
+    plain, present = code.co_code[::2], code._co_code_adaptive[::2]  # type: ignore[attr-defined]
+    if any(made in _NUMBERS for was, made in zip(plain, present, strict=True) if was == _ARITHMETIC):
         return True
     frame = sys._getframe(depth)
     if frame.f_code is not code:
